@@ -1,0 +1,1 @@
+//! The control plane: API, and the workers that publish configuration and take in audit records.

@@ -1,0 +1,1 @@
+//! Cedar: our schema, validation of a policy text, decide, explain, obligations.

@@ -1,0 +1,1 @@
+//! Where credentials rest, and the keys both planes work with.

@@ -1,0 +1,1 @@
+//! What any long-running program of ours does alike: telemetry, listening, health, drain.

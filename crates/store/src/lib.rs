@@ -1,0 +1,1 @@
+//! Every SQL statement, one file per aggregate, every tenant statement behind TenantTx.

@@ -1,0 +1,1 @@
+//! The gateway: one pipeline from MCP request to upstream and back.

@@ -1,0 +1,1 @@
+//! Both planes with real Postgres, Redis, Vault, MCP servers and clients.
