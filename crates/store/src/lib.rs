@@ -1,17 +1,18 @@
-//! Every SQL statement, one file per aggregate, every tenant statement behind `TenantTx`.
+//! Every SQL statement, one file per aggregate, every tenant statement behind [`TenantTx`].
+//!
+//! Functions take the fenced transaction first, return plain values and decide nothing. No statement names its tenant:
+//! row-level security is the fence, and `tenant_id` defaults to the fenced tenant on insert.
 
 pub mod audit;
+mod error;
+mod start;
 mod tx;
 
+pub use error::Error;
 pub use sqlx::PgPool;
 use sqlx::migrate::Migrator;
-
-pub use crate::tx::{IngestTx, PlatformTx, TenantTx};
+pub use start::{StartError, check_role, connect, migrate};
+pub use tx::{IngestTx, PlatformTx, TenantTx};
 
 /// Brings a database to the present schema.
 pub static MIGRATOR: Migrator = sqlx::migrate!("../../migrations");
-
-/// The database failed; there is nothing a caller could do about it but try again later.
-#[derive(Debug, thiserror::Error)]
-#[error("the database failed")]
-pub struct Error(#[from] sqlx::Error);

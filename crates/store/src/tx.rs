@@ -31,6 +31,16 @@ impl TenantTx {
         Ok(Self { tenant, inner: pool.begin_with(AssertSqlSafe(begin)).await? })
     }
 
+    /// Begins for reading one consistent state over several statements; writes are refused.
+    ///
+    /// # Errors
+    /// [`Error`] when the database can't be reached.
+    pub async fn begin_snapshot(pool: &PgPool, tenant: TenantId) -> Result<Self, Error> {
+        let begin =
+            format!("begin isolation level repeatable read read only; set local app.tenant_id = '{}'", tenant.uuid());
+        Ok(Self { tenant, inner: pool.begin_with(AssertSqlSafe(begin)).await? })
+    }
+
     /// Whose rows it sees.
     #[must_use]
     pub const fn tenant(&self) -> TenantId {
