@@ -1,0 +1,91 @@
+//! Random values, digests, and comparison that takes the same time whatever differs.
+
+use aws_lc_rs::{constant_time, digest, hmac, rand};
+use domain::token::TOKEN_ENTROPY;
+use domain::{Secret, TokenDigest, TokenKind, TokenText};
+
+/// Bytes nobody can guess, from the operating system's random source.
+#[must_use]
+#[expect(clippy::expect_used, reason = "without a random source nothing may go on")]
+pub fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0_u8; N];
+    rand::fill(&mut bytes).expect("the operating system's random source");
+    bytes
+}
+
+/// A new key of a tenant's: for its credentials, or for the HMAC of arguments.
+#[must_use]
+pub fn new_data_key() -> Secret<[u8; 32]> {
+    Secret::new(random())
+}
+
+/// A new token. It is shown once; what is stored is its [`token_digest`].
+#[must_use]
+pub fn new_token(kind: TokenKind) -> TokenText {
+    loop {
+        if let Some(token) = TokenText::from_entropy(kind, &random::<TOKEN_ENTROPY>()) {
+            return token;
+        }
+    }
+}
+
+/// What a token is stored and looked up by: SHA-256 of the whole of it, prefix and check included.
+#[must_use]
+pub fn token_digest(token: &str) -> TokenDigest {
+    TokenDigest(sha256(token.as_bytes()))
+}
+
+/// SHA-256 (FIPS 180-4).
+#[must_use]
+pub fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut out = [0_u8; 32];
+    out.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
+    out
+}
+
+/// HMAC-SHA256 (RFC 2104).
+#[must_use]
+pub fn hmac_sha256(key: &Secret<[u8; 32]>, message: &[u8]) -> [u8; 32] {
+    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key.expose()), message);
+    let mut out = [0_u8; 32];
+    out.copy_from_slice(tag.as_ref());
+    out
+}
+
+/// Whether two byte strings are equal; takes as long whether they differ early or late. Their lengths are not hidden.
+#[must_use]
+pub fn equal(a: &[u8], b: &[u8]) -> bool {
+    constant_time::verify_slices_are_equal(a, b).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digests_are_the_standards() {
+        // FIPS 180-4's example, and RFC 4231's second case with its key stretched by zeros as the RFC 2104 does.
+        let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(hex::encode(sha256(b"abc")), abc);
+        assert_eq!(token_digest("abc").to_string(), abc);
+        let mut key = [0_u8; 32];
+        key[..4].copy_from_slice(b"Jefe");
+        assert_eq!(
+            hex::encode(hmac_sha256(&Secret::new(key), b"what do ya want for nothing?")),
+            "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
+        );
+    }
+
+    #[test]
+    fn a_new_token_reads_back_and_is_never_the_same() {
+        let (one, two) = (new_token(TokenKind::Gateway), new_token(TokenKind::Gateway));
+        assert!(TokenText::parse(TokenKind::Gateway, one.expose()).is_ok());
+        assert_ne!(one.expose(), two.expose());
+    }
+
+    #[test]
+    fn equality_looks_at_every_byte_and_the_length() {
+        assert!(equal(b"same", b"same"));
+        assert!(!equal(b"same", b"samf") && !equal(b"same", b"sam") && !equal(b"tame", b"same"));
+    }
+}
