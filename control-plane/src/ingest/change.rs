@@ -1,0 +1,94 @@
+//! A change of configuration as an audit record: written in the transaction of the change, so that there is never one
+//! without the other.
+
+use domain::{Clock, RecordId, TokenId, UserId};
+use serde::Serialize;
+use serde_json::json;
+use store::TenantTx;
+use store::audit::inbox::{self, InboxRecord};
+
+/// Who changes configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Actor {
+    /// A person, through an API token or the console.
+    User {
+        /// Who.
+        user: UserId,
+        /// With which API token; none in the console.
+        token: Option<TokenId>,
+    },
+    /// Sluice itself: first start, upkeep.
+    System,
+}
+
+/// What was changed. Values are kept as digests only: a record never holds what it tells of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    action: &'static str,
+    kind: &'static str,
+    id: String,
+    name: Option<String>,
+    before: Option<String>,
+    after: Option<String>,
+}
+
+impl Change {
+    /// A change of one thing: what was done (`server.add`, `token.revoke`), the kind of thing, and its id.
+    #[must_use]
+    pub fn new(action: &'static str, kind: &'static str, id: impl std::fmt::Display) -> Self {
+        Self { action, kind, id: id.to_string(), name: None, before: None, after: None }
+    }
+
+    /// What people call the thing; never a person's name or address.
+    #[must_use]
+    pub fn named(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// The thing as it was; its SHA-256 (of RFC 8785 JSON) is kept.
+    #[must_use]
+    pub fn before(mut self, value: &impl Serialize) -> Self {
+        self.before = digest(value);
+        self
+    }
+
+    /// The thing as it is now; its SHA-256 (of RFC 8785 JSON) is kept.
+    #[must_use]
+    pub fn after(mut self, value: &impl Serialize) -> Self {
+        self.after = digest(value);
+        self
+    }
+}
+
+/// Records a change made in this transaction.
+///
+/// # Errors
+/// [`store::Error`] when the database failed; the transaction is then to be dropped.
+pub async fn record(tx: &mut TenantTx, clock: &Clock, actor: &Actor, change: Change) -> Result<(), store::Error> {
+    let id = RecordId::new(clock);
+    inbox::add(tx, &InboxRecord { id, body: body(tx, clock, id, actor, &change), pii: None }).await
+}
+
+fn body(tx: &TenantTx, clock: &Clock, id: RecordId, actor: &Actor, change: &Change) -> Vec<u8> {
+    let actor = match actor {
+        Actor::User { user, token } => json!({"kind": "user", "id": user, "token_id": token}),
+        Actor::System => json!({"kind": "system", "id": "sluice"}),
+    };
+    let record = json!({
+        "schema": "sluice.audit/1", "id": id, "kind": "admin", "final": true,
+        "time": clock.now().to_rfc3339_opts(chrono::SecondsFormat::Micros, true),
+        "tenant": {"id": tx.tenant()}, "actor": actor,
+        "change": {
+            "action": change.action, "before": change.before, "after": change.after,
+            "target": {"kind": change.kind, "id": change.id, "name": change.name},
+        },
+    });
+    serde_json_canonicalizer::to_vec(&record).unwrap_or_default()
+}
+
+/// SHA-256 of a value's canonical JSON, hexadecimal; none of what can't be written as JSON.
+fn digest(value: &impl Serialize) -> Option<String> {
+    let canonical = serde_json_canonicalizer::to_vec(value).ok()?;
+    Some(hex::encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &canonical)))
+}
