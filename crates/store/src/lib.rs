@@ -5,6 +5,7 @@
 
 pub mod audit;
 mod error;
+pub mod outbox;
 mod start;
 mod tx;
 

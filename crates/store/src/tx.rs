@@ -77,7 +77,6 @@ impl PlatformTx {
         Ok(self.0.commit().await?)
     }
 
-    #[expect(dead_code, reason = "the functions of the global tables use it")]
     pub(crate) fn connection(&mut self) -> &mut PgConnection {
         &mut self.0
     }
