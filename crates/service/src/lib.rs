@@ -1,1 +1,14 @@
 //! What any long-running program of ours does alike: telemetry, listening, health, drain.
+
+pub mod clock;
+pub mod drain;
+pub mod health;
+pub mod listen;
+pub mod metrics;
+pub mod redis;
+pub mod shutdown;
+pub mod telemetry;
+
+pub use clock::clock;
+pub use drain::Drain;
+pub use health::Health;
