@@ -4,10 +4,18 @@
 //! row-level security is the fence, and `tenant_id` defaults to the fenced tenant on insert.
 
 pub mod audit;
+pub mod credentials;
 mod error;
 pub mod outbox;
+pub mod people;
+pub mod policies;
+pub mod servers;
 mod start;
+pub mod tenants;
+pub mod tokens;
+pub mod tools;
 mod tx;
+mod words;
 
 pub use error::Error;
 pub use sqlx::PgPool;

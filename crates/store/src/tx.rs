@@ -77,6 +77,16 @@ impl PlatformTx {
         Ok(self.0.commit().await?)
     }
 
+    /// Goes on inside a tenant's fence, in the same transaction: what makes a tenant is done at once or not at all.
+    ///
+    /// # Errors
+    /// [`Error`] when the database failed.
+    pub async fn into_tenant(mut self, tenant: TenantId) -> Result<TenantTx, Error> {
+        let fence = format!("set local role none; set local app.tenant_id = '{}'", tenant.uuid());
+        sqlx::raw_sql(AssertSqlSafe(fence)).execute(&mut *self.0).await?;
+        Ok(TenantTx { tenant, inner: self.0 })
+    }
+
     pub(crate) fn connection(&mut self) -> &mut PgConnection {
         &mut self.0
     }
