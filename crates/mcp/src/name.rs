@@ -1,0 +1,137 @@
+//! The names under which the tools of several servers are offered together. A pure function of the configuration.
+
+use std::collections::HashMap;
+
+/// The longest exposed name: leaves room for the prefixes clients add before the 64 characters model APIs take.
+pub const LONGEST: usize = 48;
+
+/// When the server's alias stands before a tool's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Prefix {
+    /// Always: `alias__tool`.
+    Always,
+    /// Only where two servers have a tool of the same name.
+    OnConflict,
+    /// Never; two tools of one name are an error.
+    None,
+}
+
+/// A tool as its server knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Named<'n> {
+    /// The server's alias, one to a server.
+    pub alias: &'n str,
+    /// The tool's own name.
+    pub tool: &'n str,
+}
+
+/// Two tools can't both be offered.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("two tools would be called `{name}`")]
+pub struct Collision {
+    /// The name both would have.
+    pub name: String,
+}
+
+/// SHA-256; comes in from outside, this crate has no cryptography.
+pub type Sha256<'f> = &'f dyn Fn(&[u8]) -> [u8; 32];
+
+/// Gives each tool its exposed name, in the order of `tools`.
+///
+/// Where mapping or cutting makes two names equal, all of them get a suffix from the hash of alias and tool, so that
+/// the result depends neither on the order nor on who came first.
+///
+/// # Errors
+/// [`Collision`] when two tools of one server have the same name, or two of any with [`Prefix::None`].
+pub fn expose(prefix: Prefix, tools: &[Named<'_>], sha256: Sha256<'_>) -> Result<Vec<String>, Collision> {
+    let mut steps: Vec<Step> = tools.iter().map(|_| Step::first(prefix)).collect();
+    loop {
+        let names: Vec<String> = tools.iter().zip(&steps).map(|(tool, step)| step.name(*tool, sha256)).collect();
+        let mut places: HashMap<&str, Vec<usize>> = HashMap::new();
+        for (place, name) in names.iter().enumerate() {
+            places.entry(name).or_default().push(place);
+        }
+        let twins: Vec<usize> = places.into_values().filter(|places| places.len() > 1).flatten().collect();
+        if twins.is_empty() {
+            return Ok(names);
+        }
+        for place in twins {
+            let collision = || Collision { name: names[place].clone() };
+            steps[place] = steps[place].next(prefix).ok_or_else(collision)?;
+        }
+    }
+}
+
+/// How far a name has been bent to be unique.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    /// The tool's own name, mapped only if a client could not take it.
+    Bare,
+    /// `alias__tool`.
+    Prefixed,
+    /// `alias__tool_hash`, with so many characters of the hash.
+    Hashed(usize),
+}
+
+impl Step {
+    const fn first(prefix: Prefix) -> Self {
+        match prefix {
+            Prefix::Always => Self::Prefixed,
+            Prefix::OnConflict | Prefix::None => Self::Bare,
+        }
+    }
+
+    const fn next(self, prefix: Prefix) -> Option<Self> {
+        match (self, prefix) {
+            (_, Prefix::None) | (Self::Hashed(24..), _) => None,
+            (Self::Bare, _) => Some(Self::Prefixed),
+            (Self::Prefixed, _) => Some(Self::Hashed(6)),
+            (Self::Hashed(length), _) => Some(Self::Hashed(length * 2)),
+        }
+    }
+
+    fn name(self, tool: Named<'_>, sha256: Sha256<'_>) -> String {
+        let whole = match self {
+            Self::Bare if is_legal(tool.tool) => return tool.tool.to_owned(),
+            Self::Bare => mapped(tool.tool),
+            _ => format!("{}__{}", tool.alias, mapped(tool.tool)),
+        };
+        match self {
+            Self::Hashed(length) => suffixed(&whole, length, tool, sha256),
+            _ if whole.len() > LONGEST || whole.is_empty() => suffixed(&whole, 6, tool, sha256),
+            _ => whole,
+        }
+    }
+}
+
+/// What the specification allows and the shortest client limit takes.
+fn is_legal(name: &str) -> bool {
+    (1..=64).contains(&name.len()) && name.bytes().all(|byte| is_plain(byte) || byte == b'.')
+}
+
+const fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')
+}
+
+/// Every character that model APIs do not take becomes `_`.
+fn mapped(name: &str) -> String {
+    name.chars().map(|letter| if letter.is_ascii() && is_plain(letter as u8) { letter } else { '_' }).collect()
+}
+
+fn suffixed(name: &str, length: usize, tool: Named<'_>, sha256: Sha256<'_>) -> String {
+    let hash = sha256(&[tool.alias.as_bytes(), b"\0", tool.tool.as_bytes()].concat());
+    let kept = &name[..name.len().min(LONGEST - 1 - length)];
+    format!("{kept}_{}", base32(&hash, length))
+}
+
+/// The first characters of RFC 4648's base32, lower case.
+fn base32(bytes: &[u8], length: usize) -> String {
+    let bit = |place: usize| bytes[place / 8] >> (7 - place % 8) & 1;
+    (0..length)
+        .map(|digit| (0..5).fold(0, |value, place| value << 1 | bit(digit * 5 + place)))
+        .map(|value| char::from(b"abcdefghijklmnopqrstuvwxyz234567"[usize::from(value)]))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,12 @@
+//! `tools/call` and `tools/list` between the internal modern form and clients and servers of either era.
+
+mod call;
+mod list;
+mod result;
+
+pub use call::{Call, Hop, Outbound};
+pub use list::{CacheScope, Page, Tool, list_result};
+pub use result::{Incomplete, Side, translate_result};
+
+#[cfg(test)]
+mod tests;

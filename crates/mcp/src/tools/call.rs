@@ -1,0 +1,152 @@
+//! The parameters of a call: read from the client, built for the upstream.
+
+use std::borrow::Cow;
+
+use crate::json::{Change, Kind, Writer};
+use crate::meta::{self, LogLevel};
+use crate::{Code, Json, Object, Raw, RpcError, Version};
+
+/// The parameters of a `tools/call`.
+#[derive(Debug, Clone)]
+pub struct Call<'a> {
+    /// The tool, by the name the client knows.
+    pub name: Cow<'a, str>,
+    /// The arguments object, as it was written.
+    pub arguments: Option<Raw<'a>>,
+    params: Object<'a>,
+    meta: Option<Object<'a>>,
+}
+
+impl<'a> Call<'a> {
+    /// Reads them.
+    ///
+    /// # Errors
+    /// Invalid parameters when a member has the wrong type, or when they answer a question nobody asked: this gateway
+    /// gives out no `requestState` yet.
+    pub fn read(params: Object<'a>) -> Result<Self, RpcError> {
+        let invalid = |message| RpcError::new(Code::InvalidParams, message);
+        let name = params.text("name").ok_or_else(|| invalid("`params.name` must be a string"))?;
+        let arguments = match params.get("arguments") {
+            None | Some(Raw::NULL) => None,
+            Some(raw) if raw.kind() == Kind::Object => Some(raw),
+            Some(_) => return Err(invalid("`params.arguments` must be an object")),
+        };
+        let meta = match params.get("_meta") {
+            None | Some(Raw::NULL) => None,
+            Some(raw) => Some(raw.object().ok_or_else(|| invalid("`params._meta` must be an object"))?),
+        };
+        if params.has("requestState") || params.has("inputResponses") {
+            return Err(invalid("no call of yours waits for input"));
+        }
+        Ok(Self { name, arguments, params, meta })
+    }
+
+    /// The token the client wants its progress notifications to carry: a string or an integer.
+    #[must_use]
+    pub fn progress_token(&self) -> Option<Raw<'a>> {
+        let token = self.meta.as_ref()?.get(meta::PROGRESS_TOKEN)?;
+        (token.kind() == Kind::Text || token.is_integer()).then_some(token)
+    }
+
+    /// The W3C `traceparent` the client sent in `_meta`.
+    #[must_use]
+    pub fn traceparent(&self) -> Option<Cow<'a, str>> {
+        self.meta.as_ref()?.text(meta::TRACE[0])
+    }
+
+    /// The parameters for the upstream: another name and this hop's `_meta`; all else as it was written.
+    #[must_use]
+    pub fn params_for(&self, outbound: &Outbound<'_>) -> Json {
+        let name = Json::text(outbound.name);
+        let meta = self.meta_for(outbound);
+        self.params.with(&[
+            ("name", Change::Set(name.raw())),
+            ("arguments", self.arguments.map_or(Change::Remove, Change::Set)),
+            // The legacy era's way to ask for a task, which we do not offer.
+            ("task", Change::Remove),
+            ("_meta", if meta.raw() == Raw::EMPTY { Change::Remove } else { Change::Set(meta.raw()) }),
+        ])
+    }
+
+    fn meta_for(&self, outbound: &Outbound<'_>) -> Json {
+        let mut writer = Writer::object();
+        for (key, value) in self.meta.iter().flat_map(Object::iter) {
+            if !meta::is_hop_by_hop(key) {
+                writer.member(key, value);
+            }
+        }
+        outbound.write_meta(&mut writer);
+        writer.finish()
+    }
+}
+
+/// What the next hop is told.
+#[derive(Debug, Clone, Copy)]
+pub struct Outbound<'o> {
+    /// The tool, by the name the upstream knows.
+    pub name: &'o str,
+    /// Our token for the upstream's progress notifications; none, if the client wants none.
+    pub progress_token: Option<Raw<'o>>,
+    /// Our `traceparent`.
+    pub traceparent: Option<&'o str>,
+    /// The upstream's era and what it wants to know.
+    pub hop: Hop<'o>,
+}
+
+/// The era of the next hop.
+#[derive(Debug, Clone, Copy)]
+pub enum Hop<'o> {
+    /// Every request says all about its client.
+    Modern {
+        /// The revision spoken on this hop.
+        version: Version,
+        /// What of the client's capabilities we can carry.
+        capabilities: Raw<'o>,
+        /// What we say the client is.
+        client_info: Option<Raw<'o>>,
+        /// The least level of log messages the client wants.
+        log_level: Option<LogLevel>,
+    },
+    /// The session says it.
+    Legacy,
+}
+
+impl Outbound<'_> {
+    fn write_meta(&self, writer: &mut Writer) {
+        self.hop.write_meta(writer);
+        if let Some(token) = self.progress_token {
+            writer.member(meta::PROGRESS_TOKEN, token);
+        }
+        if let Some(traceparent) = self.traceparent {
+            writer.text(meta::TRACE[0], traceparent);
+        }
+    }
+}
+
+impl Hop<'_> {
+    /// Writes what every request of the hop carries in `_meta`.
+    pub(crate) fn write_meta(&self, writer: &mut Writer) {
+        let Self::Modern { version, capabilities, client_info, log_level } = self else { return };
+        writer.text(meta::PROTOCOL_VERSION, version.as_str());
+        writer.member(meta::CLIENT_CAPABILITIES, *capabilities);
+        if let Some(client_info) = client_info {
+            writer.member(meta::CLIENT_INFO, *client_info);
+        }
+        if let Some(level) = log_level {
+            writer.text(meta::LOG_LEVEL, level.as_str());
+        }
+    }
+
+    /// The parameters of a request that has none of its own but perhaps a cursor: `server/discover`, `tools/list`.
+    #[must_use]
+    pub fn params(&self, cursor: Option<&str>) -> Json {
+        let mut writer = Writer::object();
+        if let Some(cursor) = cursor {
+            writer.text("cursor", cursor);
+        }
+        if matches!(self, Self::Modern { .. }) {
+            writer.nested("_meta", |meta| self.write_meta(meta));
+        }
+        writer.finish()
+    }
+}
