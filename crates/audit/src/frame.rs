@@ -1,0 +1,184 @@
+//! A frame: the immutable bytes of one group commit of one source. It is sealed by `secrets::Sealer` with [`aad`], and
+//! travels and rests as [`to_wire`].
+
+use bytes::Bytes;
+use domain::{BootId, NodeId, TenantId};
+use uuid::Uuid;
+
+use crate::entry::{self, Entry, Form, Input, Private};
+use crate::record::Leaf;
+
+/// Most entries of a frame.
+pub const ENTRIES_MAX: usize = 128;
+/// The field of a Redis stream entry that holds a frame, as [`to_wire`] gives it.
+pub const FIELD: &str = "f";
+/// The field of a Redis stream entry that holds a tick of the shard's owner.
+pub const TICK_FIELD: &str = "t";
+
+const VERSION: u8 = 1;
+/// Version, node, boot, shard, s.
+const WIRE_HEADER: usize = 1 + 16 + 16 + 2 + 8;
+
+/// One run of one node, as far as it concerns one shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Source {
+    /// The node.
+    pub node: NodeId,
+    /// The run.
+    pub boot: BootId,
+    /// The shard.
+    pub shard: u16,
+}
+
+impl Source {
+    /// The field of the shard's hash of acks.
+    #[must_use]
+    pub fn ack_field(&self) -> String {
+        format!("{}:{}", self.node, self.boot)
+    }
+}
+
+/// The content of a frame.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Frame {
+    /// One to [`ENTRIES_MAX`].
+    pub entries: Vec<Entry>,
+}
+
+/// Why bytes are not a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a frame")]
+pub struct NotAFrame;
+
+impl Frame {
+    /// The bytes that are sealed.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut builder = Builder::default();
+        self.entries.iter().for_each(|entry| builder.push(entry));
+        builder.into_bytes()
+    }
+
+    /// Reads what was sealed.
+    ///
+    /// # Errors
+    /// [`NotAFrame`] when the bytes are anything but a whole frame of a version known here.
+    pub fn parse(bytes: &Bytes) -> Result<Self, NotAFrame> {
+        let mut input = Input { bytes, at: 0 };
+        let [version, count] = input.array().ok_or(NotAFrame)?;
+        if version != VERSION || count == 0 || usize::from(count) > ENTRIES_MAX {
+            return Err(NotAFrame);
+        }
+        let entries = (0..count).map(|_| Entry::take(&mut input)).collect::<Option<_>>().ok_or(NotAFrame)?;
+        if input.at == bytes.len() { Ok(Self { entries }) } else { Err(NotAFrame) }
+    }
+}
+
+/// A frame in the making.
+#[derive(Debug)]
+pub struct Builder {
+    bytes: Vec<u8>,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self { bytes: vec![VERSION, 0] }
+    }
+}
+
+impl Builder {
+    /// How many entries are in it.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        usize::from(self.bytes[1])
+    }
+
+    /// Whether no more go in.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.count() >= ENTRIES_MAX
+    }
+
+    /// How many bytes it has.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Adds an entry.
+    pub fn push(&mut self, entry: &Entry) {
+        entry.put(&mut self.bytes);
+        self.bytes[1] = self.bytes[1].saturating_add(1);
+    }
+
+    /// Adds an entry with a record that is in its leaf form, with its counter.
+    pub fn push_record(&mut self, form: Form, (tenant, n): (TenantId, u64), leaf: &Leaf, private: Option<&Private>) {
+        entry::put_record(&mut self.bytes, form, tenant, n, leaf, private);
+        self.bytes[1] = self.bytes[1].saturating_add(1);
+    }
+
+    /// The bytes to be sealed.
+    #[must_use]
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+}
+
+/// What a frame is sealed with, besides the key: so it can't be moved to another place.
+#[derive(Debug)]
+pub struct Aad {
+    deployment: String,
+    place: [u8; 42],
+}
+
+/// What the sealed frame `s` of a source is bound to.
+#[must_use]
+pub fn aad(deployment: &str, source: &Source, s: u64) -> Aad {
+    let mut place = [0; 42];
+    place[..16].copy_from_slice(source.node.uuid().as_bytes());
+    place[16..32].copy_from_slice(source.boot.uuid().as_bytes());
+    place[32..34].copy_from_slice(&source.shard.to_be_bytes());
+    place[34..].copy_from_slice(&s.to_be_bytes());
+    Aad { deployment: deployment.to_owned(), place }
+}
+
+impl Aad {
+    /// Deployment, node, boot, shard, s.
+    #[must_use]
+    pub fn parts(&self) -> [&[u8]; 5] {
+        let place = &self.place;
+        [self.deployment.as_bytes(), &place[..16], &place[16..32], &place[32..34], &place[34..]]
+    }
+}
+
+/// The sealed frame with its address, as it stands in the stream and in the spool.
+#[must_use]
+pub fn to_wire(source: &Source, s: u64, sealed: &[u8]) -> Bytes {
+    let mut wire = Vec::with_capacity(WIRE_HEADER + sealed.len());
+    wire.push(VERSION);
+    wire.extend_from_slice(source.node.uuid().as_bytes());
+    wire.extend_from_slice(source.boot.uuid().as_bytes());
+    wire.extend_from_slice(&source.shard.to_be_bytes());
+    wire.extend_from_slice(&s.to_be_bytes());
+    wire.extend_from_slice(sealed);
+    wire.into()
+}
+
+/// Reads the address off; the rest is sealed. The address is worth nothing until the seal was opened with it.
+///
+/// # Errors
+/// [`NotAFrame`] when the bytes are too short or of another version.
+pub fn from_wire(wire: &[u8]) -> Result<(Source, u64, &[u8]), NotAFrame> {
+    let (header, sealed) = wire.split_first_chunk::<WIRE_HEADER>().ok_or(NotAFrame)?;
+    if header[0] != VERSION {
+        return Err(NotAFrame);
+    }
+    let uuid = |at: usize| Uuid::from_slice(&header[at..at + 16]).map_err(|_| NotAFrame);
+    let source = Source {
+        node: NodeId::from_uuid(uuid(1)?),
+        boot: BootId::from_uuid(uuid(17)?),
+        shard: u16::from_be_bytes([header[33], header[34]]),
+    };
+    let s = header[35..].iter().fold(0, |s, byte| s << 8 | u64::from(*byte));
+    Ok((source, s, sealed))
+}

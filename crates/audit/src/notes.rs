@@ -1,0 +1,121 @@
+//! The records that a shard's owner makes: the last word on a call whose node is gone, late outcomes, gaps, ends of boots.
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use domain::RecordId;
+use serde_json::{Map, Value, json};
+
+use crate::entry::Body;
+use crate::protocol::{Append, What};
+use crate::ranges::Ranges;
+use crate::record::{Record, SourceNote, Span};
+use crate::text::Text;
+use crate::words::{Kind, Status};
+use crate::{Source, protocol::GapReason};
+
+/// Why a record could not be made from another.
+#[derive(Debug, thiserror::Error)]
+#[error("the record to start from is not a JSON object")]
+pub struct NotAnObject(#[source] serde_json::Error);
+
+/// Ranges named one by one in a note; what is beyond is in its last one.
+const SPANS_MAX: usize = 32;
+
+/// The bytes that take an append's place in the log. `id` and `now` are for records that the owner makes itself.
+///
+/// # Errors
+/// [`NotAnObject`] when an intent or a late outcome is not a record: the frame it came in is poison.
+pub fn render(append: &Append, id: RecordId, now: DateTime<Utc>) -> Result<Body, NotAnObject> {
+    let own = |kind: Kind, source: SourceNote| {
+        let mut record = Record::new(id, kind, append.tenant, now);
+        record.source = source;
+        Body { record: record.to_bytes().into(), private: None }
+    };
+    Ok(match &append.what {
+        What::Final(body) | What::Note(body) => body.clone(),
+        What::Unknown(intent) => {
+            Body { record: close_unknown(&intent.record)?.into(), private: intent.private.clone() }
+        }
+        What::Late { body, amends } => {
+            Body { record: late(&body.record, id, *amends)?.into(), private: body.private.clone() }
+        }
+        What::Gap { source, missing, reason } => own(Kind::Gap, gap(source, missing, *reason)),
+        What::GapFilled { source, s } => {
+            own(Kind::GapFilled, SourceNote { missing: vec![span(*s, *s + 1)], ..named(source) })
+        }
+        What::BootEnd { source, last_s, last_n, clean, missing } => own(
+            Kind::BootEnd,
+            SourceNote {
+                clean: Some(*clean),
+                last_n: *last_n,
+                last_s: Some(*last_s),
+                missing: spans(missing),
+                ..named(source)
+            },
+        ),
+    })
+}
+
+/// A call's final record from its intent: nobody knows how it ended. Members not known here are kept.
+///
+/// # Errors
+/// [`NotAnObject`] when the bytes are not a JSON object.
+pub fn close_unknown(intent: &[u8]) -> Result<Vec<u8>, NotAnObject> {
+    let mut record = object(intent)?;
+    record.insert("final".to_owned(), Value::Bool(true));
+    let outcome = record.entry("outcome").or_insert_with(|| json!({}));
+    if let Value::Object(outcome) = outcome {
+        outcome.insert("status".to_owned(), Status::Unknown.as_str().into());
+        outcome.insert("reason".to_owned(), "gateway_interrupted".into());
+    }
+    canonical(&record)
+}
+
+/// The note that brings the true outcome of a call that had been closed as unknown.
+///
+/// # Errors
+/// [`NotAnObject`] when the bytes are not a JSON object.
+pub fn late(outcome: &[u8], id: RecordId, amends: u64) -> Result<Vec<u8>, NotAnObject> {
+    let mut record = object(outcome)?;
+    record.insert("final".to_owned(), Value::Bool(false));
+    record.insert("kind".to_owned(), Kind::Late.as_str().into());
+    record.insert("id".to_owned(), id.uuid().hyphenated().to_string().into());
+    record.insert("amends".to_owned(), json!({ "seq": amends }));
+    canonical(&record)
+}
+
+/// A note about a sealed frame that does not open: nobody vouches for its address.
+#[must_use]
+pub fn unopened(source: &Source, s: u64, id: RecordId, now: DateTime<Utc>) -> Bytes {
+    let mut record = Record::new(id, Kind::Gap, crate::protocol::DEPLOYMENT, now);
+    record.source =
+        SourceNote { missing: vec![span(s, s.saturating_add(1))], reason: Some("unopened".into()), ..named(source) };
+    record.to_bytes().into()
+}
+
+fn object(bytes: &[u8]) -> Result<Map<String, Value>, NotAnObject> {
+    serde_json::from_slice(bytes).map_err(NotAnObject)
+}
+
+fn canonical(record: &Map<String, Value>) -> Result<Vec<u8>, NotAnObject> {
+    serde_json_canonicalizer::to_vec(record).map_err(NotAnObject)
+}
+
+fn gap(source: &Source, missing: &Ranges, reason: GapReason) -> SourceNote {
+    SourceNote { missing: spans(missing), reason: Some(Text::Fixed(reason.as_str())), ..named(source) }
+}
+
+fn named(source: &Source) -> SourceNote {
+    SourceNote { boot: Some(source.boot), node: Some(source.node), shard: Some(source.shard), ..SourceNote::default() }
+}
+
+fn spans(ranges: &Ranges) -> Vec<Span> {
+    let ranges = ranges.as_slice();
+    let one_by_one = ranges.iter().take(SPANS_MAX - 1).map(|(first, end)| span(*first, *end));
+    let rest = ranges.get(SPANS_MAX - 1..).and_then(|rest| Some(span(rest.first()?.0, rest.last()?.1)));
+    one_by_one.chain(rest).collect()
+}
+
+fn span(first: u64, end: u64) -> Span {
+    Span { first: Some(first), last: Some(end.saturating_sub(1)) }
+}

@@ -1,0 +1,540 @@
+//! What becomes of a frame: the owner's side of the audit protocol as pure functions over a [`World`].
+//!
+//! The owner of a shard loads what [`Needs`] names inside its transaction, calls [`World::apply`] for each frame and
+//! [`World::lapse`] for each source that is due, then writes down what changed. The model checker runs the same code.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use domain::{CallId, Id, TenantId};
+use uuid::Uuid;
+
+use crate::entry::{Body, Entry};
+use crate::frame::{Frame, Source};
+use crate::ranges::Ranges;
+
+/// The log of the deployment itself: notes about sources that concern no tenant, or not only tenants.
+pub const DEPLOYMENT: TenantId = Id::from_uuid(Uuid::nil());
+/// A source silent for so many ticks (seconds in which its owner worked) has lapsed.
+pub const LAPSE_TICKS: u64 = 30;
+/// With more frames of one source held back, its holes are given up.
+pub const HELD_MAX: usize = 10_000;
+
+/// What a frame turned out to hold.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Content {
+    /// Its entries.
+    Entries(Frame),
+    /// Its seal opened, but what is inside can't be read or does not enter the database. It is in quarantine, whole.
+    ///
+    /// Not for a frame whose seal does not open: nobody vouches for its address, so it must not count as applied. That
+    /// one is put into quarantine, named by a note in the log of the [`DEPLOYMENT`], and changes nothing else.
+    Poison,
+}
+
+/// Whether a source is heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Life {
+    /// It is.
+    Live,
+    /// It fell silent, or its node said that it is dead.
+    Lapsed,
+    /// It said good-bye.
+    Ended,
+}
+
+/// What is known of a source. A source never heard of is [`SourceState::default`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct SourceState {
+    /// Every frame up to this one was applied or is in `missing`.
+    pub wm: u64,
+    /// Frames given up, and named by a gap.
+    pub missing: Ranges,
+    /// Frames that came before their predecessors.
+    pub held: BTreeMap<u64, Content>,
+    /// When it was last heard.
+    pub last_tick: u64,
+    /// Whether it is heard.
+    pub life: Life,
+    /// The last `gw.n` that came, by tenant.
+    pub last_n: BTreeMap<TenantId, u64>,
+}
+
+impl Default for SourceState {
+    fn default() -> Self {
+        Self {
+            wm: 0,
+            missing: Ranges::default(),
+            held: BTreeMap::new(),
+            last_tick: 0,
+            life: Life::Ended,
+            last_n: BTreeMap::new(),
+        }
+    }
+}
+
+/// A call whose intent came.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Open {
+    /// Its outcome has not come.
+    Open {
+        /// Who sent the intent.
+        source: Source,
+        /// `gw.n`.
+        n: u64,
+        /// The record so far.
+        intent: Body,
+    },
+    /// It was given a final record that says `unknown`.
+    Closed {
+        /// The place of that record in the tenant's log.
+        final_seq: u64,
+    },
+    /// It has its true final record; should its intent still come, it is ignored.
+    Done,
+}
+
+/// What a place in a tenant's log is given to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum What {
+    /// A call's final record, as the node formed it.
+    Final(Body),
+    /// A note, as its maker formed it.
+    Note(Body),
+    /// The final record of a call whose node is gone; the body is the intent.
+    Unknown(Body),
+    /// The true outcome of a call that had been closed.
+    Late {
+        /// The record as the node formed it.
+        body: Body,
+        /// The place of the final record it corrects.
+        amends: u64,
+    },
+    /// Frames that did not come or can't be read.
+    Gap {
+        /// Whose.
+        source: Source,
+        /// Which.
+        missing: Ranges,
+        /// Why.
+        reason: GapReason,
+    },
+    /// A frame came that a gap had named.
+    GapFilled {
+        /// Whose.
+        source: Source,
+        /// Which.
+        s: u64,
+    },
+    /// A source is over.
+    BootEnd {
+        /// Which.
+        source: Source,
+        /// Its last frame that came.
+        last_s: u64,
+        /// The tenant's last record that came.
+        last_n: Option<u64>,
+        /// Whether it said good-bye with no frame missing.
+        clean: bool,
+        /// The frames that never came.
+        missing: Ranges,
+    },
+}
+
+/// Why there is a gap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum GapReason {
+    /// The frames did not come before their source fell silent.
+    Lost,
+    /// Too many frames waited for them.
+    Overdue,
+    /// The frame came and can't be read.
+    Unreadable,
+}
+
+impl GapReason {
+    /// The stable word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Lost => "lost",
+            Self::Overdue => "overdue",
+            Self::Unreadable => "unreadable",
+        }
+    }
+}
+
+/// A record that enters a tenant's log.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Append {
+    /// Whose log.
+    pub tenant: TenantId,
+    /// Its place.
+    pub seq: u64,
+    /// The record, or what it is to be made from ([`crate::notes::render`]).
+    pub what: What,
+}
+
+/// What happened to a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Verdict {
+    /// It took effect, perhaps with some that had waited for it.
+    Applied,
+    /// It had taken effect before.
+    Duplicate,
+    /// It waits for its predecessors.
+    Held,
+}
+
+/// Tenants' logs, as far as they are touched.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct Log {
+    /// The next free place of each log; a log without records is absent or 0.
+    pub next: BTreeMap<TenantId, u64>,
+    /// What is to be appended, in order.
+    pub appends: Vec<Append>,
+}
+
+impl Log {
+    /// Gives something the next place in a tenant's log.
+    pub fn push(&mut self, tenant: TenantId, what: What) -> u64 {
+        let next = self.next.entry(tenant).or_default();
+        let seq = *next;
+        *next += 1;
+        self.appends.push(Append { tenant, seq, what });
+        seq
+    }
+}
+
+/// The rows of the table of open calls, as far as they are touched.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct Opens {
+    rows: BTreeMap<(TenantId, CallId), Row>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Row {
+    /// Whether the table has a row for it.
+    stored: bool,
+    changed: bool,
+    now: Option<Open>,
+}
+
+/// What is to be done to the table of open calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change<'a> {
+    /// Insert or replace.
+    Put(&'a Open),
+    /// Delete.
+    Delete,
+}
+
+impl Opens {
+    /// Takes in a row as it stands in the table.
+    pub fn load(&mut self, tenant: TenantId, call: CallId, open: Open) {
+        self.rows.entry((tenant, call)).or_insert(Row { stored: true, changed: false, now: Some(open) });
+    }
+
+    /// The row as it is now.
+    #[must_use]
+    pub fn find(&self, tenant: TenantId, call: CallId) -> Option<&Open> {
+        self.rows.get(&(tenant, call))?.now.as_ref()
+    }
+
+    /// All rows as they are now.
+    pub fn iter(&self) -> impl Iterator<Item = ((TenantId, CallId), &Open)> {
+        self.rows.iter().filter_map(|(key, row)| Some((*key, row.now.as_ref()?)))
+    }
+
+    /// What differs from the table; a row that came and went within the batch does not.
+    pub fn changes(&self) -> impl Iterator<Item = ((TenantId, CallId), Change<'_>)> {
+        self.rows.iter().filter_map(|(key, row)| match (&row.now, row.stored) {
+            (Some(open), _) if row.changed => Some((*key, Change::Put(open))),
+            (None, true) => Some((*key, Change::Delete)),
+            _ => None,
+        })
+    }
+
+    /// The changes have been stored.
+    pub fn settle(&mut self) {
+        self.rows.retain(|_, row| row.now.is_some());
+        self.rows.values_mut().for_each(|row| (row.stored, row.changed) = (true, false));
+    }
+
+    fn set(&mut self, key: (TenantId, CallId), now: Option<Open>) {
+        let row = self.rows.entry(key).or_insert(Row { stored: false, changed: false, now: None });
+        (row.changed, row.now) = (true, now);
+    }
+}
+
+/// A frame as it came, its seal opened.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Arrived {
+    /// Whose.
+    pub source: Source,
+    /// Its number.
+    pub s: u64,
+    /// What is in it.
+    pub content: Content,
+}
+
+/// What must be in the [`World`] before a batch is applied.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Needs {
+    /// Rows of open calls by their keys.
+    pub calls: BTreeSet<(TenantId, CallId)>,
+    /// Sources whose `open` rows are all needed, because they may end.
+    pub open_of: BTreeSet<Source>,
+    /// Tenants whose logs may be appended to: lock their heads, set [`Log::next`].
+    pub tenants: BTreeSet<TenantId>,
+}
+
+/// What the owner of a shard knows and changes within one transaction.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct World {
+    /// The shard's clock.
+    pub tick: u64,
+    /// The sources touched.
+    pub sources: BTreeMap<Source, SourceState>,
+    /// The open calls touched.
+    pub opens: Opens,
+    /// The logs touched.
+    pub log: Log,
+}
+
+/// The sources a batch speaks of: its own, and those it says are dead. Load them with their held frames first.
+#[must_use]
+pub fn sources_of(batch: &[Arrived]) -> BTreeSet<Source> {
+    batch.iter().flat_map(|arrived| ended_by(arrived.source, &arrived.content).chain([arrived.source])).collect()
+}
+
+/// The sources that a frame ends once it is applied.
+fn ended_by(source: Source, content: &Content) -> impl Iterator<Item = Source> {
+    let entries: &[Entry] = match content {
+        Content::Entries(frame) => &frame.entries,
+        Content::Poison => &[],
+    };
+    entries.iter().flat_map(move |entry| match entry {
+        Entry::End => vec![source],
+        Entry::Dead(boots) => boots.iter().map(|boot| Source { boot: *boot, ..source }).collect(),
+        _ => Vec::new(),
+    })
+}
+
+impl World {
+    /// What to load before `batch` is applied and the sources in `lapsing` lapse. Sources and held frames are in already.
+    #[must_use]
+    pub fn needs(&self, batch: &[Arrived], lapsing: &[Source]) -> Needs {
+        let mut needs = Needs { open_of: lapsing.iter().copied().collect(), ..Needs::default() };
+        needs.tenants.insert(DEPLOYMENT);
+        for state in self.sources.values() {
+            needs.tenants.extend(state.last_n.keys());
+        }
+        let held =
+            self.sources.iter().flat_map(|(source, state)| state.held.values().map(move |content| (*source, content)));
+        let arrived = batch.iter().map(|arrived| (arrived.source, &arrived.content));
+        for (source, content) in held.chain(arrived) {
+            needs.open_of.extend(ended_by(source, content));
+            if let Content::Entries(frame) = content {
+                needs.calls.extend(frame.entries.iter().filter_map(Entry::call));
+                needs.tenants.extend(frame.entries.iter().filter_map(Entry::tenant));
+            }
+        }
+        needs
+    }
+
+    /// The live sources that have been silent for [`LAPSE_TICKS`].
+    #[must_use]
+    pub fn due(&self) -> Vec<Source> {
+        let silent = |state: &SourceState| self.tick.saturating_sub(state.last_tick) >= LAPSE_TICKS;
+        let due = self.sources.iter().filter(|(_, state)| state.life == Life::Live && silent(state));
+        due.map(|(source, _)| *source).collect()
+    }
+
+    /// Applies a frame, whatever has been applied before and in whatever order.
+    pub fn apply(&mut self, arrived: Arrived) -> Verdict {
+        let Arrived { source, s, content } = arrived;
+        let state = self.sources.entry(source).or_default();
+        if s <= state.wm {
+            if !state.missing.remove(s) {
+                return Verdict::Duplicate;
+            }
+            self.take_effect(source, s, content);
+            self.note(source, &What::GapFilled { source, s });
+            return Verdict::Applied;
+        }
+        if s > state.wm + 1 {
+            let tick = self.tick;
+            if state.held.contains_key(&s) {
+                return Verdict::Duplicate;
+            }
+            state.held.insert(s, content);
+            (state.life, state.last_tick) = (Life::Live, tick);
+            if state.held.len() > HELD_MAX {
+                self.give_up_holes(source, GapReason::Overdue);
+            }
+            return Verdict::Held;
+        }
+        state.wm = s;
+        self.take_effect(source, s, content);
+        self.apply_held(source);
+        Verdict::Applied
+    }
+
+    /// Ends a source that fell silent: gives up its holes, closes its open calls, and says so.
+    pub fn lapse(&mut self, source: Source) {
+        self.end(source, Life::Lapsed);
+    }
+
+    /// The frames held that follow without a hole.
+    fn apply_held(&mut self, source: Source) {
+        while let Some((s, content)) = self.next_held(source) {
+            self.take_effect(source, s, content);
+        }
+    }
+
+    fn next_held(&mut self, source: Source) -> Option<(u64, Content)> {
+        let state = self.sources.get_mut(&source)?;
+        let content = state.held.remove(&(state.wm + 1))?;
+        state.wm += 1;
+        Some((state.wm, content))
+    }
+
+    /// Every frame below a held one that has not come joins `missing`, and is named; then the held ones are applied.
+    fn give_up_holes(&mut self, source: Source, reason: GapReason) {
+        let Some(state) = self.sources.get_mut(&source) else { return };
+        let mut missing = Ranges::default();
+        let mut next = state.wm + 1;
+        for s in state.held.keys() {
+            missing.insert(next, *s);
+            next = s + 1;
+        }
+        if missing.is_empty() {
+            return;
+        }
+        missing.as_slice().iter().for_each(|(first, end)| state.missing.insert(*first, *end));
+        self.note(source, &What::Gap { source, missing, reason });
+        while let Some((s, content)) = self.pop_held(source) {
+            self.take_effect(source, s, content);
+        }
+    }
+
+    fn pop_held(&mut self, source: Source) -> Option<(u64, Content)> {
+        let state = self.sources.get_mut(&source)?;
+        let (s, content) = state.held.pop_first()?;
+        state.wm = s;
+        Some((s, content))
+    }
+
+    fn end(&mut self, source: Source, life: Life) {
+        let Some(state) = self.sources.get(&source) else { return };
+        if state.life != Life::Live {
+            return;
+        }
+        self.give_up_holes(source, GapReason::Lost);
+        self.close_open_calls(source);
+        let Some(state) = self.sources.get_mut(&source) else { return };
+        state.life = life;
+        let (last_s, missing) = (state.wm, state.missing.clone());
+        let clean = life == Life::Ended && missing.is_empty();
+        let last_n = state.last_n.clone();
+        for tenant in tenants_of(&last_n) {
+            let last_n = last_n.get(&tenant).copied();
+            self.log.push(tenant, What::BootEnd { source, last_s, last_n, clean, missing: missing.clone() });
+        }
+    }
+
+    fn close_open_calls(&mut self, source: Source) {
+        let open_of_source = |open: &Open| matches!(open, Open::Open { source: of, .. } if *of == source);
+        let keys: Vec<_> = self.opens.iter().filter(|(_, open)| open_of_source(open)).map(|(key, _)| key).collect();
+        for key in keys {
+            if let Some(Open::Open { intent, .. }) = self.opens.find(key.0, key.1).cloned() {
+                let final_seq = self.log.push(key.0, What::Unknown(intent));
+                self.opens.set(key, Some(Open::Closed { final_seq }));
+            }
+        }
+    }
+
+    fn take_effect(&mut self, source: Source, s: u64, content: Content) {
+        let tick = self.tick;
+        let state = self.sources.entry(source).or_default();
+        (state.life, state.last_tick) = (Life::Live, tick);
+        match content {
+            Content::Entries(frame) => frame.entries.into_iter().for_each(|entry| self.take_entry(source, entry)),
+            Content::Poison => {
+                let missing = [(s, s + 1)].into_iter().collect();
+                self.note(source, &What::Gap { source, missing, reason: GapReason::Unreadable });
+            }
+        }
+    }
+
+    fn take_entry(&mut self, source: Source, entry: Entry) {
+        if let Some(state) = self.sources.get_mut(&source) {
+            state.life = Life::Live;
+        }
+        match entry {
+            Entry::Intent { tenant, call, n, body } => {
+                self.count(source, tenant, n);
+                if self.opens.find(tenant, call).is_none() {
+                    self.opens.set((tenant, call), Some(Open::Open { source, n, intent: body }));
+                }
+            }
+            Entry::Final { tenant, call, n, had_intent: true, body } => {
+                self.count(source, tenant, n);
+                self.take_final((tenant, call), body);
+            }
+            Entry::Final { tenant, n, body, .. } => {
+                self.count(source, tenant, n);
+                self.log.push(tenant, What::Final(body));
+            }
+            Entry::Note { tenant, n, body } => {
+                self.count(source, tenant, n);
+                self.log.push(tenant, What::Note(body));
+            }
+            Entry::Beat => {}
+            Entry::End => self.end(source, Life::Ended),
+            Entry::Dead(boots) => {
+                let older = boots.into_iter().filter(|boot| *boot != source.boot);
+                older.for_each(|boot| self.end(Source { boot, ..source }, Life::Lapsed));
+            }
+        }
+    }
+
+    fn take_final(&mut self, key: (TenantId, CallId), body: Body) {
+        match self.opens.find(key.0, key.1) {
+            Some(Open::Open { .. }) => {
+                self.log.push(key.0, What::Final(body));
+                self.opens.set(key, None);
+            }
+            Some(Open::Closed { final_seq }) => {
+                let amends = *final_seq;
+                self.log.push(key.0, What::Late { body, amends });
+                self.opens.set(key, Some(Open::Done));
+            }
+            Some(Open::Done) => {}
+            None => {
+                self.log.push(key.0, What::Final(body));
+                // A tombstone: the intent lies in a hole and may still come.
+                self.opens.set(key, Some(Open::Done));
+            }
+        }
+    }
+
+    fn count(&mut self, source: Source, tenant: TenantId, n: u64) {
+        if let Some(state) = self.sources.get_mut(&source) {
+            let last = state.last_n.entry(tenant).or_insert(n);
+            *last = n.max(*last);
+        }
+    }
+
+    /// Puts a note about a source into the log of every tenant it is known to have served, and of the deployment.
+    fn note(&mut self, source: Source, what: &What) {
+        let tenants = self.sources.get(&source).map(|state| tenants_of(&state.last_n)).unwrap_or_default();
+        for tenant in tenants {
+            self.log.push(tenant, what.clone());
+        }
+    }
+}
+
+fn tenants_of(last_n: &BTreeMap<TenantId, u64>) -> BTreeSet<TenantId> {
+    last_n.keys().copied().chain([DEPLOYMENT]).collect()
+}
