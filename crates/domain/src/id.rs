@@ -201,6 +201,32 @@ mod sql {
     }
 }
 
+#[cfg(feature = "openapi")]
+mod openapi {
+    use std::borrow::Cow;
+
+    use utoipa::openapi::schema::{ObjectBuilder, Type};
+    use utoipa::openapi::{RefOr, Schema};
+    use utoipa::{PartialSchema, ToSchema};
+
+    use super::{Id, Kind};
+
+    impl<K: Kind> PartialSchema for Id<K> {
+        fn schema() -> RefOr<Schema> {
+            let pattern = format!("^{}_[0-7][0-9a-hjkmnp-tv-z]{{25}}$", K::PREFIX);
+            ObjectBuilder::new().schema_type(Type::String).pattern(Some(pattern)).into()
+        }
+    }
+
+    impl<K: Kind> ToSchema for Id<K> {
+        fn name() -> Cow<'static, str> {
+            let mut letters = K::PREFIX.chars();
+            let first = letters.next().map(|letter| letter.to_ascii_uppercase());
+            first.into_iter().chain(letters).chain("Id".chars()).collect()
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -1,0 +1,210 @@
+//! Who may: [`Can`] is the proof of a permission, and the only way to a tenant's rows.
+
+use std::marker::PhantomData;
+
+use axum::extract::{FromRef, FromRequestParts, RawPathParams};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
+use domain::{Clock, Permission, Role, Slug, TenantId, TokenId, TokenKind, TokenText, UserId};
+use store::tokens::Bearer;
+use store::{PgPool, PlatformTx, TenantTx};
+
+use crate::ingest::change;
+use crate::problem::Problem;
+use crate::recorded::Author;
+
+/// What signing in needs.
+#[derive(Debug, Clone)]
+pub struct Access {
+    /// The database.
+    pub pool: PgPool,
+    /// Tells whether a token has expired.
+    pub clock: Clock,
+}
+
+/// Who makes this request, as proven by an API token.
+#[derive(Debug, Clone)]
+pub struct Actor {
+    bearer: Bearer,
+}
+
+impl Actor {
+    /// The person.
+    #[must_use]
+    pub const fn user(&self) -> UserId {
+        self.bearer.user
+    }
+
+    /// The API token.
+    #[must_use]
+    pub const fn token(&self) -> TokenId {
+        self.bearer.token
+    }
+
+    /// What they may do in their tenant.
+    #[must_use]
+    pub const fn role(&self) -> Role {
+        self.bearer.role
+    }
+
+    /// The tenant the token is of.
+    #[must_use]
+    pub const fn tenant(&self) -> TenantId {
+        self.bearer.tenant
+    }
+
+    /// That tenant's name in URLs.
+    #[must_use]
+    pub const fn slug(&self) -> &Slug {
+        &self.bearer.slug
+    }
+
+    /// The actor as records of changes name it.
+    #[must_use]
+    pub const fn recorded(&self) -> change::Actor {
+        change::Actor::User { user: self.bearer.user, token: Some(self.bearer.token) }
+    }
+}
+
+impl<S> FromRequestParts<S> for Actor
+where
+    Access: FromRef<S>,
+    S: Send + Sync,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let access = Access::from_ref(state);
+        let token = presented(&parts.headers).ok_or_else(unauthenticated)?;
+        let digest = secrets::token_digest(token.expose());
+        let mut tx = PlatformTx::begin(&access.pool).await?;
+        let found = store::tokens::find_bearer(&mut tx, digest, access.clock.now()).await?;
+        Ok(Self { bearer: found.ok_or_else(unauthenticated)? })
+    }
+}
+
+/// The API token in the request; anything else, a gateway token too, is none.
+fn presented(headers: &HeaderMap) -> Option<TokenText> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let value = values.next()?.to_str().ok()?;
+    if values.next().is_some() {
+        return None;
+    }
+    let (scheme, token) = value.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return None;
+    }
+    TokenText::parse(TokenKind::Api, token.trim()).ok()
+}
+
+fn unauthenticated() -> Problem {
+    Problem::new(StatusCode::UNAUTHORIZED, "unauthenticated", "An API token is needed")
+        .detail("send `Authorization: Bearer sla_…` with a token that has neither expired nor been revoked")
+}
+
+/// A permission as a type, so that a handler's signature says what it asks for.
+pub trait Permitted: Send + Sync + 'static {
+    /// The permission.
+    const PERMISSION: Permission;
+}
+
+macro_rules! permitted {
+    ($($name:ident)*) => {
+        /// A type for each permission.
+        pub mod may {
+            use super::{Permission, Permitted};
+            $(
+                #[doc = concat!("[`Permission::", stringify!($name), "`].")]
+                #[derive(Debug, Clone, Copy)]
+                pub enum $name {}
+                impl Permitted for $name {
+                    const PERMISSION: Permission = Permission::$name;
+                }
+            )*
+        }
+    };
+}
+
+permitted! {
+    ViewTenant ManageTenant ViewMembers ManageMembers ViewServers ManageServers ManageCredentials ViewPolicies
+    WritePolicies Publish OwnTokens ManageTokens OwnActivity
+}
+
+/// Proof that the request's actor has a permission in the tenant its path names.
+#[derive(Debug)]
+pub struct Can<P> {
+    actor: Actor,
+    pool: PgPool,
+    permission: PhantomData<fn() -> P>,
+}
+
+impl<P: Permitted> Can<P> {
+    /// Who.
+    #[must_use]
+    pub const fn actor(&self) -> &Actor {
+        &self.actor
+    }
+
+    /// Who changes something, as its record names them.
+    #[must_use]
+    pub fn author(&self, clock: &Clock) -> Author {
+        Author { user: self.actor.user(), actor: self.actor.recorded(), clock: clock.clone() }
+    }
+
+    /// Asks for one more permission than the path's own.
+    ///
+    /// # Errors
+    /// The refusal, which names the permission.
+    pub fn also(&self, permission: Permission) -> Result<(), Problem> {
+        if self.actor.role().allows(permission) { Ok(()) } else { Err(not_permitted(permission)) }
+    }
+
+    /// Begins a transaction in the tenant. To be called once the body is read.
+    ///
+    /// # Errors
+    /// A [`Problem`] when the database does not answer.
+    pub async fn begin(&self) -> Result<TenantTx, Problem> {
+        Ok(TenantTx::begin(&self.pool, self.actor.tenant()).await?)
+    }
+
+    /// Begins a transaction over the global tables, for what concerns the people of the tenant.
+    ///
+    /// # Errors
+    /// A [`Problem`] when the database does not answer.
+    pub async fn begin_platform(&self) -> Result<PlatformTx, Problem> {
+        Ok(PlatformTx::begin(&self.pool).await?)
+    }
+}
+
+impl<S, P> FromRequestParts<S> for Can<P>
+where
+    Access: FromRef<S>,
+    S: Send + Sync,
+    P: Permitted,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let actor = Actor::from_request_parts(parts, state).await?;
+        let params = RawPathParams::from_request_parts(parts, state).await.map_err(|_| Problem::not_found())?;
+        let named = params.iter().find(|(name, _)| *name == "tenant").map(|(_, value)| value);
+        // A tenant that is another's and one that is nobody's look the same.
+        if !named.is_some_and(|named| names(named, &actor)) {
+            return Err(Problem::not_found());
+        }
+        if !actor.role().allows(P::PERMISSION) {
+            return Err(not_permitted(P::PERMISSION));
+        }
+        Ok(Self { actor, pool: Access::from_ref(state).pool, permission: PhantomData })
+    }
+}
+
+/// Whether a path names the actor's tenant, by id or by slug.
+fn names(named: &str, actor: &Actor) -> bool {
+    named == actor.slug().as_str() || named.parse() == Ok(actor.tenant())
+}
+
+fn not_permitted(permission: Permission) -> Problem {
+    Problem::new(StatusCode::FORBIDDEN, "not-permitted", "Your role does not allow this")
+        .detail(format!("`{}` is required", permission.as_str()))
+}

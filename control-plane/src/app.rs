@@ -1,0 +1,101 @@
+//! The API as one router: every feature's routes under `/api/v1`, their description, and what holds for all of them.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use domain::Clock;
+use secrets::MasterKey;
+use store::PgPool;
+use url::Url;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder, SecurityRequirement};
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::access::Access;
+use crate::input::BODY_MAX_BYTES;
+use crate::problem::Problem;
+use crate::{people, tenants, tokens};
+
+/// What the API is made of.
+#[derive(Debug, Clone)]
+pub struct Parts {
+    /// The database.
+    pub pool: PgPool,
+    /// Time, and the bits of ids.
+    pub clock: Clock,
+    /// Wraps tenants' keys.
+    pub master: Arc<MasterKey>,
+    /// Where clients reach the data plane.
+    pub gateway_url: Arc<Url>,
+}
+
+/// The whole API, described and served.
+#[must_use]
+pub fn router(parts: &Parts) -> Router {
+    let (router, document) = described(parts);
+    let document = document.to_json().unwrap_or_default();
+    let serve = move || async move { ([(header::CONTENT_TYPE, "application/json")], document) };
+    router
+        .route("/api/v1/openapi.json", get(serve))
+        .fallback(async || Problem::not_found())
+        .method_not_allowed_fallback(async || {
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "This can't be done here")
+        })
+        .layer(DefaultBodyLimit::max(BODY_MAX_BYTES))
+        .layer(axum::middleware::map_response(private))
+}
+
+/// The API's description (`OpenAPI` 3.1).
+#[must_use]
+pub fn openapi(parts: &Parts) -> OpenApi {
+    described(parts).1
+}
+
+fn described(parts: &Parts) -> (Router, OpenApi) {
+    OpenApiRouter::with_openapi(frame()).nest("/api/v1", features(parts)).split_for_parts()
+}
+
+/// A line for each feature.
+fn features(parts: &Parts) -> OpenApiRouter {
+    let (access, clock) = (Access { pool: parts.pool.clone(), clock: parts.clock.clone() }, parts.clock.clone());
+    OpenApiRouter::new()
+        .merge(tenants::routes(tenants::Needs {
+            access: access.clone(),
+            clock: clock.clone(),
+            master: parts.master.clone(),
+            gateway_url: parts.gateway_url.clone(),
+        }))
+        .merge(people::routes(people::Needs { access: access.clone(), clock: clock.clone() }))
+        .merge(tokens::routes(tokens::Needs { access, clock }))
+}
+
+fn frame() -> OpenApi {
+    let info = InfoBuilder::new()
+        .title("Sluice")
+        .version("1")
+        .description(Some("Configuration and records of a tenant. Every error is a problem (RFC 9457)."));
+    let token = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .bearer_format("sla_…")
+        .description(Some("An API token; it is good in one tenant."));
+    let mut components = utoipa::openapi::Components::new();
+    components.add_security_scheme("api_token", SecurityScheme::Http(token.build()));
+    OpenApiBuilder::new()
+        .info(info)
+        .components(Some(components))
+        .security(Some([SecurityRequirement::new("api_token", [] as [&str; 0])]))
+        .build()
+}
+
+/// Answers are the caller's alone, and are what they say they are.
+async fn private(response: Response) -> impl IntoResponse {
+    let headers = [
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    ];
+    (headers, response)
+}

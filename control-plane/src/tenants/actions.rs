@@ -1,0 +1,109 @@
+//! The rules of tenants.
+
+use std::collections::BTreeSet;
+
+use chrono::Duration;
+use domain::snapshot::Prefix;
+use domain::{MembershipId, Role, Secret, Slug, TenantId, TokenText, WrappedKey};
+use secrets::MasterKey;
+use store::people::{self, Membership};
+use store::tenants::{self, KeyPurpose, Settings};
+use store::{PlatformTx, TenantTx};
+
+use crate::ingest::change::Change;
+use crate::recorded::Author;
+use crate::tokens::actions as tokens;
+
+/// A tenant to be made.
+#[derive(Debug)]
+pub(crate) struct NewTenant {
+    pub(crate) slug: Slug,
+    pub(crate) title: String,
+    /// What the tenant calls its first owner.
+    pub(crate) owner_name: String,
+}
+
+/// A tenant that was made.
+#[derive(Debug)]
+pub(crate) struct Created {
+    pub(crate) tenant: TenantId,
+    pub(crate) slug: Slug,
+    pub(crate) settings: Settings,
+    /// The owner's API token in it; never shown again.
+    pub(crate) api_token: TokenText,
+}
+
+/// How long the first API token is good.
+pub(crate) const FIRST_TOKEN_DAYS: i64 = 365;
+
+/// Why a tenant was not made.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CreateError {
+    #[error(transparent)]
+    Add(#[from] tenants::AddError),
+    #[error(transparent)]
+    Database(#[from] store::Error),
+}
+
+/// Makes a tenant with its keys and the author as its owner, who gets an API token in it: all at once or not at all.
+pub(crate) async fn create(
+    mut platform: PlatformTx,
+    master: &MasterKey,
+    author: &Author,
+    new: NewTenant,
+) -> Result<Created, CreateError> {
+    let tenant = TenantId::new(&author.clock);
+    tenants::add(&mut platform, tenant, &new.slug, author.now()).await?;
+    let mut tx = platform.into_tenant(tenant).await?;
+    let settings = Settings { title: new.title, blind_max_s: 60, prefix: Prefix::Always };
+    tenants::add_settings(&mut tx, &settings).await?;
+    for purpose in [KeyPurpose::Data, KeyPurpose::Arguments] {
+        tenants::add_key(&mut tx, purpose, &new_key(master, tenant), author.now()).await?;
+    }
+    let added = people::add(&mut tx, &owner(author, new.owner_name)).await;
+    added.map_err(|error| match error {
+        people::AddError::Database(error) => CreateError::from(error),
+        people::AddError::AlreadyMember => unreachable_membership(),
+    })?;
+    let change = Change::new("tenant.add", "tenant", tenant).named(new.slug.as_str());
+    author.changed(&mut tx, change).await?;
+    let lasting = Duration::days(FIRST_TOKEN_DAYS);
+    let (_, api_token) = tokens::issue_api(&mut tx, author, author.user, "First token", lasting).await?;
+    tx.commit().await?;
+    Ok(Created { tenant, slug: new.slug, settings, api_token })
+}
+
+/// A tenant made in this transaction has no members yet; should the database say otherwise, its answer is unusable.
+const fn unreachable_membership() -> CreateError {
+    CreateError::Database(store::Error::Unreadable { column: "memberships.user_id" })
+}
+
+fn owner(author: &Author, name: String) -> Membership {
+    Membership {
+        id: MembershipId::new(&author.clock),
+        user: author.user,
+        name,
+        role: Role::Owner,
+        groups: BTreeSet::new(),
+        created_at: author.now(),
+    }
+}
+
+/// A new key of the tenant's, named by its digest.
+fn new_key(master: &MasterKey, tenant: TenantId) -> WrappedKey {
+    let key: Secret<[u8; 32]> = secrets::new_data_key();
+    let id = hex::encode(&secrets::sha256(key.expose())[..4]);
+    master.wrap(tenant, &id, &key)
+}
+
+/// Changes what a tenant says about itself.
+pub(crate) async fn change(tx: &mut TenantTx, author: &Author, settings: &Settings) -> Result<(), store::Error> {
+    let (before, _) = tenants::get_settings(tx).await?;
+    if before == *settings {
+        return Ok(());
+    }
+    tenants::change_settings(tx, settings).await?;
+    let seen = |settings: &Settings| serde_json::json!([settings.title, settings.blind_max_s, settings.prefix]);
+    let change = Change::new("tenant.change", "tenant", tx.tenant()).before(&seen(&before)).after(&seen(settings));
+    author.changed(tx, change).await
+}

@@ -1,0 +1,31 @@
+//! Tenants: making one, what it says about itself, and the first one of a new deployment.
+
+pub(crate) mod actions;
+mod api;
+
+pub(crate) use api::TenantPath;
+
+use std::sync::Arc;
+
+use axum::extract::FromRef;
+use domain::Clock;
+use secrets::MasterKey;
+use url::Url;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::access::Access;
+
+/// What this feature needs.
+#[derive(Debug, Clone, FromRef)]
+pub(crate) struct Needs {
+    pub(crate) access: Access,
+    pub(crate) clock: Clock,
+    pub(crate) master: Arc<MasterKey>,
+    /// Where clients reach the data plane.
+    pub(crate) gateway_url: Arc<Url>,
+}
+
+pub(crate) fn routes(needs: Needs) -> OpenApiRouter {
+    OpenApiRouter::new().routes(routes!(api::create)).routes(routes!(api::get, api::change)).with_state(needs)
+}
