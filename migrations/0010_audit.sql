@@ -48,13 +48,15 @@ create index audit_source_last_source on audit_source_last (node, boot, shard);
 create table audit_open (
     tenant_id uuid not null,
     call_id uuid not null,
-    node uuid not null,
-    boot uuid not null,
-    shard smallint not null,
-    n bigint not null,
+    state text not null,
+    -- Of the open ones: who sent the intent, and the record so far with its personal part, sealed.
+    node uuid,
+    boot uuid,
+    shard smallint,
+    n bigint,
     intent bytea,
     pii bytea,
-    state text not null,
+    -- Of the closed ones: the place of the final record that says `unknown`.
     final_seq bigint,
     changed_at timestamptz not null default clock_timestamp(),
     constraint audit_open_pkey primary key (tenant_id, call_id),
@@ -108,8 +110,8 @@ create table audit_head (
     tenant_id uuid not null,
     epoch bigint not null default 1,
     size bigint not null default 0,
-    -- Roots of the complete subtrees, largest first, 32 bytes each.
-    frontier bytea not null default '',
+    -- The size, and the roots of the complete subtrees, largest first (`audit::merkle::Frontier`).
+    frontier bytea not null default '\x0000000000000000',
     signed_size bigint not null default 0,
     constraint audit_head_pkey primary key (tenant_id)
 );
@@ -146,13 +148,15 @@ create table audit_record (
     client_name text,
     method text,
     server_id uuid,
+    tool_id uuid,
     tool_name text,
-    tool_definition_hash text,
+    definition_hash text,
     arguments_hmac text,
     result_bytes bigint,
     result_is_error boolean,
     effect text,
-    policy_ids text[],
+    decision_code text,
+    policy_ids uuid[],
     status text,
     duration_us bigint,
     policy_us bigint,
@@ -161,6 +165,9 @@ create table audit_record (
     trace_id text,
     session_id text,
     node uuid,
+    change_action text,
+    change_target_kind text,
+    change_target_id text,
     -- The exact bytes of the leaf.
     body bytea not null,
     -- The personal part, under a key of `audit_subject_key`.

@@ -31,6 +31,30 @@ impl Error {
     }
 }
 
+impl Error {
+    /// Whether a statement was ended for taking longer than it was allowed (`query_canceled`).
+    #[must_use]
+    pub fn is_out_of_time(&self) -> bool {
+        self.has_code(|code| code == "57014")
+    }
+
+    /// Whether another transaction held a lock for longer than we wait (`lock_not_available`).
+    #[must_use]
+    pub fn is_lock_timeout(&self) -> bool {
+        self.has_code(|code| code == "55P03")
+    }
+
+    /// Whether the values themselves were refused, and will be again: data exceptions, broken constraints, limits.
+    #[must_use]
+    pub fn is_refused_value(&self) -> bool {
+        self.has_code(|code| ["22", "23", "54"].iter().any(|class| code.starts_with(class)))
+    }
+
+    fn has_code(&self, test: impl Fn(&str) -> bool) -> bool {
+        matches!(self, Self::Database(sqlx::Error::Database(error)) if error.code().is_some_and(|code| test(&code)))
+    }
+}
+
 /// Whether a statement failed because of this constraint.
 pub(crate) fn broke(error: &sqlx::Error, constraint: &str) -> bool {
     matches!(error, sqlx::Error::Database(error) if error.constraint() == Some(constraint))

@@ -1,8 +1,8 @@
 //! The control plane's own records on their way to the log: written with the change they tell of, drained by the owner.
 
-use domain::RecordId;
+use domain::{RecordId, TenantId};
 
-use crate::{Error, TenantTx};
+use crate::{Error, IngestTx, TenantTx};
 
 /// A record that waits to be given its place in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,4 +30,36 @@ pub async fn add(tx: &mut TenantTx, record: &InboxRecord) -> Result<(), Error> {
     .execute(tx.connection())
     .await?;
     Ok(())
+}
+
+/// Takes out the oldest records of a shard's tenants, at most `limit`, and locks them against another owner.
+///
+/// # Errors
+/// [`Error`] when the database failed.
+pub async fn drain(
+    tx: &mut IngestTx,
+    shard: u16,
+    shards: u16,
+    limit: i64,
+) -> Result<Vec<(TenantId, InboxRecord)>, Error> {
+    let rows = sqlx::query!(
+        "with taken as (
+             delete from audit_inbox where (tenant_id, record_id) in (
+                 select tenant_id, record_id from audit_inbox where bucket % $2::int2 = $1
+                 order by added_at, record_id limit $3 for update skip locked)
+             returning tenant_id, record_id, body, pii, added_at)
+         select tenant_id, record_id, body, pii from taken order by added_at, record_id",
+        crate::audit::shard::number(shard),
+        crate::audit::shard::number(shards),
+        limit,
+    )
+    .fetch_all(tx.connection())
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| {
+            let record = InboxRecord { id: RecordId::from_uuid(row.record_id), body: row.body, pii: row.pii };
+            (TenantId::from_uuid(row.tenant_id), record)
+        })
+        .collect())
 }

@@ -1,4 +1,16 @@
 //! The audit tables: what the shard's owner keeps, and the log that is searched.
 
+pub mod head;
+pub mod held;
 pub mod inbox;
+pub mod open;
 pub mod partition;
+pub mod quarantine;
+pub mod record;
+pub mod rollup;
+pub mod search;
+pub mod shard;
+pub mod source;
+pub mod subject_key;
+pub mod tile;
+pub mod token_use;

@@ -1,0 +1,105 @@
+//! Frames that came before the ones they follow.
+
+use ::audit::Source;
+
+use crate::audit::source::{columns, from_row};
+use crate::{Error, IngestTx};
+
+/// A frame that waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// Whose.
+    pub source: Source,
+    /// Its number.
+    pub s: u64,
+    /// Its sealed bytes.
+    pub frame: Vec<u8>,
+}
+
+/// Keeps frames; those kept already stay as they are.
+///
+/// # Errors
+/// [`Error`] when the database failed.
+pub async fn add(tx: &mut IngestTx, held: &[Held]) -> Result<(), Error> {
+    if held.is_empty() {
+        return Ok(());
+    }
+    let (nodes, boots, shards) = columns(held.iter().map(|held| held.source));
+    let numbers: Vec<i64> = held.iter().map(|held| held.s.cast_signed()).collect();
+    let frames: Vec<&[u8]> = held.iter().map(|held| held.frame.as_slice()).collect();
+    sqlx::query!(
+        "insert into audit_held (node, boot, shard, s, frame)
+         select * from unnest($1::uuid[], $2::uuid[], $3::int2[], $4::int8[], $5::bytea[]) on conflict do nothing",
+        &nodes,
+        &boots,
+        &shards,
+        &numbers,
+        &frames as &[&[u8]],
+    )
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
+/// How many frames are held of each of these sources; those without any are left out.
+///
+/// # Errors
+/// [`Error`] when the database failed.
+pub async fn counts(tx: &mut IngestTx, sources: &[Source]) -> Result<Vec<(Source, u64)>, Error> {
+    let (nodes, boots, shards) = columns(sources.iter().copied());
+    let rows = sqlx::query!(
+        r#"select h.node, h.boot, h.shard, count(*) as "count!"
+           from unnest($1::uuid[], $2::uuid[], $3::int2[]) w(node, boot, shard)
+               join audit_held h using (node, boot, shard) group by 1, 2, 3"#,
+        &nodes,
+        &boots,
+        &shards,
+    )
+    .fetch_all(tx.connection())
+    .await?;
+    let count = |count: i64| u64::try_from(count).unwrap_or(0);
+    Ok(rows.into_iter().map(|row| (from_row(row.node, row.boot, row.shard), count(row.count))).collect())
+}
+
+/// The frames held of these sources.
+///
+/// # Errors
+/// [`Error`] when the database failed.
+pub async fn list(tx: &mut IngestTx, sources: &[Source]) -> Result<Vec<Held>, Error> {
+    let (nodes, boots, shards) = columns(sources.iter().copied());
+    let rows = sqlx::query!(
+        "select h.node, h.boot, h.shard, h.s, h.frame
+         from unnest($1::uuid[], $2::uuid[], $3::int2[]) w(node, boot, shard)
+             join audit_held h using (node, boot, shard)",
+        &nodes,
+        &boots,
+        &shards,
+    )
+    .fetch_all(tx.connection())
+    .await?;
+    let held = |source, s: i64, frame| Held { source, s: s.cast_unsigned(), frame };
+    Ok(rows.into_iter().map(|row| held(from_row(row.node, row.boot, row.shard), row.s, row.frame)).collect())
+}
+
+/// Deletes frames that took effect.
+///
+/// # Errors
+/// [`Error`] when the database failed.
+pub async fn delete(tx: &mut IngestTx, gone: &[(Source, u64)]) -> Result<(), Error> {
+    if gone.is_empty() {
+        return Ok(());
+    }
+    let (nodes, boots, shards) = columns(gone.iter().map(|gone| gone.0));
+    let numbers: Vec<i64> = gone.iter().map(|gone| gone.1.cast_signed()).collect();
+    sqlx::query!(
+        "delete from audit_held h using unnest($1::uuid[], $2::uuid[], $3::int2[], $4::int8[]) w(node, boot, shard, s)
+         where h.node = w.node and h.boot = w.boot and h.shard = w.shard and h.s = w.s",
+        &nodes,
+        &boots,
+        &shards,
+        &numbers,
+    )
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}

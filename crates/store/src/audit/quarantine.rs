@@ -1,0 +1,42 @@
+//! What could not be opened, read or stored: kept whole, so that nothing is lost and nothing is held up.
+
+use ::audit::Source;
+
+use crate::audit::shard::number;
+use crate::{Error, IngestTx};
+
+/// What is put aside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quarantined<'a> {
+    /// Where it was read.
+    pub shard: u16,
+    /// Whose frame and which, where that could be read.
+    pub frame_of: Option<(Source, u64)>,
+    /// The id of its entry in the stream.
+    pub stream_id: &'a str,
+    /// Its bytes.
+    pub bytes: &'a [u8],
+    /// A stable word: `unreadable`, `unopened`, `not_storable`, `too_old`.
+    pub reason: &'a str,
+}
+
+/// Puts something aside, once.
+///
+/// # Errors
+/// [`Error`] when the database failed.
+pub async fn add(tx: &mut IngestTx, put: &Quarantined<'_>) -> Result<(), Error> {
+    sqlx::query!(
+        "insert into audit_quarantine (shard, node, boot, s, stream_id, frame, reason)
+         values ($1, $2, $3, $4, $5, $6, $7) on conflict do nothing",
+        number(put.shard),
+        put.frame_of.map(|(source, _)| source.node.uuid()),
+        put.frame_of.map(|(source, _)| source.boot.uuid()),
+        put.frame_of.map(|(_, s)| s.cast_signed()),
+        put.stream_id,
+        put.bytes,
+        put.reason,
+    )
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}

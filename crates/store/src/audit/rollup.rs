@@ -1,0 +1,170 @@
+//! Calls counted by minute and by hour, in the transaction that adds their records.
+
+use chrono::{DateTime, Utc};
+use domain::{ServerId, TenantId};
+use uuid::Uuid;
+
+use crate::{Error, IngestTx, TenantTx};
+
+/// Upper bounds of the duration buckets, milliseconds (OpenTelemetry's for MCP); the last bucket has none.
+pub const BOUNDS_MS: [u64; 14] =
+    [10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 30_000, 60_000, 120_000, 300_000];
+
+/// The bucket of a duration.
+#[must_use]
+pub fn bucket(duration_us: u64) -> i16 {
+    let place = BOUNDS_MS.partition_point(|bound| bound * 1000 < duration_us);
+    i16::try_from(place).unwrap_or(i16::MAX)
+}
+
+/// Calls of one minute that share everything that is counted by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Count {
+    /// Whose.
+    pub tenant: TenantId,
+    /// The minute's beginning.
+    pub minute: DateTime<Utc>,
+    /// Of which server, where there was one.
+    pub server: Option<ServerId>,
+    /// Of which tool, where there was one.
+    pub tool: String,
+    /// What was decided.
+    pub effect: String,
+    /// How they ended.
+    pub status: String,
+    /// The duration's bucket.
+    pub bucket: i16,
+    /// How many.
+    pub count: i64,
+    /// Their durations together, microseconds.
+    pub duration_us: i64,
+}
+
+/// Adds counts to the minutes and to the hours they are in.
+///
+/// # Errors
+/// [`Error`] when the database failed.
+pub async fn add(tx: &mut IngestTx, counts: &[Count]) -> Result<(), Error> {
+    if counts.is_empty() {
+        return Ok(());
+    }
+    let tenants: Vec<Uuid> = counts.iter().map(|count| count.tenant.uuid()).collect();
+    let minutes: Vec<DateTime<Utc>> = counts.iter().map(|count| count.minute).collect();
+    let servers: Vec<Uuid> = counts.iter().map(|count| count.server.map_or(Uuid::nil(), ServerId::uuid)).collect();
+    let tools: Vec<String> = counts.iter().map(|count| count.tool.clone()).collect();
+    let effects: Vec<String> = counts.iter().map(|count| count.effect.clone()).collect();
+    let statuses: Vec<String> = counts.iter().map(|count| count.status.clone()).collect();
+    let buckets: Vec<i16> = counts.iter().map(|count| count.bucket).collect();
+    let numbers: Vec<i64> = counts.iter().map(|count| count.count).collect();
+    let durations: Vec<i64> = counts.iter().map(|count| count.duration_us).collect();
+    sqlx::query!(
+        "with new as materialized (
+             select * from unnest($1::uuid[], $2::timestamptz[], $3::uuid[], $4::text[], $5::text[], $6::text[],
+                 $7::int2[], $8::int8[], $9::int8[])
+             u(tenant_id, start, server_id, tool_name, effect, status, bucket, count, duration_us)),
+         minutes as (
+             insert into audit_rollup_minute as r
+                 (tenant_id, start, server_id, tool_name, effect, status, bucket, count, duration_us)
+             select tenant_id, start, server_id, tool_name, effect, status, bucket, sum(count), sum(duration_us)
+             from new group by 1, 2, 3, 4, 5, 6, 7
+             on conflict (tenant_id, start, server_id, tool_name, effect, status, bucket) do update
+                 set count = r.count + excluded.count, duration_us = r.duration_us + excluded.duration_us)
+         insert into audit_rollup_hour as r
+             (tenant_id, start, server_id, tool_name, effect, status, bucket, count, duration_us)
+         select tenant_id, date_trunc('hour', start, 'UTC'), server_id, tool_name, effect, status, bucket,
+             sum(count), sum(duration_us)
+         from new group by 1, 2, 3, 4, 5, 6, 7
+         on conflict (tenant_id, start, server_id, tool_name, effect, status, bucket) do update
+             set count = r.count + excluded.count, duration_us = r.duration_us + excluded.duration_us",
+        &tenants,
+        &minutes,
+        &servers,
+        &tools,
+        &effects,
+        &statuses,
+        &buckets,
+        &numbers,
+        &durations,
+    )
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
+/// Calls of one step of a series.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Point {
+    /// The step's beginning.
+    pub start: DateTime<Utc>,
+    /// What was decided.
+    pub effect: String,
+    /// How they ended.
+    pub status: String,
+    /// The duration's bucket.
+    pub bucket: i16,
+    /// How many.
+    pub count: i64,
+    /// Their durations together, microseconds.
+    pub duration_us: i64,
+}
+
+/// What a series is of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Range {
+    /// From here on.
+    pub from: DateTime<Utc>,
+    /// Up to here, not included.
+    pub until: DateTime<Utc>,
+    /// Steps of this many seconds, a multiple of 60 (of 3600 by hours).
+    pub step_s: i32,
+    /// Only of this server.
+    pub server: Option<ServerId>,
+    /// Only of this tool.
+    pub tool: Option<String>,
+}
+
+/// The series made from minutes.
+///
+/// # Errors
+/// [`Error`] when the database failed.
+pub async fn by_minutes(tx: &mut TenantTx, range: &Range) -> Result<Vec<Point>, Error> {
+    Ok(sqlx::query_as!(
+        Point,
+        r#"select date_bin(make_interval(secs => $3::int4), start, 'epoch') as "start!", effect, status, bucket,
+               sum(count)::int8 as "count!", sum(duration_us)::int8 as "duration_us!"
+           from audit_rollup_minute
+           where start >= $1 and start < $2 and ($4::uuid is null or server_id = $4)
+               and ($5::text is null or tool_name = $5)
+           group by 1, 2, 3, 4 order by 1, 2, 3, 4"#,
+        range.from,
+        range.until,
+        range.step_s,
+        range.server.map(ServerId::uuid),
+        range.tool,
+    )
+    .fetch_all(tx.connection())
+    .await?)
+}
+
+/// The series made from hours.
+///
+/// # Errors
+/// [`Error`] when the database failed.
+pub async fn by_hours(tx: &mut TenantTx, range: &Range) -> Result<Vec<Point>, Error> {
+    Ok(sqlx::query_as!(
+        Point,
+        r#"select date_bin(make_interval(secs => $3::int4), start, 'epoch') as "start!", effect, status, bucket,
+               sum(count)::int8 as "count!", sum(duration_us)::int8 as "duration_us!"
+           from audit_rollup_hour
+           where start >= $1 and start < $2 and ($4::uuid is null or server_id = $4)
+               and ($5::text is null or tool_name = $5)
+           group by 1, 2, 3, 4 order by 1, 2, 3, 4"#,
+        range.from,
+        range.until,
+        range.step_s,
+        range.server.map(ServerId::uuid),
+        range.tool,
+    )
+    .fetch_all(tx.connection())
+    .await?)
+}
