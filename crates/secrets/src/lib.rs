@@ -7,8 +7,12 @@ mod cipher;
 pub mod keys;
 pub mod random;
 pub mod sealed;
+pub mod store;
+pub mod vault;
 
 pub use keys::{
     ControlKeys, KeyError, MasterKey, NodeKeys, OpenError, Purpose, Sealer, SigningKey, UnwrapError, VerifyingKeys,
 };
 pub use random::{equal, hmac_sha256, new_data_key, new_token, random, sha256, token_digest};
+pub use store::{Scope, Store, StoreError};
+pub use vault::{Login, VaultConfig, VaultStore};
