@@ -4,7 +4,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::{Principal, TenantId, TokenDigest, TokenId};
+use crate::{BootId, NodeId, Principal, TenantId, TokenDigest, TokenId};
 
 /// Largest compressed snapshot that is published, bytes.
 pub const SNAPSHOT_MAX_BYTES: usize = 8 * 1024 * 1024;
@@ -326,6 +326,43 @@ pub struct IndexEntry {
     /// SHA-256 of the snapshot envelope's body, hexadecimal.
     pub sha256: String,
 }
+
+/// A node's line in the list of members ([`keys::NODES`]), sealed with the master key for `member`; the additional data
+/// are the key and the node's id. What a node has done is read from what it says itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// The node.
+    pub node: NodeId,
+    /// Its present run.
+    pub boot: BootId,
+    /// Where its internal listener is reached.
+    pub address: String,
+    /// When it wrote this, by its own clock.
+    pub seen: DateTime<Utc>,
+    /// The epoch of the two numbers below.
+    pub epoch: u64,
+    /// Every tenant it has loaded is as of this publication or later.
+    pub change: u64,
+    /// It has applied all revocations up to this one.
+    pub revocation: u64,
+}
+
+/// What of a tenant is live on a node ([`keys::live`]), sealed with the master key for `live`; the additional data are
+/// the key and the node's id.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Live {
+    /// The run of the node that says so.
+    pub boot: BootId,
+    /// The snapshot's epoch.
+    pub epoch: u64,
+    /// The snapshot's revision.
+    pub revision: u64,
+}
+
+/// How often a node writes its line in the list of members, milliseconds.
+pub const HEARTBEAT_MS: u64 = 2_000;
+/// A member that has not written for so long is silent: what it does is unknown. Milliseconds.
+pub const SILENT_AFTER_MS: i64 = 6_000;
 
 #[cfg(test)]
 mod tests {

@@ -1,0 +1,178 @@
+//! A node put together: its parts, its two listeners, its end.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use domain::{BootId, Clock};
+use http::Request;
+use hyper::body::Incoming;
+use prometheus_client::registry::Registry;
+use redis::aio::ConnectionManager;
+use secrets::{KeyError, NodeKeys, Purpose};
+use service::{Drain, Health};
+use tokio::net::TcpListener;
+
+use crate::caller::Callers;
+use crate::config::Config;
+use crate::listen::{Entrance, PublicUrl};
+use crate::metrics::Metrics;
+use crate::tenants::source::Source;
+use crate::tenants::{Acks, CompileParts, Feed, FeedParts, Tenants, Touch, Who};
+
+/// What every request may need.
+#[derive(Debug)]
+pub struct Node {
+    /// The settings.
+    pub config: Config,
+    /// What clients call us.
+    pub public_url: PublicUrl,
+    /// This run of the node.
+    pub boot: BootId,
+    /// The time.
+    pub clock: Clock,
+    /// The deployment's id and keys.
+    pub keys: NodeKeys,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// Redis with the projections.
+    pub redis: RedisHandle,
+    /// The tenants served.
+    pub tenants: Arc<Tenants>,
+    /// The callers known.
+    pub callers: Arc<Callers>,
+    /// What is ending, and what must be waited for.
+    pub drain: Drain,
+}
+
+/// A shared connection to Redis that shows nothing of itself.
+#[derive(Clone)]
+pub struct RedisHandle(pub ConnectionManager);
+
+impl std::fmt::Debug for RedisHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("RedisHandle")
+    }
+}
+
+/// Why a node does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A key is missing or wrong.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The address of Redis is wrong.
+    #[error(transparent)]
+    Redis(#[from] service::redis::ConnectError),
+    /// An address can't be listened on.
+    #[error("can't listen on {address}: is something else there?")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the operating system says.
+        source: std::io::Error,
+    },
+}
+
+/// Runs a node until `drain` begins. Its listeners and workers are tasks of the drain.
+///
+/// # Errors
+/// [`StartError`] when a key, an address or a setting does not hold.
+pub async fn run(config: Config, drain: Drain) -> Result<(), StartError> {
+    let listener = listen(config.listen).await?;
+    let internal = listen(config.internal_listen).await?;
+    let mut registry = Registry::default();
+    let health = Health::new(&drain);
+    let (node, feed) = assemble(config, &mut registry, &health, &drain)?;
+    let internal_routes = Router::new().merge(health.routes()).merge(service::metrics::routes(registry));
+    drain.spawn(feed.run(drain.clone()));
+    drain.spawn(service::listen::serve(internal, internal_routes, drain.clone()));
+    tracing::info!(node.id = %node.config.node, address = %node.config.listen, "serving");
+    serve(listener, node, drain).await;
+    Ok(())
+}
+
+/// Makes the parts of a node. Nothing runs yet.
+///
+/// # Errors
+/// [`StartError`] when a key or an address is wrong.
+pub fn assemble(
+    config: Config,
+    registry: &mut Registry,
+    health: &Health,
+    drain: &Drain,
+) -> Result<(Arc<Node>, Feed), StartError> {
+    let keys = config.keys.load()?;
+    let clock = service::clock();
+    let metrics = Metrics::register(registry);
+    let redis = service::redis::connect_lazily(config.redis_url.expose())?;
+    let boot = BootId::new(&clock);
+    let source = Source::new(redis.clone(), &keys.deployment, keys.verifying.clone(), metrics.clone());
+    let touch = Arc::new(Touch::new());
+    let parts = CompileParts::default();
+    let tenants = Tenants::new(source.clone(), Arc::clone(&touch), parts, metrics.clone(), config.tenant_cache_bytes);
+    let callers = Arc::new(Callers::new(source, touch, clock.clone(), metrics.clone(), config.caller_cache));
+    let who = Who { node: config.node, boot, address: config.internal_url.to_string() };
+    let sealer = |purpose| keys.master.sealer(purpose, &keys.deployment);
+    let acks = Acks::new(redis.clone(), who, clock.clone(), sealer(Purpose::Member), sealer(Purpose::Live));
+    let feed = Feed::new(
+        Arc::clone(&tenants),
+        Arc::clone(&callers),
+        FeedParts {
+            acks,
+            clock: clock.clone(),
+            metrics: metrics.clone(),
+            check: health.check("configuration"),
+            redis_url: config.redis_url.expose().clone(),
+            max_stale: config.max_stale,
+        },
+    );
+    let public_url = PublicUrl::new(&config.public_url);
+    let redis = RedisHandle(redis);
+    let drain = drain.clone();
+    let node = Node { config, public_url, boot, clock, keys, metrics, redis, tenants, callers, drain };
+    Ok((Arc::new(node), feed))
+}
+
+/// Serves the tenant port until the drain begins.
+async fn serve(listener: TcpListener, node: Arc<Node>, drain: Drain) {
+    let entrance = Arc::new(Entrance::new(node));
+    let answers = tower::service_fn(move |request: Request<Incoming>| {
+        let entrance = Arc::clone(&entrance);
+        async move { Ok::<_, Infallible>(entrance.answer(request.map(Body::new)).await) }
+    });
+    service::listen::serve(listener, answers, drain).await;
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A configuration for tests, with changes.
+    pub(crate) fn config(changes: &[(&str, &str)]) -> Config {
+        let keys = crate::tenants::testing::Keys::new();
+        config_with(&keys, changes)
+    }
+
+    /// As [`config`], with keys that the test holds too.
+    pub(crate) fn config_with(keys: &crate::tenants::testing::Keys, changes: &[(&str, &str)]) -> Config {
+        let (master, verifying) = (keys.master.to_text(), keys.signing.verifying_text());
+        let base = [
+            ("SLUICE_DEPLOYMENT", keys.deployment.as_str()),
+            ("SLUICE_NODE_ID", "node_00000000000000000000000001"),
+            ("REDIS_URL", "redis://127.0.0.1:1"),
+            ("SLUICE_MASTER_KEY", master.expose()),
+            ("SLUICE_VERIFYING_KEYS", verifying.as_str()),
+        ];
+        Config::from_env(&|name| {
+            changes.iter().chain(&base).find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+        })
+        .unwrap()
+    }
+}

@@ -1,0 +1,121 @@
+//! What a node counts. Labels are bounded: no tenant, tool or person is ever one.
+
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+/// The counts of the parts that every request meets. Cloning shares them.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    /// Answers on the tenant port.
+    pub answers: Family<AnswerLabels, Counter>,
+    /// From a request's head to its answer's head.
+    pub answer_seconds: Histogram,
+    /// Requests being served.
+    pub in_flight: Gauge,
+    /// Look-ups of callers.
+    pub callers: Family<CallerLabels, Counter>,
+    /// Tenants in memory.
+    pub tenants_loaded: Gauge,
+    /// Bytes of configuration in memory.
+    pub tenants_bytes: Gauge,
+    /// How old the newest head is.
+    pub head_age_seconds: Gauge<f64, AtomicU64>,
+    /// The number of the last publication seen.
+    pub head_change: Gauge,
+    /// The number of the last revocation applied.
+    pub revocation_applied: Gauge,
+    /// Whether the node is out of touch with the configuration: 1 or 0.
+    pub blind: Gauge,
+    /// What was read from Redis and not believed.
+    pub refused_projections: Family<ProjectionLabels, Counter>,
+}
+
+/// An answer's HTTP status.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct AnswerLabels {
+    /// The status code.
+    pub status: u16,
+}
+
+/// Where a caller was found.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct CallerLabels {
+    /// The outcome.
+    pub found: Found,
+}
+
+/// How a look-up ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum Found {
+    /// In memory.
+    Memory,
+    /// In Redis.
+    Redis,
+    /// Nowhere, or worth nothing.
+    Refused,
+    /// It could not be told.
+    Unavailable,
+}
+
+/// What kind of envelope was not believed.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ProjectionLabels {
+    /// `head`, `index`, `snapshot`, `token`, `revocation`, `slug`.
+    pub kind: &'static str,
+}
+
+impl Metrics {
+    /// Makes the counts and enters them into the registry.
+    #[must_use]
+    pub fn register(registry: &mut Registry) -> Self {
+        let metrics = Self {
+            answers: Family::default(),
+            answer_seconds: Histogram::new(exponential_buckets(0.000_05, 2.0, 20)),
+            in_flight: Gauge::default(),
+            callers: Family::default(),
+            tenants_loaded: Gauge::default(),
+            tenants_bytes: Gauge::default(),
+            head_age_seconds: Gauge::default(),
+            head_change: Gauge::default(),
+            revocation_applied: Gauge::default(),
+            blind: Gauge::default(),
+            refused_projections: Family::default(),
+        };
+        metrics.enter_requests(registry);
+        metrics.enter_configuration(registry);
+        metrics
+    }
+
+    fn enter_requests(&self, registry: &mut Registry) {
+        registry.register("sluice_answers", "Answers on the tenant port", self.answers.clone());
+        let seconds = self.answer_seconds.clone();
+        registry.register_with_unit("sluice_answer", "From a request's head to its answer's", Unit::Seconds, seconds);
+        registry.register("sluice_in_flight", "Requests being served", self.in_flight.clone());
+        registry.register("sluice_callers", "Look-ups of callers by outcome", self.callers.clone());
+    }
+
+    fn enter_configuration(&self, registry: &mut Registry) {
+        registry.register("sluice_tenants_loaded", "Tenants in memory", self.tenants_loaded.clone());
+        let bytes = self.tenants_bytes.clone();
+        registry.register_with_unit("sluice_tenants", "Configuration in memory", Unit::Bytes, bytes);
+        let age = self.head_age_seconds.clone();
+        registry.register_with_unit("sluice_head_age", "Age of the newest head", Unit::Seconds, age);
+        registry.register("sluice_head_change", "Number of the last publication seen", self.head_change.clone());
+        let applied = self.revocation_applied.clone();
+        registry.register("sluice_revocation_applied", "Number of the last revocation applied", applied);
+        registry.register("sluice_blind", "Whether the node is out of touch with configuration", self.blind.clone());
+        let refused = self.refused_projections.clone();
+        registry.register("sluice_refused_projections", "What was read from Redis and not believed", refused);
+    }
+
+    /// Counts a look-up of a caller.
+    pub fn caller(&self, found: Found) {
+        self.callers.get_or_create(&CallerLabels { found }).inc();
+    }
+}
