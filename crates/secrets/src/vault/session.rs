@@ -187,7 +187,7 @@ fn http(config: &VaultConfig) -> Result<reqwest::Client, StoreError> {
     if !matches!(config.address.scheme(), "http" | "https") || !config.address.username().is_empty() {
         return Err(StoreError::VaultAddress);
     }
-    let mut builder = reqwest::Client::builder().redirect(Policy::none()).no_proxy().timeout(config.deadline);
+    let mut builder = reqwest::Client::builder().redirect(Policy::none()).no_proxy();
     if let Some(pem) = &config.certificates {
         let certificates = reqwest::Certificate::from_pem_bundle(pem).map_err(|_| StoreError::VaultCertificates)?;
         builder = builder.tls_certs_only(certificates);
