@@ -18,7 +18,8 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::access::Access;
 use crate::input::BODY_MAX_BYTES;
 use crate::problem::Problem;
-use crate::{people, tenants, tokens};
+use crate::servers::Relay;
+use crate::{people, servers, tenants, tokens};
 
 /// What the API is made of.
 #[derive(Debug, Clone)]
@@ -31,6 +32,8 @@ pub struct Parts {
     pub master: Arc<MasterKey>,
     /// Where clients reach the data plane.
     pub gateway_url: Arc<Url>,
+    /// How upstream servers are looked at.
+    pub relay: Relay,
 }
 
 /// The whole API, described and served.
@@ -70,7 +73,8 @@ fn features(parts: &Parts) -> OpenApiRouter {
             gateway_url: parts.gateway_url.clone(),
         }))
         .merge(people::routes(people::Needs { access: access.clone(), clock: clock.clone() }))
-        .merge(tokens::routes(tokens::Needs { access, clock }))
+        .merge(tokens::routes(tokens::Needs { access: access.clone(), clock: clock.clone() }))
+        .merge(servers::routes(servers::Needs { access, clock, relay: parts.relay.clone() }))
 }
 
 fn frame() -> OpenApi {

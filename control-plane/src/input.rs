@@ -16,6 +16,9 @@ pub const BODY_MAX_BYTES: usize = 1024 * 1024;
 /// Longest wait for the whole of a body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// Deepest nesting of a body.
+const LIMITS: mcp::Limits = mcp::Limits { depth: 16, batch: 0 };
+
 /// A JSON body.
 #[derive(Debug)]
 pub struct Body<T>(pub T);
@@ -30,29 +33,16 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
         }
         let read = tokio::time::timeout(BODY_TIMEOUT, Bytes::from_request(request, state)).await;
         let bytes = read.map_err(|_| too_slow())?.map_err(|rejection| too_large(rejection.status()))?;
-        if holds_nul(&bytes) {
-            return Err(malformed("U+0000 is not allowed in any text"));
-        }
-        serde_json::from_slice(&bytes).map(Self).map_err(|error| refused(&error))
+        // Duplicate keys, U+0000, lone surrogates and deep nesting are refused before anything is read.
+        let text = std::str::from_utf8(&bytes).map_err(|_| malformed("the text is not UTF-8"))?;
+        mcp::Raw::check(text, &LIMITS).map_err(|error| malformed(&error.to_string()))?;
+        serde_json::from_str(text).map(Self).map_err(|error| refused(&error))
     }
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
     let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     value.split(';').next().is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
-}
-
-/// Whether a JSON text holds the escaped character U+0000, which Postgres takes in no text. (Unescaped it is no JSON.)
-pub(crate) fn holds_nul(json: &[u8]) -> bool {
-    let mut rest = json;
-    while let Some(place) = rest.iter().position(|byte| *byte == b'\\') {
-        if rest[place..].starts_with(br"\u0000") {
-            return true;
-        }
-        // Whatever is escaped, an escaped backslash above all, begins no escape of its own.
-        rest = rest.get(place + 2..).unwrap_or_default();
-    }
-    false
 }
 
 fn refused(error: &serde_json::Error) -> Problem {
@@ -73,7 +63,7 @@ fn refused(error: &serde_json::Error) -> Problem {
 
 /// The message without ` at line 1 column 2`, which stands beside it, and without any value of the body: what was sent may
 /// be a secret.
-fn without_place(error: &serde_json::Error) -> String {
+pub(crate) fn without_place(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message);
     for (start, end) in [
@@ -90,7 +80,7 @@ fn without_place(error: &serde_json::Error) -> String {
 }
 
 fn malformed(detail: &str) -> Problem {
-    Problem::new(StatusCode::BAD_REQUEST, "malformed", "The body can't be taken").detail(detail)
+    Problem::new(StatusCode::BAD_REQUEST, "malformed", "The body can't be read").detail(detail)
 }
 
 fn too_slow() -> Problem {
@@ -136,15 +126,6 @@ pub fn check_title(field: &str, text: &str, max: usize) -> Result<(), Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_escaped_nul_is_found_and_an_escaped_backslash_before_it_is_not_one() {
-        assert!(holds_nul(br#"{"a":"\u0000"}"#));
-        assert!(holds_nul(br#"{"a":"\\\u0000"}"#));
-        assert!(!holds_nul(br#"{"a":"\\u0000"}"#));
-        assert!(!holds_nul(br#"{"a":"\n\u0001"}"#));
-        assert!(!holds_nul(br"\"));
-    }
 
     #[test]
     fn a_message_about_a_value_does_not_repeat_it() {

@@ -2,10 +2,19 @@
 
 pub mod access;
 pub mod app;
+mod bootstrap;
+pub mod config;
 pub mod ingest;
 pub mod input;
 mod people;
 pub mod problem;
 pub mod recorded;
+mod run;
+mod servers;
 mod tenants;
 mod tokens;
+
+pub use bootstrap::{BootstrapError, Bootstrapped, First, bootstrap};
+pub use config::{Config, ConfigError};
+pub use run::{StartError, run};
+pub use servers::Relay;

@@ -1,0 +1,131 @@
+//! What the control plane is told from outside, read once at start.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use domain::Secret;
+use url::Url;
+
+/// Configuration of the control plane. What is secret in it does not show itself.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where the API is served: `SLUICE_CONTROL_LISTEN`, 127.0.0.1:7301 if not set.
+    pub listen: SocketAddr,
+    /// Postgres: `DATABASE_URL`. May hold a password.
+    pub database_url: Secret<String>,
+    /// Most connections to Postgres at a time: `SLUICE_DATABASE_CONNECTIONS`, 20 if not set.
+    pub database_connections: u32,
+    /// Redis: `REDIS_URL`. May hold a password.
+    pub redis_url: Secret<String>,
+    /// The directory of the deployment's keys: `SLUICE_KEYS`.
+    pub keys: PathBuf,
+    /// Where clients reach the data plane: `SLUICE_GATEWAY_URL`.
+    pub gateway_url: Arc<Url>,
+    /// The nodes' internal listeners, which probe upstream servers for us: `SLUICE_RELAY_URLS`, separated by commas.
+    pub relay_urls: Vec<Url>,
+}
+
+/// Why the configuration can't be used. Never repeats a value: it may be a secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// A value is missing.
+    #[error("{name} is not set: it must be {what}")]
+    Missing {
+        /// The variable.
+        name: &'static str,
+        /// What it must be.
+        what: &'static str,
+    },
+    /// A value is not what it must be.
+    #[error("{name} is wrong: it must be {what}")]
+    Wrong {
+        /// The variable.
+        name: &'static str,
+        /// What it must be.
+        what: &'static str,
+    },
+}
+
+impl Config {
+    /// Reads the configuration through `variable`, which gives an environment variable's value.
+    ///
+    /// # Errors
+    /// [`ConfigError`] that names the first variable that is missing or wrong.
+    pub fn from_env(variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        let source = Source(variable);
+        Ok(Self {
+            listen: source.or("SLUICE_CONTROL_LISTEN", "an address and a port", "127.0.0.1:7301")?,
+            database_url: Secret::new(source.required("DATABASE_URL", "a Postgres address (postgres://…)")?),
+            database_connections: source.or("SLUICE_DATABASE_CONNECTIONS", "a number from 1 to 1000", "20")?,
+            redis_url: Secret::new(source.required("REDIS_URL", "a Redis address (redis://…)")?),
+            keys: source.required("SLUICE_KEYS", "the directory that `sluice keys create` filled")?,
+            gateway_url: Arc::new(source.required("SLUICE_GATEWAY_URL", GATEWAY_URL)?),
+            relay_urls: source.list("SLUICE_RELAY_URLS", RELAY_URLS)?,
+        })
+    }
+}
+
+const GATEWAY_URL: &str = "the http or https address where clients reach the data plane";
+const RELAY_URLS: &str = "the http addresses of the nodes' internal listeners, separated by commas";
+
+struct Source<'a>(&'a dyn Fn(&str) -> Option<String>);
+
+impl Source<'_> {
+    fn find(&self, name: &str) -> Option<String> {
+        (self.0)(name).filter(|value| !value.is_empty())
+    }
+
+    fn required<T: FromStr>(&self, name: &'static str, what: &'static str) -> Result<T, ConfigError> {
+        let value = self.find(name).ok_or(ConfigError::Missing { name, what })?;
+        value.parse().map_err(|_| ConfigError::Wrong { name, what })
+    }
+
+    fn or<T: FromStr>(&self, name: &'static str, what: &'static str, otherwise: &str) -> Result<T, ConfigError> {
+        let value = self.find(name).unwrap_or_else(|| otherwise.to_owned());
+        value.parse().map_err(|_| ConfigError::Wrong { name, what })
+    }
+
+    fn list<T: FromStr>(&self, name: &'static str, what: &'static str) -> Result<Vec<T>, ConfigError> {
+        let value = self.find(name).ok_or(ConfigError::Missing { name, what })?;
+        value.split(',').map(|one| one.trim().parse().map_err(|_| ConfigError::Wrong { name, what })).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn variable(name: &str) -> Option<String> {
+        let value = match name {
+            "DATABASE_URL" => "postgres://sluice:canary@127.0.0.1/sluice",
+            "REDIS_URL" => "redis://:canary@127.0.0.1",
+            "SLUICE_KEYS" => "/keys",
+            "SLUICE_GATEWAY_URL" => "https://mcp.example.com",
+            "SLUICE_RELAY_URLS" => "http://127.0.0.1:7400, http://127.0.0.1:7401",
+            _ => return None,
+        };
+        Some(value.to_owned())
+    }
+
+    #[test]
+    fn what_is_set_is_read_and_the_rest_has_a_default() {
+        let config = Config::from_env(&variable).unwrap();
+        assert_eq!(config.relay_urls.len(), 2);
+        assert_eq!(config.listen.port(), 7301);
+        assert!(!format!("{config:?}").contains("canary"));
+    }
+
+    #[test]
+    fn a_missing_or_wrong_value_is_named_and_never_repeated() {
+        let error = Config::from_env(&|name| variable(name).filter(|_| name != "SLUICE_KEYS")).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "SLUICE_KEYS is not set: it must be the directory that `sluice keys create` filled"
+        );
+        let wrong = |name: &str| if name == "SLUICE_GATEWAY_URL" { Some("canary".to_owned()) } else { variable(name) };
+        let error = Config::from_env(&wrong).unwrap_err().to_string();
+        assert!(error.starts_with("SLUICE_GATEWAY_URL is wrong") && !error.contains("canary"), "{error}");
+    }
+}

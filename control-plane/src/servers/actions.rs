@@ -1,0 +1,331 @@
+//! The rules of servers, their versions and tools.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use domain::relay::Found;
+use domain::{Credential, Label, RiskClass, ServerId, ServerKey, ServerVersionId, ToolId};
+use store::servers::{self, Server, Settings, Version, VersionState, WriteError};
+use store::tenants::{self, KeyPurpose};
+use store::tools::{self, Change as ToolChange, ChangeState, Tool, Word};
+use store::{TenantTx, credentials};
+
+use super::relay::Target;
+use super::review::{self, FoundError};
+use crate::ingest::change::Change;
+use crate::recorded::Author;
+
+/// Most servers of a tenant.
+const SERVERS_MAX: usize = 500;
+
+/// Why something was not done to a server.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ServerError {
+    /// There is no such server, version or tool.
+    #[error("there is no such thing")]
+    NotFound,
+    /// Somebody else changed it.
+    #[error("it is at revision {0}")]
+    ChangedMeanwhile(u64),
+    /// The key is or was in use.
+    #[error("the key is taken")]
+    KeyTaken,
+    /// Another server has the alias.
+    #[error("the alias is taken")]
+    AliasTaken,
+    /// There are too many.
+    #[error("a tenant has at most {SERVERS_MAX} servers")]
+    TooMany,
+    /// What a probe found is refused.
+    #[error(transparent)]
+    Found(#[from] FoundError),
+    /// Nothing of this version waits for a decision.
+    #[error("the version is decided")]
+    Decided,
+    #[error(transparent)]
+    Database(#[from] store::Error),
+}
+
+impl From<WriteError> for ServerError {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::KeyTaken => Self::KeyTaken,
+            WriteError::AliasTaken => Self::AliasTaken,
+            WriteError::Database(error) => Self::Database(error),
+        }
+    }
+}
+
+/// Registers a server. It serves nothing before its first review.
+pub(crate) async fn add(
+    tx: &mut TenantTx,
+    author: &Author,
+    key: ServerKey,
+    settings: Settings,
+) -> Result<Server, ServerError> {
+    if servers::list(tx).await?.len() >= SERVERS_MAX {
+        return Err(ServerError::TooMany);
+    }
+    let server = Server {
+        id: ServerId::new(&author.clock),
+        key,
+        settings,
+        paused: false,
+        version: None,
+        revision: 1,
+        created_at: author.now(),
+    };
+    servers::add(tx, &server).await?;
+    let change = Change::new("server.add", "server", server.id).named(server.key.as_str()).after(&seen(&server));
+    author.changed(tx, change).await?;
+    Ok(server)
+}
+
+/// Changes a server that is still at the revision its changer saw.
+pub(crate) async fn change(
+    tx: &mut TenantTx,
+    author: &Author,
+    (id, revision): (ServerId, u64),
+    wanted: impl FnOnce(&mut Settings),
+) -> Result<Server, ServerError> {
+    let mut server = locked(tx, id).await?;
+    if server.revision != revision {
+        return Err(ServerError::ChangedMeanwhile(server.revision));
+    }
+    let before = server.clone();
+    wanted(&mut server.settings);
+    if server == before {
+        return Ok(server);
+    }
+    write(tx, author, "server.change", &before, server).await
+}
+
+/// Has calls refused for now, or no longer. Done twice it is done once.
+pub(crate) async fn set_paused(
+    tx: &mut TenantTx,
+    author: &Author,
+    id: ServerId,
+    paused: bool,
+) -> Result<Server, ServerError> {
+    let before = locked(tx, id).await?;
+    if before.paused == paused {
+        return Ok(before);
+    }
+    let action = if paused { "server.pause" } else { "server.resume" };
+    let after = Server { paused, ..before.clone() };
+    write(tx, author, action, &before, after).await
+}
+
+/// Removes a server with its credential. Its key is never used again.
+pub(crate) async fn remove(tx: &mut TenantTx, author: &Author, id: ServerId) -> Result<(), ServerError> {
+    let server = locked(tx, id).await?;
+    credentials::remove(tx, id).await?;
+    servers::remove(tx, id, author.now()).await?;
+    let change = Change::new("server.remove", "server", id).named(server.key.as_str()).before(&seen(&server));
+    author.changed(tx, change).await?;
+    Ok(())
+}
+
+/// What a node needs to look at a registered server.
+pub(crate) async fn target(tx: &mut TenantTx, id: ServerId) -> Result<(Target, Server), ServerError> {
+    let server = servers::find(tx, id).await?.ok_or(ServerError::NotFound)?;
+    let credential = credentials::find(tx, id).await?.map_or(Credential::None, Credential::from);
+    let target = Target {
+        tenant: tx.tenant(),
+        server: Some(id),
+        endpoint: server.settings.endpoint.clone(),
+        era: server.settings.era,
+        credential,
+        data_key: tenants::get_key(tx, KeyPurpose::Data).await?,
+    };
+    Ok((target, server))
+}
+
+/// What a probe came to.
+#[derive(Debug)]
+pub(crate) enum Imported {
+    /// A person must look at this.
+    Held(Box<Version>, Vec<ToolChange>),
+    /// All is as it was accepted.
+    Unchanged,
+}
+
+/// Takes in what a probe of the server, then at `revision`, found: what differs from what is live is held.
+pub(crate) async fn import(
+    tx: &mut TenantTx,
+    author: &Author,
+    (id, revision): (ServerId, u64),
+    found: &Found,
+) -> Result<Imported, ServerError> {
+    let texts: Vec<&str> = found.tools.iter().map(|tool| tool.get()).collect();
+    let definitions = review::read(&texts)?;
+    let server = locked(tx, id).await?;
+    if server.revision != revision {
+        return Err(ServerError::ChangedMeanwhile(server.revision));
+    }
+    let known = tools::list(tx, id).await?;
+    let brought = review::compare(&known, &definitions, || ToolId::new(&author.clock));
+    let versions = servers::list_versions(tx, id).await?;
+    let live = versions.iter().find(|version| Some(version.id) == server.version);
+    let same = live.is_some_and(|live| {
+        live.instructions == found.instructions
+            && live.protocol_version == found.protocol_version
+            && live.era == found.era
+    });
+    if brought.changes.is_empty() && same {
+        return Ok(Imported::Unchanged);
+    }
+    let version = Version {
+        id: ServerVersionId::new(&author.clock),
+        server: id,
+        number: versions.first().map_or(1, |newest| newest.number + 1),
+        state: VersionState::Held,
+        era: found.era,
+        protocol_version: found.protocol_version.clone(),
+        server_info: found.server_info.as_ref().map(|info| info.get().to_owned()),
+        instructions: found.instructions.clone(),
+        found_at: author.now(),
+        found_by: author.user,
+    };
+    tools::add_seen(tx, id, &brought.seen, author.now()).await?;
+    servers::add_version(tx, &version).await?;
+    tools::add_changes(tx, version.id, &brought.changes).await?;
+    author.noted(tx, Change::new("server.import", "server_version", version.id).named(server.key.as_str())).await?;
+    Ok(Imported::Held(Box::new(version), brought.changes))
+}
+
+/// Which changes of a version a person speaks of.
+#[derive(Debug)]
+pub(crate) enum Which {
+    /// All that are held, and the version itself.
+    All,
+    /// Those of these tools.
+    Tools(BTreeSet<ToolId>),
+}
+
+/// Accepts held changes: they are live with the next publication. The version's instructions come with its first
+/// accepted tool, or with the version itself where no tool changed.
+pub(crate) async fn accept(
+    tx: &mut TenantTx,
+    author: &Author,
+    (id, version): (ServerId, ServerVersionId),
+    which: Which,
+) -> Result<(), ServerError> {
+    let before = locked(tx, id).await?;
+    let tools = held(tx, (id, version), which).await?;
+    tools::accept(tx, &word(author, version, &tools)).await?;
+    decide(tx, version).await?;
+    let after = Server { version: Some(version), ..before.clone() };
+    write(tx, author, "server.accept", &before, after).await?;
+    Ok(())
+}
+
+/// Rejects held changes: what was live stays.
+pub(crate) async fn reject(
+    tx: &mut TenantTx,
+    author: &Author,
+    (id, version): (ServerId, ServerVersionId),
+    which: Which,
+) -> Result<(), ServerError> {
+    let server = locked(tx, id).await?;
+    let tools = held(tx, (id, version), which).await?;
+    tools::reject(tx, &word(author, version, &tools)).await?;
+    decide(tx, version).await?;
+    author.noted(tx, Change::new("server.reject", "server_version", version).named(server.key.as_str())).await?;
+    Ok(())
+}
+
+fn word<'a>(author: &Author, version: ServerVersionId, tools: &'a [ToolId]) -> Word<'a> {
+    Word { version, tools, by: author.user, at: author.now() }
+}
+
+/// The tools spoken of, all of them held.
+async fn held(
+    tx: &mut TenantTx,
+    (server, version): (ServerId, ServerVersionId),
+    which: Which,
+) -> Result<Vec<ToolId>, ServerError> {
+    let found = servers::find_version(tx, server, version).await?.ok_or(ServerError::NotFound)?;
+    if found.state != VersionState::Held {
+        return Err(ServerError::Decided);
+    }
+    let states: BTreeMap<ToolId, ChangeState> =
+        tools::list_changes(tx, version).await?.iter().map(|change| (change.tool, change.state)).collect();
+    let Which::Tools(wanted) = which else {
+        return Ok(states.into_iter().filter(|(_, state)| *state == ChangeState::Held).map(|(tool, _)| tool).collect());
+    };
+    for tool in &wanted {
+        match states.get(tool) {
+            None => return Err(ServerError::NotFound),
+            Some(ChangeState::Held) => {}
+            Some(_) => return Err(ServerError::Decided),
+        }
+    }
+    Ok(wanted.into_iter().collect())
+}
+
+/// Closes a version of which nothing is held any more.
+async fn decide(tx: &mut TenantTx, version: ServerVersionId) -> Result<(), ServerError> {
+    let open = tools::list_changes(tx, version).await?.iter().any(|change| change.state == ChangeState::Held);
+    if !open {
+        servers::set_decided(tx, version).await?;
+    }
+    Ok(())
+}
+
+/// A person's review of a tool.
+#[derive(Debug)]
+pub(crate) struct ToolReview {
+    pub(crate) risk: Option<RiskClass>,
+    pub(crate) labels: Option<BTreeSet<Label>>,
+}
+
+/// Sets a tool's risk class and labels; from now on no guess changes the class.
+pub(crate) async fn change_tool(
+    tx: &mut TenantTx,
+    author: &Author,
+    (server, tool): (ServerId, ToolId),
+    wanted: ToolReview,
+) -> Result<Tool, ServerError> {
+    locked(tx, server).await?;
+    let before = tools::list(tx, server).await?.into_iter().find(|found| found.id == tool);
+    let before = before.ok_or(ServerError::NotFound)?;
+    let mut after = before.clone();
+    if let Some(risk) = wanted.risk {
+        (after.risk, after.risk_reviewed) = (risk, true);
+    }
+    after.labels = wanted.labels.unwrap_or(after.labels);
+    if after != before {
+        tools::change(tx, &after).await?;
+        let seen = |tool: &Tool| serde_json::json!([tool.risk, tool.risk_reviewed, tool.labels]);
+        let change = Change::new("tool.change", "tool", tool).named(after.name.as_str());
+        author.changed(tx, change.before(&seen(&before)).after(&seen(&after))).await?;
+    }
+    Ok(after)
+}
+
+async fn locked(tx: &mut TenantTx, id: ServerId) -> Result<Server, ServerError> {
+    servers::find_locked(tx, id).await?.ok_or(ServerError::NotFound)
+}
+
+async fn write(
+    tx: &mut TenantTx,
+    author: &Author,
+    action: &'static str,
+    before: &Server,
+    after: Server,
+) -> Result<Server, ServerError> {
+    servers::change(tx, &after).await?;
+    let change = Change::new(action, "server", after.id).named(after.key.as_str());
+    author.changed(tx, change.before(&seen(before)).after(&seen(&after))).await?;
+    Ok(Server { revision: after.revision + 1, ..after })
+}
+
+/// What a record's digest is of.
+fn seen(server: &Server) -> serde_json::Value {
+    let settings = &server.settings;
+    serde_json::json!({
+        "alias": settings.alias, "title": settings.title, "endpoint": settings.endpoint, "era": settings.era,
+        "sessions": settings.sessions, "labels": settings.labels, "timeout_ms": settings.timeout_ms,
+        "answer_max_bytes": settings.answer_max_bytes, "paused": server.paused, "version": server.version,
+    })
+}

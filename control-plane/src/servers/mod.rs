@@ -1,0 +1,46 @@
+//! Upstream servers: registering and probing them, and the review of what they offer.
+
+pub(crate) mod actions;
+mod api;
+mod definition;
+mod probe_api;
+mod relay;
+mod review;
+mod review_api;
+mod risk;
+
+use axum::extract::FromRef;
+use domain::Clock;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::access::Access;
+
+pub(crate) use api::ServerPath;
+pub use relay::Relay;
+
+/// What this feature needs.
+#[derive(Debug, Clone, FromRef)]
+pub(crate) struct Needs {
+    pub(crate) access: Access,
+    pub(crate) clock: Clock,
+    pub(crate) relay: Relay,
+}
+
+pub(crate) fn routes(needs: Needs) -> OpenApiRouter {
+    OpenApiRouter::new()
+        .routes(routes!(api::list, api::add))
+        .routes(routes!(api::get, api::change, api::remove))
+        .routes(routes!(api::pause))
+        .routes(routes!(api::resume))
+        .routes(routes!(probe_api::probe))
+        .routes(routes!(probe_api::probe_server))
+        .routes(routes!(probe_api::import))
+        .routes(routes!(review_api::list_versions))
+        .routes(routes!(review_api::get_version))
+        .routes(routes!(review_api::accept))
+        .routes(routes!(review_api::reject))
+        .routes(routes!(review_api::list_tools))
+        .routes(routes!(review_api::change_tool))
+        .with_state(needs)
+}

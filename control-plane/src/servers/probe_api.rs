@@ -1,0 +1,226 @@
+//! Looking at an upstream server over HTTP: by a node, shown step by step.
+
+use std::convert::Infallible;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::sse::{Event as ServerSent, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use domain::relay::{Failed, Found, Step};
+use domain::{Clock, Credential, EraPin, RiskClass};
+use futures_util::stream::{self, Stream};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use store::tenants::{self, KeyPurpose};
+use tokio::sync::mpsc::Receiver;
+use url::Url;
+use utoipa::ToSchema;
+
+use super::actions::{self, Imported};
+use super::api::{ServerPath, check_endpoint};
+use super::relay::{Event, Relay, Target};
+use super::review_api::VersionWithChanges;
+use super::{review, risk};
+use crate::access::{Can, may};
+use crate::input::{At, Body};
+use crate::problem::Problem;
+use crate::tenants::TenantPath;
+
+/// What to look at.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ProbeAddress {
+    endpoint: Url,
+    #[serde(default)]
+    era: EraPin,
+}
+
+/// What a look came to: `found` or `failed`.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Probed {
+    steps: Vec<Step>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    found: Option<Offer>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failed: Option<Failed>,
+}
+
+/// What a server offers.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Offer {
+    era: EraPin,
+    protocol_version: String,
+    /// As the server describes itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    server_info: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instructions: Option<String>,
+    tools: Vec<Offered>,
+    /// Why its tools can't be imported, if they can't.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refused: Option<String>,
+}
+
+/// A tool a server offers.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Offered {
+    name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    title: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<String>,
+    /// The guess.
+    risk: RiskClass,
+}
+
+/// Has a node look at an address, without a credential.
+///
+/// With `accept: text/event-stream` each step is an event (`step`, then `found` or `failed`) as it ends.
+#[utoipa::path(post, path = "/tenants/{tenant}/probes", tag = "servers", params(TenantPath), request_body = ProbeAddress,
+    responses((status = 200, body = Probed), (status = "4XX", body = Problem)))]
+pub(super) async fn probe(
+    State(relay): State<Relay>,
+    State(clock): State<Clock>,
+    can: Can<may::ManageServers>,
+    headers: HeaderMap,
+    Body(wanted): Body<ProbeAddress>,
+) -> Result<Response, Problem> {
+    check_endpoint(&wanted.endpoint)?;
+    let mut tx = can.begin().await?;
+    let target = Target {
+        tenant: tx.tenant(),
+        server: None,
+        endpoint: wanted.endpoint,
+        era: wanted.era,
+        credential: Credential::None,
+        data_key: tenants::get_key(&mut tx, KeyPurpose::Data).await?,
+    };
+    drop(tx);
+    answer(&headers, relay.probe(&clock, &target)).await
+}
+
+/// Has a node look at a registered server with its credential; nothing is changed.
+///
+/// With `accept: text/event-stream` each step is an event (`step`, then `found` or `failed`) as it ends.
+#[utoipa::path(post, path = "/tenants/{tenant}/servers/{server}/probe", tag = "servers", params(TenantPath, ServerPath),
+    responses((status = 200, body = Probed), (status = "4XX", body = Problem)))]
+pub(super) async fn probe_server(
+    State(relay): State<Relay>,
+    State(clock): State<Clock>,
+    can: Can<may::ManageServers>,
+    At(path): At<ServerPath>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let (target, _) = actions::target(&mut can.begin().await?, path.server).await?;
+    answer(&headers, relay.probe(&clock, &target)).await
+}
+
+/// What an import came to.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Import {
+    /// What waits for a decision; absent when all is as it was accepted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held: Option<VersionWithChanges>,
+}
+
+/// Has a node look at a registered server and holds for review what differs from what is live.
+#[utoipa::path(post, path = "/tenants/{tenant}/servers/{server}/import", tag = "servers", params(TenantPath, ServerPath),
+    responses((status = 200, description = "All is as it was accepted", body = Import),
+        (status = 201, description = "Something waits for a decision", body = Import),
+        (status = 502, description = "The server could not be looked at", body = Problem), (status = "4XX", body = Problem)))]
+pub(super) async fn import(
+    State(relay): State<Relay>,
+    State(clock): State<Clock>,
+    can: Can<may::ManageServers>,
+    At(path): At<ServerPath>,
+) -> Result<(StatusCode, Json<Import>), Problem> {
+    // No transaction is held while the node looks.
+    let (target, server) = actions::target(&mut can.begin().await?, path.server).await?;
+    let found = found(relay.probe(&clock, &target)).await?;
+    let mut tx = can.begin().await?;
+    let named = (server.id, server.revision);
+    match actions::import(&mut tx, &can.author(&clock), named, &found).await? {
+        Imported::Unchanged => Ok((StatusCode::OK, Json(Import { held: None }))),
+        Imported::Held(version, changes) => {
+            tx.commit().await?;
+            Ok((StatusCode::CREATED, Json(Import { held: Some(VersionWithChanges::new(*version, changes)) })))
+        }
+    }
+}
+
+async fn found(mut events: Receiver<Event>) -> Result<Found, Problem> {
+    while let Some(event) = events.recv().await {
+        match event {
+            Event::Step(_) => {}
+            Event::Found(found) => return Ok(*found),
+            Event::Failed(failed) => {
+                return Err(Problem::new(StatusCode::BAD_GATEWAY, "probe-failed", "The server could not be looked at")
+                    .detail(failed.detail));
+            }
+            Event::NoNode => return Err(no_node()),
+        }
+    }
+    Err(no_node())
+}
+
+fn no_node() -> Problem {
+    Problem::unavailable("no data-plane node answered, and only they reach upstream servers; nothing was changed")
+}
+
+async fn answer(headers: &HeaderMap, events: Receiver<Event>) -> Result<Response, Problem> {
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    if accept.contains("text/event-stream") {
+        return Ok(Sse::new(streamed(events)).keep_alive(KeepAlive::default()).into_response());
+    }
+    Ok(Json(collected(events).await?).into_response())
+}
+
+async fn collected(mut events: Receiver<Event>) -> Result<Probed, Problem> {
+    let mut probed = Probed { steps: Vec::new(), found: None, failed: None };
+    while let Some(event) = events.recv().await {
+        match event {
+            Event::Step(step) => probed.steps.push(step),
+            Event::Found(found) => probed.found = Some(Offer::from(*found)),
+            Event::Failed(failed) => probed.failed = Some(failed),
+            Event::NoNode => return Err(no_node()),
+        }
+    }
+    Ok(probed)
+}
+
+fn streamed(events: Receiver<Event>) -> impl Stream<Item = Result<ServerSent, Infallible>> {
+    stream::unfold(events, async |mut events| {
+        let event = events.recv().await?;
+        let (name, data) = match event {
+            Event::Step(step) => ("step", serde_json::to_string(&step)),
+            Event::Found(found) => ("found", serde_json::to_string(&Offer::from(*found))),
+            Event::Failed(failed) => ("failed", serde_json::to_string(&failed)),
+            Event::NoNode => ("problem", serde_json::to_string(&no_node())),
+        };
+        Some((Ok(ServerSent::default().event(name).data(data.unwrap_or_default())), events))
+    })
+}
+
+impl From<Found> for Offer {
+    fn from(found: Found) -> Self {
+        let texts: Vec<&str> = found.tools.iter().map(|tool| tool.get()).collect();
+        let read = review::read(&texts);
+        let refused = read.as_ref().err().map(ToString::to_string);
+        let tools = read.unwrap_or_default().into_iter().map(|tool| Offered {
+            risk: risk::guess(&tool),
+            name: tool.name,
+            title: tool.title,
+            description: tool.description,
+        });
+        Self {
+            tools: tools.collect(),
+            refused,
+            era: found.era,
+            protocol_version: found.protocol_version,
+            server_info: found.server_info,
+            instructions: found.instructions,
+        }
+    }
+}
