@@ -22,7 +22,7 @@ pub struct Config {
     pub internal_listen: SocketAddr,
     /// Where the control plane reaches the internal listener; its own address when not set.
     pub internal_url: Url,
-    /// What clients call us, with the scheme they see.
+    /// What clients call us, with the scheme they see (`SLUICE_GATEWAY_URL`).
     pub public_url: Url,
     /// Host names besides the public URL's that requests may name (comma-separated).
     pub allowed_hosts: Vec<String>,
@@ -59,7 +59,7 @@ pub struct Config {
 /// Where a node's keys come from.
 #[derive(Debug, Clone)]
 pub enum KeySource {
-    /// The directory that `sluice keys create` made (`SLUICE_KEYS_DIR`).
+    /// The directory that `sluice keys create` made (`SLUICE_KEYS`).
     Directory(PathBuf),
     /// The environment itself.
     Values {
@@ -171,7 +171,7 @@ impl Config {
             listen,
             internal_listen,
             internal_url: from.or("SLUICE_INTERNAL_URL", &format!("http://{internal_listen}"))?,
-            public_url: from.or("SLUICE_PUBLIC_URL", &format!("http://{listen}"))?,
+            public_url: from.or("SLUICE_GATEWAY_URL", &format!("http://{listen}"))?,
             allowed_hosts: from.list("SLUICE_ALLOWED_HOSTS")?,
             allowed_origins: from.list("SLUICE_ALLOWED_ORIGINS")?,
             audit_redis_url: from.find("AUDIT_REDIS_URL").map_or_else(|| redis_url.clone(), Secret::new),
@@ -217,10 +217,10 @@ impl Environment<'_> {
     }
 
     fn keys(&self) -> Result<KeySource, ConfigError> {
-        if let Some(path) = self.find("SLUICE_KEYS_DIR") {
+        if let Some(path) = self.find("SLUICE_KEYS") {
             return Ok(KeySource::Directory(path.into()));
         }
-        let hint = "set `SLUICE_KEYS_DIR` to a directory made by `sluice keys create`";
+        let hint = "set `SLUICE_KEYS` to a directory made by `sluice keys create`";
         Ok(KeySource::Values {
             deployment: self.text("SLUICE_DEPLOYMENT", hint)?,
             master: Secret::new(self.text("SLUICE_MASTER_KEY", hint)?),

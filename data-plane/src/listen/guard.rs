@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     fn guard(public: &str) -> Guard {
-        let config = crate::app::tests::config(&[("SLUICE_PUBLIC_URL", public), ("SLUICE_ALLOWED_HOSTS", "inner")]);
+        let config = crate::app::tests::config(&[("SLUICE_GATEWAY_URL", public), ("SLUICE_ALLOWED_HOSTS", "inner")]);
         Guard::new(&config)
     }
 

@@ -26,7 +26,7 @@ const PAGE: usize = 1_000;
 /// A head that did not grow younger for so long: the control plane is away.
 const WRITER_AWAY_AFTER: Duration = Duration::from_secs(5);
 /// The oldest head a starting node takes for the present one.
-const START_MAX_AGE: Duration = Duration::from_secs(60);
+const START_MAX_AGE: Duration = Duration::from_mins(1);
 /// Rounds between two times that expired callers are looked for.
 const TIDY_EVERY: u64 = 50;
 /// Tenants brought up to date at once.
@@ -260,7 +260,7 @@ impl Feed {
             (Some(problem), false) => self.check.red(format!("no configuration yet: {problem}")),
             (Some(problem), true) if is_blind => self.check.yellow(format!("out of touch: {problem}")),
             _ if self.writer_away(self.touch.moment()) => {
-                self.check.yellow("the control plane writes no configuration")
+                self.check.yellow("the control plane writes no configuration");
             }
             _ => self.check.green(),
         }

@@ -1,5 +1,4 @@
 //! What tests of this plane make by hand: keys, principals, signed things.
-#![expect(clippy::unwrap_used, reason = "a test may stop here")]
 
 use chrono::DateTime;
 use domain::{Principal, Role, TenantId, TokenId, TokenScope, UserId};
