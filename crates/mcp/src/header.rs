@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 
 pub use annotated::{Annotated, AnnotationError, check, generate};
 
-use crate::{Code, RpcError};
+use crate::{Code, Method, RpcError, Version};
 
 /// The revision spoken.
 pub const PROTOCOL_VERSION: &str = "mcp-protocol-version";
@@ -137,6 +137,14 @@ impl<'h> Headers<'h> {
             .find(|(param, _)| param.eq_ignore_ascii_case(name))
             .map_or(Field::Absent, |(_, field)| *field)
     }
+}
+
+/// The headers of a request to a modern upstream, names and values: never copies of a client's.
+#[must_use]
+pub fn for_upstream(version: Version, method: Method, name: Option<&str>) -> Vec<(&'static str, String)> {
+    let mut headers = vec![(PROTOCOL_VERSION, version.as_str().to_owned()), (METHOD, method.as_str().to_owned())];
+    headers.extend(name.map(|name| (NAME, encode(name).into_owned())));
+    headers
 }
 
 /// The error for a header that says something else than the body, or can't be read.

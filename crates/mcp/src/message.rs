@@ -370,4 +370,4 @@ impl<'a> Envelope<'a> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

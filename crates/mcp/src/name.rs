@@ -65,7 +65,9 @@ pub fn expose(prefix: Prefix, tools: &[Named<'_>], sha256: Sha256<'_>) -> Result
 /// How far a name has been bent to be unique.
 #[derive(Debug, Clone, Copy)]
 enum Step {
-    /// The tool's own name, mapped only if a client could not take it.
+    /// The tool's own name as it is, if the specification allows it.
+    Untouched,
+    /// The tool's own name, mapped.
     Bare,
     /// `alias__tool`.
     Prefixed,
@@ -77,14 +79,15 @@ impl Step {
     const fn first(prefix: Prefix) -> Self {
         match prefix {
             Prefix::Always => Self::Prefixed,
-            Prefix::OnConflict | Prefix::None => Self::Bare,
+            Prefix::OnConflict => Self::Bare,
+            Prefix::None => Self::Untouched,
         }
     }
 
     const fn next(self, prefix: Prefix) -> Option<Self> {
         match (self, prefix) {
             (_, Prefix::None) | (Self::Hashed(24..), _) => None,
-            (Self::Bare, _) => Some(Self::Prefixed),
+            (Self::Untouched | Self::Bare, _) => Some(Self::Prefixed),
             (Self::Prefixed, _) => Some(Self::Hashed(6)),
             (Self::Hashed(length), _) => Some(Self::Hashed(length * 2)),
         }
@@ -92,8 +95,8 @@ impl Step {
 
     fn name(self, tool: Named<'_>, sha256: Sha256<'_>) -> String {
         let whole = match self {
-            Self::Bare if is_legal(tool.tool) => return tool.tool.to_owned(),
-            Self::Bare => mapped(tool.tool),
+            Self::Untouched if is_legal(tool.tool) => return tool.tool.to_owned(),
+            Self::Untouched | Self::Bare => mapped(tool.tool),
             _ => format!("{}__{}", tool.alias, mapped(tool.tool)),
         };
         match self {
@@ -104,9 +107,9 @@ impl Step {
     }
 }
 
-/// What the specification allows and the shortest client limit takes.
+/// What the specification allows.
 fn is_legal(name: &str) -> bool {
-    (1..=64).contains(&name.len()) && name.bytes().all(|byte| is_plain(byte) || byte == b'.')
+    (1..=128).contains(&name.len()) && name.bytes().all(|byte| is_plain(byte) || byte == b'.')
 }
 
 const fn is_plain(byte: u8) -> bool {

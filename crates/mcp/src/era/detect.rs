@@ -35,7 +35,7 @@ pub fn detect(status: u16, content_type: Option<&str>, body: &[u8]) -> Verdict {
         .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("text/event-stream"));
     let answer = if is_stream { last_event(body) } else { Some(body.to_vec()) };
     let Some(answer) = answer else { return Verdict::Legacy };
-    match Body::parse(&answer, &Limits::default()) {
+    match Body::parse(&answer, &Limits::upstream()) {
         Ok(Body::One(Message::Response(response))) => match response.outcome {
             Outcome::Result(result) => judge_result(status, &result),
             Outcome::Error(error) => judge_error(status, &error),

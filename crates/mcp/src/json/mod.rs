@@ -18,16 +18,39 @@ pub struct Limits {
     pub depth: usize,
     /// Most messages in a batch.
     pub batch: usize,
+    /// Which texts may stand in it.
+    pub texts: Texts,
+}
+
+/// Which texts a document may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Texts {
+    /// Unicode without U+0000: what can be stored, and what every reader reads alike. For what is decided on.
+    Storable,
+    /// Any text of JSON's grammar, lone surrogates included. For results, which tools fill with whatever they found.
+    Any,
 }
 
 impl Limits {
     /// The deepest nesting any limit may allow: the scanner recurses once a level.
     pub const DEEPEST: usize = 128;
+
+    /// For what a client sends.
+    #[must_use]
+    pub const fn inbound() -> Self {
+        Self { depth: 64, batch: 32, texts: Texts::Storable }
+    }
+
+    /// For what an upstream answers, which is passed on and not decided on.
+    #[must_use]
+    pub const fn upstream() -> Self {
+        Self { depth: Self::DEEPEST, batch: 32, texts: Texts::Any }
+    }
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { depth: 64, batch: 32 }
+        Self::inbound()
     }
 }
 
@@ -74,7 +97,7 @@ pub enum JsonError {
 
 /// The text of one checked JSON value, without space around it.
 ///
-/// It is JSON, UTF-8, free of duplicate keys at any depth, of U+0000 and of lone surrogates. Only a scan or a
+/// It is JSON, UTF-8, free of duplicate keys at any depth, and keeps the limits it was read with. Only a scan or a
 /// [`Writer`] makes one, so it may be spliced into a document as it is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Raw<'a>(&'a str);
@@ -141,7 +164,7 @@ impl<'a> Raw<'a> {
         }
     }
 
-    /// A string's text, `None` for other kinds. Copies only where there are escapes.
+    /// A string's text, `None` for other kinds and for what is no Unicode. Copies only where there are escapes.
     #[must_use]
     pub fn text(self) -> Option<Cow<'a, str>> {
         let inside = self.0.strip_prefix('"')?.strip_suffix('"')?;
@@ -299,4 +322,4 @@ impl fmt::Debug for Object<'_> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

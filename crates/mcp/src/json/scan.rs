@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{JsonError, Limits, Object, Raw};
+use super::{JsonError, Limits, Object, Raw, Texts};
 
 type Result<T> = std::result::Result<T, JsonError>;
 
@@ -11,6 +11,7 @@ pub(crate) struct Scanner<'a> {
     text: &'a str,
     at: usize,
     depth_left: usize,
+    texts: Texts,
     /// The keys of the open objects, outermost first; each object checks and drops its own when it closes.
     keys: Vec<Cow<'a, str>>,
 }
@@ -18,12 +19,12 @@ pub(crate) struct Scanner<'a> {
 impl<'a> Scanner<'a> {
     /// Begins before the first byte.
     pub(crate) fn new(text: &'a str, limits: &Limits) -> Self {
-        Self { text, at: 0, depth_left: limits.depth.min(Limits::DEEPEST), keys: Vec::new() }
+        Self { text, at: 0, depth_left: limits.depth.min(Limits::DEEPEST), texts: limits.texts, keys: Vec::new() }
     }
 
     /// Begins before the first byte of a text that has passed its limits before.
     pub(super) fn trusted(text: &'a str) -> Self {
-        Self { text, at: 0, depth_left: Limits::DEEPEST, keys: Vec::new() }
+        Self::new(text, &Limits::upstream())
     }
 
     /// The next byte that is not space; not taken.
@@ -236,6 +237,7 @@ impl<'a> Scanner<'a> {
                 self.at += 2;
                 Ok(())
             }
+            Some(b'u') if self.texts == Texts::Any => self.unit().map(drop),
             Some(b'u') => match self.unit()? {
                 0 => Err(JsonError::NullCharacter { at }),
                 0xD800..=0xDBFF => match self.unit() {
