@@ -3,6 +3,7 @@
 //! Read `gateway` first. Folders stand in the order in which a request meets them: `listen`, `caller`, `tenants`.
 
 pub mod app;
+pub mod audit;
 pub mod caller;
 pub mod config;
 pub mod gateway;

@@ -93,8 +93,7 @@ pub enum Form {
 pub(crate) fn put_record(
     out: &mut Vec<u8>,
     form: Form,
-    tenant: TenantId,
-    n: u64,
+    (tenant, n): (TenantId, u64),
     leaf: &Leaf,
     private: Option<&Private>,
 ) {

@@ -111,9 +111,9 @@ impl Builder {
         self.bytes[1] = self.bytes[1].saturating_add(1);
     }
 
-    /// Adds an entry with a record that is in its leaf form, with its counter.
-    pub fn push_record(&mut self, form: Form, (tenant, n): (TenantId, u64), leaf: &Leaf, private: Option<&Private>) {
-        entry::put_record(&mut self.bytes, form, tenant, n, leaf, private);
+    /// Adds an entry with a record of a tenant's, in its leaf form, and its counter.
+    pub fn push_record(&mut self, form: Form, place: (TenantId, u64), leaf: &Leaf, private: Option<&Private>) {
+        entry::put_record(&mut self.bytes, form, place, leaf, private);
         self.bytes[1] = self.bytes[1].saturating_add(1);
     }
 

@@ -22,7 +22,9 @@ pub fn node_hash(left: &Hash, right: &Hash) -> Hash {
 
 fn digest(parts: &[&[u8]]) -> Hash {
     let mut context = Context::new(&SHA256);
-    parts.iter().for_each(|part| context.update(part));
+    for part in parts {
+        context.update(part);
+    }
     let mut hash = [0; 32];
     hash.copy_from_slice(context.finish().as_ref());
     hash

@@ -1,0 +1,229 @@
+//! The frames of one source whose effect is not committed: what is to be sent, what is to be spooled, what is free.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use audit::Ack;
+use audit::ack::{StreamId, free};
+use audit::frame::Source;
+use bytes::Bytes;
+use domain::TenantId;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::spool::Place;
+
+/// The frames of one source.
+#[derive(Debug)]
+pub(super) struct Outbox {
+    pub(super) source: Source,
+    frames: BTreeMap<u64, Held>,
+    /// Frames whose XADD is not answered, or must be repeated.
+    to_send: BTreeSet<u64>,
+    /// Frames that are in memory only.
+    to_spool: BTreeSet<u64>,
+    /// How many frames the spool holds.
+    spooled: usize,
+    ack: Option<Ack>,
+    last_s: u64,
+    /// Whether the ack has been looked for: what an earlier run left is not sent before.
+    pub(super) asked: bool,
+}
+
+/// A frame that is not committed.
+#[derive(Debug)]
+pub(super) struct Held {
+    /// As it travels; absent while it is only on disk.
+    wire: Option<Bytes>,
+    place: Option<Place>,
+    sent: Option<StreamId>,
+    waiters: Vec<oneshot::Sender<()>>,
+    tenants: Vec<(TenantId, u64)>,
+    /// When its first entry came.
+    since: Instant,
+}
+
+/// Where a frame's bytes are.
+#[derive(Debug, Clone)]
+pub(super) enum Bytesof {
+    Memory(Bytes),
+    Disk(Place),
+}
+
+/// What became free.
+#[derive(Debug, Default)]
+pub(super) struct Freed {
+    /// Bytes of memory.
+    pub(super) memory: u64,
+    /// Places in the spool, and whose bytes they were.
+    pub(super) places: Vec<(Place, Vec<(TenantId, u64)>)>,
+}
+
+impl Outbox {
+    /// A source that begins now.
+    pub(super) fn new(source: Source) -> Self {
+        Self {
+            source,
+            frames: BTreeMap::new(),
+            to_send: BTreeSet::new(),
+            to_spool: BTreeSet::new(),
+            spooled: 0,
+            ack: None,
+            last_s: 0,
+            asked: true,
+        }
+    }
+
+    /// What an earlier run left in the spool.
+    pub(super) fn inherited(source: Source, places: Vec<(u64, Place)>) -> Self {
+        let mut outbox = Self { asked: false, ..Self::new(source) };
+        let since = Instant::now();
+        for (s, place) in places {
+            let held =
+                Held { wire: None, place: Some(place), sent: None, waiters: Vec::new(), tenants: Vec::new(), since };
+            outbox.frames.insert(s, held);
+            outbox.to_send.insert(s);
+        }
+        outbox.spooled = outbox.frames.len();
+        outbox
+    }
+
+    /// The number of the next frame.
+    pub(super) fn next_s(&mut self) -> u64 {
+        self.last_s += 1;
+        self.last_s
+    }
+
+    /// Takes in a frame just formed.
+    pub(super) fn add(
+        &mut self,
+        s: u64,
+        wire: Bytes,
+        (waiters, tenants): (Vec<oneshot::Sender<()>>, Vec<(TenantId, u64)>),
+        since: Instant,
+    ) {
+        let held = Held { wire: Some(wire), place: None, sent: None, waiters, tenants, since };
+        self.frames.insert(s, held);
+        self.to_send.insert(s);
+        self.to_spool.insert(s);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+
+    /// Whether every frame was sent at least once.
+    pub(super) fn is_sent(&self) -> bool {
+        self.asked && self.to_send.is_empty()
+    }
+
+    pub(super) fn spooled(&self) -> usize {
+        self.spooled
+    }
+
+    pub(super) fn has_to_spool(&self) -> bool {
+        !self.to_spool.is_empty()
+    }
+
+    pub(super) fn has_to_send(&self) -> bool {
+        !self.to_send.is_empty()
+    }
+
+    /// The first frames to be sent, in order.
+    pub(super) fn to_send(&self, most: usize) -> Vec<(u64, Bytesof)> {
+        self.to_send.iter().take(most).filter_map(|s| Some((*s, self.frames.get(s)?.bytes()?))).collect()
+    }
+
+    /// The frames to be spooled, in order.
+    pub(super) fn to_spool(&self) -> Vec<(u64, Bytes)> {
+        self.to_spool.iter().filter_map(|s| Some((*s, self.frames.get(s)?.wire.clone()?))).collect()
+    }
+
+    /// Redis has it; whoever waits may go on. `false` when the frame was freed meanwhile.
+    pub(super) fn sent(&mut self, s: u64, id: StreamId) {
+        self.to_send.remove(&s);
+        if let Some(held) = self.frames.get_mut(&s) {
+            held.sent = Some(id);
+            held.release();
+        }
+    }
+
+    /// The disk has it; whoever waits may go on. Gives the place back when the frame was freed meanwhile.
+    pub(super) fn stored(&mut self, s: u64, place: Place) -> Result<&[(TenantId, u64)], Place> {
+        self.to_spool.remove(&s);
+        let Some(held) = self.frames.get_mut(&s) else { return Err(place) };
+        held.place = Some(place);
+        held.release();
+        self.spooled += 1;
+        Ok(&held.tenants)
+    }
+
+    /// The stream was lost: everything must be sent again.
+    pub(super) fn stream_lost(&mut self) -> usize {
+        let sent = self.frames.iter_mut().filter_map(|(s, held)| held.sent.take().map(|_| *s));
+        let before = self.to_send.len();
+        self.to_send.extend(sent);
+        self.to_send.len() - before
+    }
+
+    /// Lets go of what took effect. What the owner has read past without effect is to be sent again.
+    pub(super) fn acked(&mut self, ack: Ack) -> (Freed, usize) {
+        let mut freed = Freed::default();
+        if !ack.is_newer_than(self.ack.as_ref()) {
+            return (freed, 0);
+        }
+        for (s, mut held) in free(&mut self.frames, &ack) {
+            self.to_send.remove(&s);
+            self.to_spool.remove(&s);
+            held.release();
+            freed.memory += held.wire.as_ref().map_or(0, |wire| wire.len() as u64);
+            if let Some(place) = held.place {
+                self.spooled -= 1;
+                freed.places.push((place, held.tenants));
+            }
+        }
+        let before = self.to_send.len();
+        for (s, held) in &mut self.frames {
+            if held.sent.is_some_and(|sent| sent <= ack.cursor) {
+                held.sent = None;
+                self.to_send.insert(*s);
+            }
+        }
+        let again = self.to_send.len() - before;
+        self.ack = Some(ack);
+        (freed, again)
+    }
+
+    /// Forgets the bytes of frames that the disk has; gives how many.
+    pub(super) fn unload(&mut self) -> u64 {
+        let stored = self.frames.values_mut().filter(|held| held.place.is_some());
+        stored.filter_map(|held| held.wire.take()).map(|wire| wire.len() as u64).sum()
+    }
+
+    /// When the first entry came that somebody still waits for.
+    pub(super) fn waiting_since(&self) -> Option<Instant> {
+        // Only frames in neither place have waiters.
+        let in_memory = self.to_send.iter().filter_map(|s| self.frames.get(s));
+        in_memory.filter(|held| !held.waiters.is_empty()).map(|held| held.since).min()
+    }
+
+    /// Tells those who have waited since before `until` that it is in vain. The frames stay.
+    pub(super) fn give_up(&mut self, until: Instant) {
+        for held in self.frames.values_mut().filter(|held| held.since <= until) {
+            held.waiters.clear();
+        }
+    }
+}
+
+impl Held {
+    fn bytes(&self) -> Option<Bytesof> {
+        let on_disk = || self.place.map(Bytesof::Disk);
+        self.wire.clone().map(Bytesof::Memory).or_else(on_disk)
+    }
+
+    fn release(&mut self) {
+        for waiter in self.waiters.drain(..) {
+            // Whoever waited may be gone.
+            let _ = waiter.send(());
+        }
+    }
+}

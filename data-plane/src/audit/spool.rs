@@ -1,0 +1,442 @@
+//! Frames on this machine's disk, for when Redis or the owner is away: files that are only appended to, one thread that
+//! writes and syncs what has gathered, and an exclusive lock, so that what a dead process left is sent by one other only.
+//!
+//! A file holds `length | CRC-32C | frame`, the frame as it travels. A frame of number 0 holds nothing: it says that the
+//! source exists.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread::JoinHandle;
+
+use audit::frame::{self, Source};
+use bytes::Bytes;
+use crc::{CRC_32_ISCSI, Crc, Table};
+use domain::{BootId, NodeId, TenantId};
+use rustix::fs::{FlockOperation, flock};
+use tokio::sync::oneshot;
+
+/// How the spool is used.
+#[derive(Debug, Clone)]
+pub struct SpoolSettings {
+    /// Where the files are, in a folder per node.
+    pub dir: PathBuf,
+    /// When frames are written.
+    pub mode: SpoolMode,
+    /// Most bytes of all files; beyond, calls are refused.
+    pub max_bytes: u64,
+    /// Most bytes of one tenant; beyond, its calls are refused.
+    pub tenant_max_bytes: u64,
+    /// Bytes after which a new file is begun.
+    pub file_bytes: u64,
+}
+
+impl SpoolSettings {
+    /// The usual sizes.
+    #[must_use]
+    pub fn new(dir: PathBuf, mode: SpoolMode) -> Self {
+        Self { dir, mode, max_bytes: 20 << 30, tenant_max_bytes: 4 << 30, file_bytes: 64 << 20 }
+    }
+}
+
+/// When frames are written to the spool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SpoolMode {
+    /// Always, beside Redis; a frame is durable when either has it. For one machine, which is one power domain.
+    Always,
+    /// While Redis or the owner is away.
+    Fallback,
+}
+
+/// Why the spool can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SpoolError {
+    /// Another process holds it.
+    #[error("the audit spool `{0}` is in use by another process: give each node a spool folder of its own")]
+    Locked(PathBuf),
+    /// The disk failed.
+    #[error("the audit spool `{path}` can't be used")]
+    Disk {
+        /// Where.
+        path: PathBuf,
+        /// How.
+        #[source]
+        error: io::Error,
+    },
+}
+
+/// Where a frame is on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    file: u64,
+    at: u64,
+    length: u32,
+}
+
+/// What an earlier run left: of each source the frames that may not have taken effect.
+pub(super) type Left = Vec<(Source, Vec<(u64, Place)>)>;
+
+/// The way to the spool's thread.
+pub(super) struct Spool {
+    /// Present until the spool is dropped.
+    requests: Mutex<Option<mpsc::Sender<Request>>>,
+    thread: Option<JoinHandle<()>>,
+    sizes: Arc<Sizes>,
+    pub(super) mode: SpoolMode,
+}
+
+/// How much is in use.
+struct Sizes {
+    files: AtomicU64,
+    tenants: Mutex<HashMap<TenantId, u64>>,
+    max: u64,
+    tenant_max: u64,
+}
+
+/// Tells where frames were written.
+type Written = oneshot::Sender<io::Result<Vec<Place>>>;
+
+enum Request {
+    Write { frames: Vec<Bytes>, done: Written },
+    Mark(Bytes),
+    Read { places: Vec<Place>, done: oneshot::Sender<io::Result<Vec<Bytes>>> },
+    Free(Vec<Place>),
+}
+
+static CRC: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_32_ISCSI);
+const HEADER: usize = 8;
+/// Frames are smaller; a greater length is a torn or foreign file.
+const FRAME_MAX: u32 = 64 << 20;
+
+impl Spool {
+    /// Takes the node's spool, and reads what is left in it.
+    pub(super) fn open(settings: &SpoolSettings, node: NodeId, boot: BootId) -> Result<(Self, Left), SpoolError> {
+        let dir = settings.dir.join(node.to_string());
+        let disk = |error| SpoolError::Disk { path: dir.clone(), error };
+        fs::create_dir_all(&dir).map_err(disk)?;
+        let lock = File::create(dir.join("lock")).map_err(disk)?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|_| SpoolError::Locked(dir.clone()))?;
+        let sizes = Arc::new(Sizes {
+            files: AtomicU64::new(0),
+            tenants: Mutex::new(HashMap::new()),
+            max: settings.max_bytes,
+            tenant_max: settings.tenant_max_bytes,
+        });
+        let mut files = Files {
+            dir: dir.clone(),
+            boot,
+            by_number: HashMap::new(),
+            current: None,
+            next: 0,
+            marks: Vec::new(),
+            sizes: Arc::clone(&sizes),
+            file_bytes: settings.file_bytes,
+            _lock: lock,
+        };
+        let left = files.read_left().map_err(disk)?;
+        let (requests, inbox) = mpsc::channel();
+        let thread = std::thread::Builder::new().name("audit-spool".to_owned());
+        let thread = Some(thread.spawn(move || files.serve(&inbox)).map_err(disk)?);
+        Ok((Self { requests: Mutex::new(Some(requests)), thread, sizes, mode: settings.mode }, left))
+    }
+
+    /// Writes frames and syncs them to the disk.
+    pub(super) async fn write(&self, frames: Vec<Bytes>) -> io::Result<Vec<Place>> {
+        let (done, written) = oneshot::channel();
+        self.ask(Request::Write { frames, done });
+        written.await.unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into()))
+    }
+
+    /// Reads frames back.
+    pub(super) async fn read(&self, places: Vec<Place>) -> io::Result<Vec<Bytes>> {
+        let (done, read) = oneshot::channel();
+        self.ask(Request::Read { places, done });
+        read.await.unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into()))
+    }
+
+    /// Notes that a source exists, so that a later run can say that it is dead.
+    pub(super) fn mark(&self, source: &Source) {
+        self.ask(Request::Mark(frame::to_wire(source, 0, &[])));
+    }
+
+    /// Counts a frame that was written to its tenants' shares.
+    pub(super) fn charge(&self, tenants: &[(TenantId, u64)]) {
+        let mut shares = self.sizes.tenants();
+        for (tenant, bytes) in tenants {
+            *shares.entry(*tenant).or_default() += bytes;
+        }
+    }
+
+    /// Gives up frames that took effect.
+    pub(super) fn free(&self, freed: Vec<(Place, Vec<(TenantId, u64)>)>) {
+        if freed.is_empty() {
+            return;
+        }
+        let mut shares = self.sizes.tenants();
+        for (tenant, bytes) in freed.iter().flat_map(|(_, tenants)| tenants) {
+            if let Some(share) = shares.get_mut(tenant) {
+                *share = share.saturating_sub(*bytes);
+            }
+        }
+        shares.retain(|_, share| *share > 0);
+        drop(shares);
+        self.ask(Request::Free(freed.into_iter().map(|(place, _)| place).collect()));
+    }
+
+    /// Whether a tenant's frames still fit.
+    pub(super) fn has_room(&self, tenant: TenantId) -> bool {
+        let share = self.sizes.tenants().get(&tenant).copied().unwrap_or(0);
+        share < self.sizes.tenant_max && self.has_any_room()
+    }
+
+    /// Whether any frames still fit.
+    pub(super) fn has_any_room(&self) -> bool {
+        self.bytes() < self.sizes.max
+    }
+
+    /// Bytes of all files.
+    pub(super) fn bytes(&self) -> u64 {
+        self.sizes.files.load(Ordering::Relaxed)
+    }
+
+    fn ask(&self, request: Request) {
+        // Should the thread be gone, whoever waits is told by the dropped reply.
+        if let Some(requests) = self.requests.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+            let _ = requests.send(request);
+        }
+    }
+}
+
+/// Waits for the thread, so that the lock is free afterwards.
+impl Drop for Spool {
+    fn drop(&mut self) {
+        self.requests.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Sizes {
+    fn tenants(&self) -> std::sync::MutexGuard<'_, HashMap<TenantId, u64>> {
+        self.tenants.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The files, as their thread sees them.
+struct Files {
+    dir: PathBuf,
+    boot: BootId,
+    by_number: HashMap<u64, Spooled>,
+    current: Option<u64>,
+    next: u64,
+    /// Sources of this run.
+    marks: Vec<Bytes>,
+    sizes: Arc<Sizes>,
+    file_bytes: u64,
+    _lock: File,
+}
+
+struct Spooled {
+    path: PathBuf,
+    file: File,
+    size: u64,
+    /// Frames in it that did not take effect.
+    live: usize,
+}
+
+impl Files {
+    fn serve(mut self, inbox: &mpsc::Receiver<Request>) {
+        while let Ok(first) = inbox.recv() {
+            let mut writes = Vec::new();
+            for request in std::iter::once(first).chain(inbox.try_iter()) {
+                match request {
+                    Request::Write { frames, done } => writes.push((frames, done)),
+                    Request::Mark(mark) => self.marks.push(mark),
+                    Request::Read { places, done } => drop(done.send(self.read(&places))),
+                    Request::Free(places) => self.free(&places),
+                }
+            }
+            self.write_all(writes);
+        }
+        self.close();
+    }
+
+    /// Writes everything that has gathered, then syncs once.
+    fn write_all(&mut self, writes: Vec<(Vec<Bytes>, Written)>) {
+        if writes.is_empty() {
+            return;
+        }
+        let written: io::Result<Vec<Vec<Place>>> = writes.iter().map(|(frames, _)| self.append(frames)).collect();
+        let synced = written.and_then(|places| self.sync().map(|()| places));
+        match synced {
+            Ok(places) => {
+                for ((_, done), places) in writes.into_iter().zip(places) {
+                    let _ = done.send(Ok(places));
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, "the audit spool can't be written");
+                // The file may end in half a frame, and a sync that failed says nothing about the next: begin another.
+                self.current = None;
+                for (_, done) in writes {
+                    let _ = done.send(Err(io::Error::new(error.kind(), error.to_string())));
+                }
+            }
+        }
+    }
+
+    fn append(&mut self, frames: &[Bytes]) -> io::Result<Vec<Place>> {
+        let number = self.writable()?;
+        let spooled = self.by_number.get_mut(&number).ok_or(io::ErrorKind::NotFound)?;
+        let mut out = Vec::with_capacity(frames.iter().map(|frame| frame.len() + HEADER).sum());
+        let mut places = Vec::with_capacity(frames.len());
+        for frame in frames {
+            let at = spooled.size + out.len() as u64 + HEADER as u64;
+            let length = put(&mut out, frame);
+            places.push(Place { file: number, at, length });
+        }
+        spooled.file.write_all(&out)?;
+        spooled.size += out.len() as u64;
+        spooled.live += frames.len();
+        self.sizes.files.fetch_add(out.len() as u64, Ordering::Relaxed);
+        Ok(places)
+    }
+
+    /// The file to append to; a new one when the present one is long enough.
+    fn writable(&mut self) -> io::Result<u64> {
+        if let Some(number) = self.current {
+            if self.by_number.get(&number).is_some_and(|spooled| spooled.size < self.file_bytes) {
+                return Ok(number);
+            }
+            self.sync()?;
+            self.current = None;
+            self.remove_if_dead(number);
+        }
+        let number = self.next;
+        self.next += 1;
+        let path = self.dir.join(format!("{}-{number}.spool", self.boot));
+        let mut file = OpenOptions::new().create_new(true).read(true).append(true).open(&path)?;
+        let mut marks = Vec::new();
+        for mark in &self.marks {
+            put(&mut marks, mark);
+        }
+        file.write_all(&marks)?;
+        File::open(&self.dir)?.sync_all()?;
+        let size = marks.len() as u64;
+        self.sizes.files.fetch_add(size, Ordering::Relaxed);
+        self.by_number.insert(number, Spooled { path, file, size, live: 0 });
+        self.current = Some(number);
+        Ok(number)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let current = self.current.and_then(|number| self.by_number.get(&number));
+        current.map_or(Ok(()), |spooled| spooled.file.sync_data())
+    }
+
+    fn read(&self, places: &[Place]) -> io::Result<Vec<Bytes>> {
+        let read = |place: &Place| {
+            let spooled = self.by_number.get(&place.file).ok_or(io::ErrorKind::NotFound)?;
+            let mut frame = vec![0; place.length as usize];
+            spooled.file.read_exact_at(&mut frame, place.at)?;
+            Ok(frame.into())
+        };
+        places.iter().map(read).collect()
+    }
+
+    fn free(&mut self, places: &[Place]) {
+        for place in places {
+            if let Some(spooled) = self.by_number.get_mut(&place.file) {
+                spooled.live = spooled.live.saturating_sub(1);
+            }
+            if self.current != Some(place.file) {
+                self.remove_if_dead(place.file);
+            }
+        }
+    }
+
+    fn remove_if_dead(&mut self, number: u64) {
+        if self.by_number.get(&number).is_none_or(|spooled| spooled.live > 0) {
+            return;
+        }
+        if let Some(spooled) = self.by_number.remove(&number) {
+            if let Err(error) = fs::remove_file(&spooled.path) {
+                tracing::warn!(%error, "an audit spool file could not be removed; its frames will be sent again");
+            }
+            self.sizes.files.fetch_sub(spooled.size, Ordering::Relaxed);
+        }
+    }
+
+    /// The process stops: nothing stays but what did not take effect.
+    fn close(mut self) {
+        let numbers: Vec<u64> = self.by_number.keys().copied().collect();
+        for number in numbers {
+            self.remove_if_dead(number);
+        }
+    }
+
+    /// Reads what earlier runs left, each file up to the first place where it is torn.
+    fn read_left(&mut self) -> io::Result<Left> {
+        let mut sources: BTreeMap<Source, BTreeMap<u64, Place>> = BTreeMap::new();
+        let mut paths: Vec<PathBuf> =
+            fs::read_dir(&self.dir)?.map(|entry| entry.map(|e| e.path())).collect::<Result<_, _>>()?;
+        paths.retain(|path| path.extension().is_some_and(|extension| extension == "spool"));
+        paths.sort();
+        for path in paths {
+            self.read_file(&path, &mut sources)?;
+        }
+        Ok(sources.into_iter().map(|(source, frames)| (source, frames.into_iter().collect())).collect())
+    }
+
+    fn read_file(&mut self, path: &Path, sources: &mut BTreeMap<Source, BTreeMap<u64, Place>>) -> io::Result<()> {
+        let number = self.next;
+        self.next += 1;
+        let file = File::open(path)?;
+        let size = file.metadata()?.len();
+        let mut live = 0;
+        let mut reader = BufReader::new(&file);
+        reader.seek(SeekFrom::Start(0))?;
+        let mut at = 0;
+        while let Some((wire, length)) = next_frame(&mut reader) {
+            let place = Place { file: number, at: at + HEADER as u64, length };
+            at += HEADER as u64 + u64::from(length);
+            let Ok((source, s, _)) = frame::from_wire(&wire) else { break };
+            let frames = sources.entry(source).or_default();
+            if s > 0 && !frames.contains_key(&s) {
+                frames.insert(s, place);
+                live += 1;
+            }
+        }
+        if at < size {
+            tracing::warn!(bytes = size - at, "an audit spool file ends in bytes that are no frame: its process died");
+        }
+        self.sizes.files.fetch_add(size, Ordering::Relaxed);
+        self.by_number.insert(number, Spooled { path: path.to_owned(), file, size, live });
+        Ok(())
+    }
+}
+
+/// Appends a frame with its length and check, and gives its length.
+fn put(out: &mut Vec<u8>, frame: &[u8]) -> u32 {
+    let length = u32::try_from(frame.len()).unwrap_or(u32::MAX);
+    out.extend_from_slice(&length.to_le_bytes());
+    out.extend_from_slice(&CRC.checksum(frame).to_le_bytes());
+    out.extend_from_slice(frame);
+    length
+}
+
+/// The next whole frame; `None` at the end and where the file is torn.
+fn next_frame(reader: &mut impl Read) -> Option<(Vec<u8>, u32)> {
+    let (mut length, mut check) = ([0; 4], [0; 4]);
+    reader.read_exact(&mut length).ok()?;
+    reader.read_exact(&mut check).ok()?;
+    let length = Some(u32::from_le_bytes(length)).filter(|length| *length <= FRAME_MAX)?;
+    let mut frame = vec![0; length as usize];
+    reader.read_exact(&mut frame).ok()?;
+    (CRC.checksum(&frame) == u32::from_le_bytes(check)).then_some((frame, length))
+}
