@@ -96,14 +96,14 @@ create table audit_quarantine (
     node uuid,
     boot uuid,
     s bigint,
+    -- Absent for what was not read from the stream just now.
     stream_id text,
     frame bytea not null,
     reason text not null,
     added_at timestamptz not null default clock_timestamp(),
     constraint audit_quarantine_pkey primary key (quarantine_id)
 );
-create unique index audit_quarantine_frame on audit_quarantine (node, boot, shard, s);
-create unique index audit_quarantine_stream on audit_quarantine (shard, stream_id) where node is null;
+create unique index audit_quarantine_stream on audit_quarantine (shard, stream_id);
 
 -- A tenant's Merkle log: how many leaves, and the hashes its root is made from.
 create table audit_head (

@@ -1,9 +1,10 @@
 //! A change of configuration as an audit record: written in the transaction of the change, so that there is never one
 //! without the other.
 
+use audit::words::{ActorKind, Kind};
+use audit::{Record, Text};
 use domain::{Clock, RecordId, TokenId, UserId};
 use serde::Serialize;
-use serde_json::json;
 use store::TenantTx;
 use store::audit::inbox::{self, InboxRecord};
 
@@ -67,28 +68,27 @@ impl Change {
 /// [`store::Error`] when the database failed; the transaction is then to be dropped.
 pub async fn record(tx: &mut TenantTx, clock: &Clock, actor: &Actor, change: Change) -> Result<(), store::Error> {
     let id = RecordId::new(clock);
-    inbox::add(tx, &InboxRecord { id, body: body(tx, clock, id, actor, &change), pii: None }).await
+    inbox::add(tx, &InboxRecord { id, body: body(tx, clock, id, actor, change), pii: None }).await
 }
 
-fn body(tx: &TenantTx, clock: &Clock, id: RecordId, actor: &Actor, change: &Change) -> Vec<u8> {
-    let actor = match actor {
-        Actor::User { user, token } => json!({"kind": "user", "id": user, "token_id": token}),
-        Actor::System => json!({"kind": "system", "id": "sluice"}),
+fn body(tx: &TenantTx, clock: &Clock, id: RecordId, actor: &Actor, change: Change) -> Vec<u8> {
+    let mut record = Record::new(id, Kind::Admin, tx.tenant(), clock.now());
+    let (kind, who, token) = match actor {
+        Actor::User { user, token } => (ActorKind::User, user.to_string(), *token),
+        Actor::System => (ActorKind::System, "sluice".to_owned(), None),
     };
-    let record = json!({
-        "schema": "sluice.audit/1", "id": id, "kind": "admin", "final": true,
-        "time": clock.now().to_rfc3339_opts(chrono::SecondsFormat::Micros, true),
-        "tenant": {"id": tx.tenant()}, "actor": actor,
-        "change": {
-            "action": change.action, "before": change.before, "after": change.after,
-            "target": {"kind": change.kind, "id": change.id, "name": change.name},
-        },
-    });
-    serde_json_canonicalizer::to_vec(&record).unwrap_or_default()
+    (record.actor.kind, record.actor.id, record.actor.token_id) = (Some(kind), Some(who.into()), token);
+    record.change.action = Some(change.action.into());
+    record.change.before = change.before.map(Text::from);
+    record.change.after = change.after.map(Text::from);
+    record.change.target.kind = Some(change.kind.into());
+    record.change.target.id = Some(change.id.into());
+    record.change.target.name = change.name.map(Text::from);
+    record.to_bytes()
 }
 
 /// SHA-256 of a value's canonical JSON, hexadecimal; none of what can't be written as JSON.
 fn digest(value: &impl Serialize) -> Option<String> {
     let canonical = serde_json_canonicalizer::to_vec(value).ok()?;
-    Some(hex::encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &canonical)))
+    Some(hex::encode(secrets::sha256(&canonical)))
 }

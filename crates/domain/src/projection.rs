@@ -58,6 +58,12 @@ pub mod keys {
         format!("audit:{{{shard}}}:ack")
     }
 
+    /// Channel: a tenant's log has grown. A hint only.
+    #[must_use]
+    pub fn log(tenant: TenantId) -> String {
+        format!("{{{tenant}}}:log")
+    }
+
     /// A random value that changes when the stream was lost.
     #[must_use]
     pub fn audit_incarnation(shard: u16) -> String {

@@ -5,6 +5,7 @@
 
 mod cipher;
 pub mod keys;
+pub mod personal;
 pub mod random;
 pub mod sealed;
 pub mod store;

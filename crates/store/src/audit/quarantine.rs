@@ -12,20 +12,20 @@ pub struct Quarantined<'a> {
     pub shard: u16,
     /// Whose frame and which, where that could be read.
     pub frame_of: Option<(Source, u64)>,
-    /// The id of its entry in the stream.
-    pub stream_id: &'a str,
+    /// The id of its entry in the stream, where it was read there.
+    pub stream_id: Option<&'a str>,
     /// Its bytes.
     pub bytes: &'a [u8],
-    /// A stable word: `unreadable`, `unopened`, `not_storable`, `too_old`.
+    /// A stable word: `unreadable`, `unopened`, `misplaced`, `not_storable`, `too_old`.
     pub reason: &'a str,
 }
 
-/// Puts something aside, once.
+/// Puts something aside; what was read at the same place before is not put aside again. Says whether it was put.
 ///
 /// # Errors
 /// [`Error`] when the database failed.
-pub async fn add(tx: &mut IngestTx, put: &Quarantined<'_>) -> Result<(), Error> {
-    sqlx::query!(
+pub async fn add(tx: &mut IngestTx, put: &Quarantined<'_>) -> Result<bool, Error> {
+    let put = sqlx::query!(
         "insert into audit_quarantine (shard, node, boot, s, stream_id, frame, reason)
          values ($1, $2, $3, $4, $5, $6, $7) on conflict do nothing",
         number(put.shard),
@@ -38,5 +38,5 @@ pub async fn add(tx: &mut IngestTx, put: &Quarantined<'_>) -> Result<(), Error> 
     )
     .execute(tx.connection())
     .await?;
-    Ok(())
+    Ok(put.rows_affected() > 0)
 }

@@ -1,0 +1,45 @@
+//! What the owners count, for `/metrics`.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A count that only grows.
+#[derive(Debug, Default)]
+pub struct Count(AtomicU64);
+
+impl Count {
+    /// Adds to it.
+    pub fn add(&self, number: usize) {
+        self.0.fetch_add(u64::try_from(number).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// What it came to.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What the owners of this process did since it started.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    /// Transactions committed.
+    pub commits: Count,
+    /// Transactions that failed and were or will be repeated.
+    pub failures: Count,
+    /// Frames read.
+    pub frames: Count,
+    /// Of them, those that had taken effect before.
+    pub duplicates: Count,
+    /// Of them, those put aside unread.
+    pub quarantined: Count,
+    /// Records added to logs.
+    pub records: Count,
+    /// Calls whose node is gone, ended as `unknown`.
+    pub unknown: Count,
+    /// Gaps named in logs.
+    pub gaps: Count,
+    /// True outcomes that came after `unknown`.
+    pub late: Count,
+    /// Times that the stream was found lost.
+    pub lost_streams: Count,
+}

@@ -1,0 +1,336 @@
+//! The owner of a shard: one task that takes the shard over, reads its stream, commits and acknowledges (O1, O2, O4, O5).
+
+use std::time::Duration;
+
+use audit::ack::StreamId;
+use redis::RedisError;
+use store::IngestTx;
+use store::audit::shard::{self, Shard};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+use uuid::Uuid;
+
+use super::Means;
+use super::arrival::{self, Incoming, Judged, Verdict};
+use super::commit::{CommitError, Committed, INBOX_MAX, LEASE, Plan, commit};
+use super::placing::Caches;
+use super::stream::Stream;
+use crate::problem::causes;
+
+/// Most frames read at once.
+const COUNT: usize = 32;
+/// Between two looks at a shard that another owns, and after a failure.
+const PAUSE: Duration = Duration::from_millis(500);
+/// The length of a tick.
+const TICK: Duration = Duration::from_secs(1);
+/// Longest time between two commits; a tick comes earlier and brings one about.
+const IDLE: Duration = Duration::from_millis(1500);
+/// Between two times that old frames are dropped from the stream.
+const TRIM: Duration = Duration::from_secs(10);
+
+/// Owns a shard while it can.
+pub(super) struct Owner {
+    means: Means,
+    shard: u16,
+    process: Uuid,
+    fence: Option<i64>,
+    caches: Caches,
+    /// A record of the inbox does not enter the log: take them one by one.
+    inbox_is_stuck: bool,
+}
+
+/// Why a session with Redis and Postgres ended.
+#[derive(Debug, thiserror::Error)]
+enum Ended {
+    #[error("another has become the shard's owner")]
+    Fenced,
+    #[error("the stream was lost")]
+    StreamLost,
+    #[error(transparent)]
+    Connect(#[from] service::redis::ConnectError),
+    #[error("Redis failed")]
+    Redis(#[from] RedisError),
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    #[error(transparent)]
+    Database(#[from] store::Error),
+}
+
+impl Owner {
+    pub(super) fn new(means: Means, shard: u16, process: Uuid) -> Self {
+        let caches = Caches::new(&means);
+        Self { means, shard, process, fence: None, caches, inbox_is_stuck: false }
+    }
+
+    /// Owns the shard, again and again, until `begun`.
+    pub(super) async fn run(mut self, begun: &CancellationToken) {
+        while !begun.is_cancelled() {
+            if let Err(ended) = self.own(begun).await {
+                self.tell(&ended);
+                self.caches.clear();
+                if matches!(ended, Ended::Fenced) {
+                    self.fence = None;
+                }
+                if matches!(ended, Ended::Connect(_) | Ended::Redis(_)) {
+                    self.go_on_without_redis().await;
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(PAUSE) => {}
+                () = begun.cancelled() => {}
+            }
+        }
+        self.release().await;
+    }
+
+    fn tell(&self, ended: &Ended) {
+        let shard = self.shard;
+        match ended {
+            Ended::Fenced => info!(shard, "another control plane owns audit shard {shard} now"),
+            Ended::StreamLost => warn!(shard, "the audit stream of shard {shard} was lost: nodes send again"),
+            ended => warn!(shard, error = causes(ended), "taking in audit records of shard {shard} was interrupted"),
+        }
+    }
+
+    async fn own(&mut self, begun: &CancellationToken) -> Result<(), Ended> {
+        if self.fence.is_none() {
+            self.fence = self.acquire().await?.map(|row| row.fence);
+        }
+        let Some(fence) = self.fence else { return Ok(()) };
+        self.session(fence, begun).await
+    }
+
+    /// O1.
+    async fn acquire(&self) -> Result<Option<Shard>, Ended> {
+        let pool = &self.means.needs.pool;
+        for _ in 0..2 {
+            let mut tx = IngestTx::begin(pool, self.shard).await?;
+            shard::add(&mut tx, self.shard).await?;
+            match shard::acquire(&mut tx, self.shard, self.process, LEASE).await {
+                Ok(row) => {
+                    tx.commit().await?;
+                    return Ok(row);
+                }
+                Err(error) if error.is_lock_timeout() => {
+                    drop(tx);
+                    warn!(shard = self.shard, "ending the stopped owner of audit shard {}", self.shard);
+                    shard::end_other_sessions(pool, self.shard).await?;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Reads and commits over one connection to Redis, from the stream's beginning (O2).
+    async fn session(&mut self, fence: i64, begun: &CancellationToken) -> Result<(), Ended> {
+        let mut stream = Stream::connect(&self.means, self.shard).await?;
+        let row = self.look(fence).await?;
+        let (name, last) = stream.state().await?;
+        let read_to: StreamId = row.cursor.parse().unwrap_or_default();
+        let name = if let Some(name) = name.filter(|_| last >= read_to) {
+            name
+        } else {
+            self.means.metrics.lost_streams.add(1);
+            stream.rename().await?
+        };
+        let acked = stream.acked().await?;
+        let ours = (row.epoch.cast_unsigned(), row.version.cast_unsigned());
+        let above_epoch = acked.filter(|acked| *acked > ours).map(|acked| acked.0);
+        if above_epoch.is_some() {
+            warn!(shard = self.shard, "Postgres went back: reading all of audit shard {} again", self.shard);
+        }
+        let mut plan = Plan { above_epoch, incarnation: Some(name.clone()), ..Plan::default() };
+        let mut reading = Reading::new(fence, name);
+        while !begun.is_cancelled() {
+            let incoming = tokio::select! {
+                incoming = stream.read(reading.cursor, COUNT) => incoming?,
+                () = begun.cancelled() => return Ok(()),
+            };
+            self.turn(&mut stream, &mut reading, incoming, &mut plan).await?;
+        }
+        Ok(())
+    }
+
+    /// The shard's row, under the fence.
+    async fn look(&self, fence: i64) -> Result<Shard, Ended> {
+        let mut tx = IngestTx::begin(&self.means.needs.pool, self.shard).await?;
+        let row = shard::lock(&mut tx, self.shard, fence).await?.ok_or(Ended::Fenced)?;
+        tx.commit().await?;
+        Ok(row)
+    }
+
+    /// One turn: commit what was read, acknowledge, and let the clock go on.
+    async fn turn(
+        &mut self,
+        stream: &mut Stream,
+        reading: &mut Reading,
+        incoming: Vec<Incoming>,
+        plan: &mut Plan,
+    ) -> Result<(), Ended> {
+        let read_all = incoming.len() < COUNT;
+        if !incoming.is_empty() || reading.committed.elapsed() >= IDLE {
+            let judged: Vec<Judged> =
+                incoming.into_iter().map(|entry| arrival::judge(&self.means, self.shard, entry)).collect();
+            self.count(&judged);
+            self.commit_all(stream, reading, judged, plan).await?;
+        }
+        if read_all && reading.ticked.elapsed() >= TICK && reading.committed.elapsed() < 2 * TICK {
+            reading.ticked = Instant::now();
+            stream.tick(reading.fence.cast_unsigned(), reading.tick + 1).await?;
+        }
+        if reading.trimmed.elapsed() >= TRIM {
+            reading.trimmed = Instant::now();
+            stream.trim(reading.cursor).await?;
+        }
+        Ok(())
+    }
+
+    fn count(&self, judged: &[Judged]) {
+        let is_frame = |judged: &&Judged| matches!(judged.verdict, Verdict::Frame { .. } | Verdict::Unvouched { .. });
+        self.means.metrics.frames.add(judged.iter().filter(is_frame).count());
+    }
+
+    /// Commits a batch, in halves where it does not enter the database whole, and what is left alone not at all.
+    async fn commit_all(
+        &mut self,
+        stream: &mut Stream,
+        reading: &mut Reading,
+        judged: Vec<Judged>,
+        plan: &mut Plan,
+    ) -> Result<(), Ended> {
+        let mut parts = vec![judged];
+        while let Some(part) = parts.pop() {
+            plan.inbox = if self.inbox_is_stuck { 0 } else { INBOX_MAX };
+            let done = commit(&self.means, &mut self.caches, (self.shard, reading.fence), &part, plan).await;
+            match done {
+                Ok(Some(done)) => {
+                    self.acknowledge(stream, reading, &part, done).await?;
+                    *plan = Plan { incarnation: Some(reading.name.clone()), ..Plan::default() };
+                }
+                Ok(None) => return Err(Ended::Fenced),
+                Err(error) if error.is_of_the_batch() => self.divide(part, &mut parts, plan, error)?,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if self.inbox_is_stuck { self.unstick_inbox(reading.fence).await } else { Ok(()) }
+    }
+
+    /// What to try next with a part that was refused.
+    fn divide(
+        &mut self,
+        mut part: Vec<Judged>,
+        parts: &mut Vec<Vec<Judged>>,
+        plan: &mut Plan,
+        error: CommitError,
+    ) -> Result<(), Ended> {
+        if part.len() > 1 {
+            let second = part.split_off(part.len() / 2);
+            parts.extend([second, part]);
+            return Ok(());
+        }
+        let late = matches!(error, CommitError::Late);
+        let frame = part.first().and_then(|judged| match &judged.verdict {
+            Verdict::Frame { arrived, .. } => Some((arrived.source, arrived.s)),
+            _ => None,
+        });
+        match frame {
+            // First without the inbox, then without the frame.
+            _ if !self.inbox_is_stuck && !late => self.inbox_is_stuck = true,
+            Some(key) if !late && plan.poisoned.insert(key) => {
+                error!(shard = self.shard, error = causes(&error), "put an audit frame aside that can't be stored");
+            }
+            _ => return Err(error.into()),
+        }
+        parts.push(part);
+        Ok(())
+    }
+
+    /// Takes records of the inbox one by one, and puts the one aside that is refused.
+    async fn unstick_inbox(&mut self, fence: i64) -> Result<(), Ended> {
+        loop {
+            let mut plan = Plan { inbox: 1, ..Plan::default() };
+            let mut done = commit(&self.means, &mut self.caches, (self.shard, fence), &[], &plan).await;
+            if let Err(error) = &done {
+                error!(
+                    shard = self.shard,
+                    error = causes(error),
+                    "put a record of the inbox aside that can't be stored"
+                );
+                plan.inbox_is_poison = true;
+                done = commit(&self.means, &mut self.caches, (self.shard, fence), &[], &plan).await;
+            }
+            if done?.ok_or(Ended::Fenced)?.drained == 0 {
+                self.inbox_is_stuck = false;
+                return Ok(());
+            }
+        }
+    }
+
+    /// O4.
+    async fn acknowledge(
+        &self,
+        stream: &mut Stream,
+        reading: &mut Reading,
+        part: &[Judged],
+        done: Committed,
+    ) -> Result<(), Ended> {
+        self.means.metrics.duplicates.add(done.duplicates);
+        reading.committed = Instant::now();
+        reading.tick = done.tick;
+        reading.cursor = part.last().map_or(reading.cursor, |last| last.id);
+        let name = stream.acknowledge(&done.own, &done.acks, &done.grown).await?;
+        if name.as_deref() == Some(reading.name.as_str()) { Ok(()) } else { Err(Ended::StreamLost) }
+    }
+
+    /// Keeps the lease, and takes changes of configuration in, while Redis is away.
+    async fn go_on_without_redis(&mut self) {
+        let Some(fence) = self.fence else { return };
+        let plan = Plan { inbox: if self.inbox_is_stuck { 0 } else { INBOX_MAX }, ..Plan::default() };
+        match commit(&self.means, &mut self.caches, (self.shard, fence), &[], &plan).await {
+            Ok(Some(_)) => {}
+            Ok(None) => self.fence = None,
+            Err(error) if error.is_of_the_batch() => self.inbox_is_stuck = true,
+            Err(error) => {
+                warn!(shard = self.shard, error = causes(&error), "neither Redis nor Postgres answers");
+            }
+        }
+    }
+
+    /// Lets another owner begin at once.
+    async fn release(&self) {
+        let Some(fence) = self.fence else { return };
+        let released = async {
+            let mut tx = IngestTx::begin(&self.means.needs.pool, self.shard).await?;
+            shard::release(&mut tx, self.shard, fence).await?;
+            tx.commit().await
+        };
+        if let Err(error) = released.await {
+            warn!(
+                shard = self.shard,
+                error = causes(&error),
+                "the lease of audit shard {} runs out by itself",
+                self.shard
+            );
+        }
+    }
+}
+
+/// How far one session is.
+struct Reading {
+    fence: i64,
+    name: String,
+    cursor: StreamId,
+    tick: u64,
+    committed: Instant,
+    ticked: Instant,
+    trimmed: Instant,
+}
+
+impl Reading {
+    fn new(fence: i64, name: String) -> Self {
+        let now = Instant::now();
+        Self { fence, name, cursor: StreamId::default(), tick: 0, committed: now, ticked: now, trimmed: now }
+    }
+}
