@@ -96,8 +96,9 @@ impl VaultStore {
     ) -> Result<CredentialPlace, StoreError> {
         let options = SetSecretRequestOptions { cas: u32::try_from(after).map_err(|_| StoreError::Conflict)? };
         let (path, body) = (path(tenant, credential), Value { value: value.expose().clone() });
-        let written = self.0.sessions.call(async |client: &VaultClient| {
-            kv2::set_with_options(client, &self.0.mount, &path, &body, options.clone()).await
+        let (mount, at, body, options) = (&self.0.mount, &path, &body, &options);
+        let written = self.0.sessions.call(|client: Arc<VaultClient>| async move {
+            kv2::set_with_options(&*client, mount, at, body, options.clone()).await
         });
         let version = written.await?.version;
         Ok(CredentialPlace { id: credential, version, store: CredentialStore::Vault { path } })
@@ -118,10 +119,10 @@ impl VaultStore {
         if path != found_at {
             return Err(StoreError::Misplaced);
         }
-        let read = self
-            .0
-            .sessions
-            .call(async |client: &VaultClient| kv2::read_version::<Value>(client, &self.0.mount, &path, version).await);
+        let (mount, at) = (&self.0.mount, &path);
+        let read = self.0.sessions.call(|client: Arc<VaultClient>| async move {
+            kv2::read_version::<Value>(&*client, mount, at, version).await
+        });
         Ok(Secret::new(read.await?.value))
     }
 
@@ -131,8 +132,11 @@ impl VaultStore {
     /// [`StoreError`] when Vault is away or refuses.
     pub async fn destroy(&self, tenant: TenantId, credential: CredentialId) -> Result<(), StoreError> {
         let path = path(tenant, credential);
-        let removed =
-            self.0.sessions.call(async |client: &VaultClient| kv2::delete_metadata(client, &self.0.mount, &path).await);
+        let (mount, at) = (&self.0.mount, &path);
+        let removed = self
+            .0
+            .sessions
+            .call(|client: Arc<VaultClient>| async move { kv2::delete_metadata(&*client, mount, at).await });
         match removed.await.map_err(StoreError::from) {
             Err(StoreError::NotFound) => Ok(()),
             other => other,
@@ -144,7 +148,8 @@ impl VaultStore {
     /// # Errors
     /// What is the matter.
     pub async fn health(&self) -> Result<(), StoreError> {
-        let status = self.0.sessions.call(async |client: &VaultClient| sys::status(client).await).await?;
+        let status =
+            self.0.sessions.call(|client: Arc<VaultClient>| async move { sys::status(&*client).await }).await?;
         match status {
             sys::ServerStatus::SEALED | sys::ServerStatus::UNINITIALIZED => Err(StoreError::VaultSealed),
             _ => Ok(()),

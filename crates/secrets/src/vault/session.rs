@@ -34,7 +34,7 @@ pub(super) struct Sessions {
 
 /// One login.
 struct Session {
-    client: VaultClient,
+    client: Arc<VaultClient>,
     begun: Instant,
     /// How long it lasts; `None`: for ever.
     lasts: Option<Duration>,
@@ -50,15 +50,17 @@ impl Sessions {
     }
 
     /// Makes a call, within the deadline. When Vault says 403, logs in again (where we can) and tries once more.
-    pub(super) async fn call<T>(
-        &self,
-        call: impl AsyncFn(&VaultClient) -> Result<T, ClientError>,
-    ) -> Result<T, CallError> {
+    ///
+    /// The client is handed over, not lent: a future that borrows its argument can't be shown to be `Send`.
+    pub(super) async fn call<T, F>(&self, call: impl Fn(Arc<VaultClient>) -> F) -> Result<T, CallError>
+    where
+        F: Future<Output = Result<T, ClientError>>,
+    {
         let session = self.present();
-        match bounded(self.config.deadline, call(&session.client)).await {
+        match bounded(self.config.deadline, call(Arc::clone(&session.client))).await {
             Err(CallError::Status(403)) if self.may_log_in_again(&session) => {
                 let session = self.again(&session).await?;
-                bounded(self.config.deadline, call(&session.client)).await
+                bounded(self.config.deadline, call(Arc::clone(&session.client))).await
             }
             other => other,
         }
@@ -83,7 +85,7 @@ impl Sessions {
     /// Renews a login, or begins another.
     async fn prolong(&self, session: &Arc<Session>) {
         if session.renewable {
-            let renewed = bounded(self.config.deadline, token::renew_self(&session.client, None)).await;
+            let renewed = bounded(self.config.deadline, token::renew_self(&*session.client, None)).await;
             let renewed = renewed.and_then(|auth| Session::new(&self.config, &self.http, auth));
             // Near the end of all renewing Vault gives ever less: a new login is better.
             if let Ok(next) = renewed
@@ -129,7 +131,7 @@ impl Session {
     fn new(config: &VaultConfig, http: &reqwest::Client, auth: AuthInfo) -> Result<Self, CallError> {
         let lasts = (auth.lease_duration > 0).then(|| Duration::from_secs(auth.lease_duration));
         let client = client(config, http, &Secret::new(auth.client_token))?;
-        Ok(Self { client, begun: Instant::now(), lasts, renewable: auth.renewable })
+        Ok(Self { client: Arc::new(client), begun: Instant::now(), lasts, renewable: auth.renewable })
     }
 }
 
@@ -139,7 +141,12 @@ async fn log_in(config: &VaultConfig, http: &reqwest::Client) -> Result<Session,
             let client = client(config, http, token)?;
             let found = bounded(config.deadline, token::lookup_self(&client)).await?;
             let lasts = (found.ttl > 0).then(|| Duration::from_secs(found.ttl));
-            Ok(Session { client, begun: Instant::now(), lasts, renewable: found.renewable.unwrap_or(false) })
+            Ok(Session {
+                client: Arc::new(client),
+                begun: Instant::now(),
+                lasts,
+                renewable: found.renewable.unwrap_or(false),
+            })
         }
         Login::AppRole { mount, role_id, secret_id } => {
             let nobody = client(config, http, &Secret::new(String::new()))?;
