@@ -8,7 +8,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use domain::Clock;
-use secrets::MasterKey;
+use secrets::{MasterKey, Store};
 use store::PgPool;
 use url::Url;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -19,7 +19,7 @@ use crate::access::Access;
 use crate::input::BODY_MAX_BYTES;
 use crate::problem::Problem;
 use crate::servers::Relay;
-use crate::{people, servers, tenants, tokens};
+use crate::{credentials, people, servers, tenants, tokens};
 
 /// What the API is made of.
 #[derive(Debug, Clone)]
@@ -34,6 +34,8 @@ pub struct Parts {
     pub gateway_url: Arc<Url>,
     /// How upstream servers are looked at.
     pub relay: Relay,
+    /// Where credentials rest.
+    pub store: Store,
 }
 
 /// The whole API, described and served.
@@ -64,17 +66,25 @@ fn described(parts: &Parts) -> (Router, OpenApi) {
 
 /// A line for each feature.
 fn features(parts: &Parts) -> OpenApiRouter {
-    let (access, clock) = (Access { pool: parts.pool.clone(), clock: parts.clock.clone() }, parts.clock.clone());
+    let Parts { pool, clock, master, gateway_url, relay, store } = parts.clone();
+    let access = Access { pool, clock: clock.clone() };
+    let common = || (access.clone(), clock.clone());
+    let (access, clock) = common();
+    let tenants = tenants::Needs { access, clock, master: master.clone(), gateway_url };
+    let (access, clock) = common();
+    let people = people::Needs { access, clock };
+    let (access, clock) = common();
+    let tokens = tokens::Needs { access, clock };
+    let (access, clock) = common();
+    let servers = servers::Needs { access, clock, relay, store: store.clone() };
+    let (access, clock) = common();
+    let credentials = credentials::Needs { access, clock, master, store };
     OpenApiRouter::new()
-        .merge(tenants::routes(tenants::Needs {
-            access: access.clone(),
-            clock: clock.clone(),
-            master: parts.master.clone(),
-            gateway_url: parts.gateway_url.clone(),
-        }))
-        .merge(people::routes(people::Needs { access: access.clone(), clock: clock.clone() }))
-        .merge(tokens::routes(tokens::Needs { access: access.clone(), clock: clock.clone() }))
-        .merge(servers::routes(servers::Needs { access, clock, relay: parts.relay.clone() }))
+        .merge(tenants::routes(tenants))
+        .merge(people::routes(people))
+        .merge(tokens::routes(tokens))
+        .merge(servers::routes(servers))
+        .merge(credentials::routes(credentials))
 }
 
 fn frame() -> OpenApi {

@@ -4,14 +4,17 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use domain::Secret;
+use secrets::{Login, VaultConfig};
+use service::telemetry::Format;
 use url::Url;
 
 /// Configuration of the control plane. What is secret in it does not show itself.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Where the API is served: `SLUICE_CONTROL_LISTEN`, 127.0.0.1:7301 if not set.
+    /// Where the API is served: `SLUICE_LISTEN`, 127.0.0.1:7301 if not set.
     pub listen: SocketAddr,
     /// Postgres: `DATABASE_URL`. May hold a password.
     pub database_url: Secret<String>,
@@ -25,6 +28,15 @@ pub struct Config {
     pub gateway_url: Arc<Url>,
     /// The nodes' internal listeners, which probe upstream servers for us: `SLUICE_RELAY_URLS`, separated by commas.
     pub relay_urls: Vec<Url>,
+    /// Vault, where new credentials are put (`VAULT_ADDR`); none: they are sealed.
+    ///
+    /// `SLUICE_VAULT_MOUNT` (`secret`), `SLUICE_VAULT_NAMESPACE`, and `SLUICE_VAULT_ROLE_ID` with `SLUICE_VAULT_SECRET_ID`
+    /// or `VAULT_TOKEN`.
+    pub vault: Option<VaultConfig>,
+    /// How logs are written: `SLUICE_LOG_FORMAT`, `text` or `json`.
+    pub log_format: Format,
+    /// What is logged: `SLUICE_LOG`, `info` if not set.
+    pub log_filter: String,
 }
 
 /// Why the configuration can't be used. Never repeats a value: it may be a secret.
@@ -56,17 +68,22 @@ impl Config {
     pub fn from_env(variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let source = Source(variable);
         Ok(Self {
-            listen: source.or("SLUICE_CONTROL_LISTEN", "an address and a port", "127.0.0.1:7301")?,
+            listen: source.or("SLUICE_LISTEN", "an address and a port", "127.0.0.1:7301")?,
             database_url: Secret::new(source.required("DATABASE_URL", "a Postgres address (postgres://…)")?),
             database_connections: source.or("SLUICE_DATABASE_CONNECTIONS", "a number from 1 to 1000", "20")?,
             redis_url: Secret::new(source.required("REDIS_URL", "a Redis address (redis://…)")?),
             keys: source.required("SLUICE_KEYS", "the directory that `sluice keys create` filled")?,
             gateway_url: Arc::new(source.required("SLUICE_GATEWAY_URL", GATEWAY_URL)?),
             relay_urls: source.list("SLUICE_RELAY_URLS", RELAY_URLS)?,
+            vault: source.vault()?,
+            log_format: source.or("SLUICE_LOG_FORMAT", "`text` or `json`", "text")?,
+            log_filter: source.or("SLUICE_LOG", "a filter such as `info`", "info")?,
         })
     }
 }
 
+/// Longest wait for an answer of Vault's.
+const VAULT_DEADLINE: Duration = Duration::from_secs(5);
 const GATEWAY_URL: &str = "the http or https address where clients reach the data plane";
 const RELAY_URLS: &str = "the http addresses of the nodes' internal listeners, separated by commas";
 
@@ -85,6 +102,30 @@ impl Source<'_> {
     fn or<T: FromStr>(&self, name: &'static str, what: &'static str, otherwise: &str) -> Result<T, ConfigError> {
         let value = self.find(name).unwrap_or_else(|| otherwise.to_owned());
         value.parse().map_err(|_| ConfigError::Wrong { name, what })
+    }
+
+    fn vault(&self) -> Result<Option<VaultConfig>, ConfigError> {
+        if self.find("VAULT_ADDR").is_none() {
+            return Ok(None);
+        }
+        let login = match self.find("SLUICE_VAULT_ROLE_ID") {
+            Some(role_id) => Login::AppRole {
+                mount: "approle".to_owned(),
+                role_id,
+                secret_id: Secret::new(self.required("SLUICE_VAULT_SECRET_ID", "the role's secret id")?),
+            },
+            None => {
+                Login::Token(Secret::new(self.required("VAULT_TOKEN", "a token, or SLUICE_VAULT_ROLE_ID instead")?))
+            }
+        };
+        Ok(Some(VaultConfig {
+            address: self.required("VAULT_ADDR", "the https address of Vault")?,
+            mount: self.or("SLUICE_VAULT_MOUNT", "the mount of the KV engine", "secret")?,
+            namespace: self.find("SLUICE_VAULT_NAMESPACE"),
+            login,
+            certificates: None,
+            deadline: VAULT_DEADLINE,
+        }))
     }
 
     fn list<T: FromStr>(&self, name: &'static str, what: &'static str) -> Result<Vec<T>, ConfigError> {

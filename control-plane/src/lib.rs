@@ -4,6 +4,7 @@ pub mod access;
 pub mod app;
 mod bootstrap;
 pub mod config;
+mod credentials;
 pub mod ingest;
 pub mod input;
 mod people;
@@ -16,5 +17,5 @@ mod tokens;
 
 pub use bootstrap::{BootstrapError, Bootstrapped, First, bootstrap};
 pub use config::{Config, ConfigError};
-pub use run::{StartError, run};
+pub use run::{StartError, main, run};
 pub use servers::Relay;

@@ -1,36 +1,79 @@
 //! The control plane as a program: connects, brings the schema up to date, serves, works until the drain.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use domain::Clock;
 use secrets::keys::{ControlKeys, KeyError};
+use secrets::{Store, StoreError, VaultConfig, VaultStore};
+use service::shutdown::Shutdown;
+use service::telemetry::{self, TelemetryError};
 use service::{Drain, Health};
+use store::PgPool;
 use tokio::net::TcpListener;
 
 use crate::app::{self, Parts};
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::servers::Relay;
+
+/// How long requests and workers may take to end.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why the control plane did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// A value is missing or wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Logs can't be written.
+    #[error(transparent)]
+    Telemetry(#[from] TelemetryError),
+    /// Signals can't be heard.
+    #[error("signals can't be heard")]
+    Signals(#[source] std::io::Error),
     /// A key is missing or unusable.
     #[error(transparent)]
     Keys(#[from] KeyError),
     /// The database can't be used.
     #[error(transparent)]
     Database(#[from] store::StartError),
+    /// Vault can't be used.
+    #[error(transparent)]
+    Vault(#[from] StoreError),
     /// The client to the nodes could not be made.
     #[error("the client to the data-plane nodes could not be set up")]
     Relay(#[from] reqwest::Error),
     /// The port is in use, or not ours to take.
-    #[error("can't listen at {address}: set SLUICE_CONTROL_LISTEN to a free address")]
+    #[error("can't listen at {address}: set SLUICE_LISTEN to a free address")]
     Listen {
         /// What was tried.
         address: std::net::SocketAddr,
         /// What the operating system says.
         source: std::io::Error,
     },
+}
+
+/// The whole program: reads the environment through `variable`, runs until a signal, then drains.
+///
+/// # Errors
+/// [`StartError`] when it can't begin.
+pub async fn main(variable: &dyn Fn(&str) -> Option<String>) -> Result<(), StartError> {
+    let config = Config::from_env(variable)?;
+    telemetry::init(config.log_format, &config.log_filter)?;
+    let drain = Drain::new();
+    let mut shutdown = Shutdown::on_signals().map_err(StartError::Signals)?;
+    let on_signal = drain.clone();
+    drain.spawn(async move {
+        tokio::select! {
+            _ = shutdown.requested() => on_signal.begin(),
+            () = on_signal.begun().cancelled() => {}
+        }
+    });
+    let ran = run(config, drain.clone()).await;
+    if let Err(unfinished) = drain.finish(DRAIN_PATIENCE).await {
+        tracing::warn!("{unfinished}");
+    }
+    ran
 }
 
 /// Runs until the drain begins: the API and the workers. The schema is brought up to date first.
@@ -41,8 +84,8 @@ pub async fn run(config: Config, drain: Drain) -> Result<(), StartError> {
     let keys = ControlKeys::load(&config.keys)?;
     let pool = store::connect(config.database_url.expose(), config.database_connections).await?;
     store::migrate(&pool).await?;
-    let clock = service::clock();
-    let parts = parts(&config, keys, (pool, clock), &drain)?;
+    let store = credential_store(config.vault.clone(), &drain).await?;
+    let parts = parts(&config, keys, (pool, service::clock(), store), &drain)?;
     let listener = TcpListener::bind(config.listen)
         .await
         .map_err(|source| StartError::Listen { address: config.listen, source })?;
@@ -53,13 +96,28 @@ pub async fn run(config: Config, drain: Drain) -> Result<(), StartError> {
     Ok(())
 }
 
+/// Where credentials rest: in Vault, which is kept logged in, or sealed.
+async fn credential_store(vault: Option<VaultConfig>, drain: &Drain) -> Result<Store, StoreError> {
+    let Some(config) = vault else { return Ok(Store::Sealed) };
+    let vault = VaultStore::connect(config).await?;
+    let (keeping, begun) = (vault.clone(), drain.begun().clone());
+    drain.spawn(async move {
+        tokio::select! {
+            () = keeping.keep_logged_in() => {}
+            () = begun.cancelled() => {}
+        }
+    });
+    Ok(Store::Vault(vault))
+}
+
 fn parts(
     config: &Config,
     keys: ControlKeys,
-    (pool, clock): (store::PgPool, Clock),
+    (pool, clock, store): (PgPool, Clock, Store),
     drain: &Drain,
 ) -> Result<Parts, StartError> {
     let signing = Arc::new(keys.signing);
     let relay = Relay::new(config.relay_urls.clone(), signing, keys.shared.deployment, drain.clone())?;
-    Ok(Parts { pool, clock, master: Arc::new(keys.shared.master), gateway_url: config.gateway_url.clone(), relay })
+    let (master, gateway_url) = (Arc::new(keys.shared.master), config.gateway_url.clone());
+    Ok(Parts { pool, clock, master, gateway_url, relay, store })
 }

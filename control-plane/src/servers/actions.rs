@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::relay::Found;
-use domain::{Credential, Label, RiskClass, ServerId, ServerKey, ServerVersionId, ToolId};
+use domain::{Credential, CredentialPlace, Label, RiskClass, ServerId, ServerKey, ServerVersionId, ToolId};
 use store::servers::{self, Server, Settings, Version, VersionState, WriteError};
 use store::tenants::{self, KeyPurpose};
 use store::tools::{self, Change as ToolChange, ChangeState, Tool, Word};
@@ -115,14 +115,20 @@ pub(crate) async fn set_paused(
     write(tx, author, action, &before, after).await
 }
 
-/// Removes a server with its credential. Its key is never used again.
-pub(crate) async fn remove(tx: &mut TenantTx, author: &Author, id: ServerId) -> Result<(), ServerError> {
+/// Removes a server with its credential, whose place is given, to be destroyed once the transaction is through. The
+/// server's key is never used again.
+pub(crate) async fn remove(
+    tx: &mut TenantTx,
+    author: &Author,
+    id: ServerId,
+) -> Result<Option<CredentialPlace>, ServerError> {
     let server = locked(tx, id).await?;
+    let place = credentials::find(tx, id).await?.map(|stored| stored.place);
     credentials::remove(tx, id).await?;
     servers::remove(tx, id, author.now()).await?;
     let change = Change::new("server.remove", "server", id).named(server.key.as_str()).before(&seen(&server));
     author.changed(tx, change).await?;
-    Ok(())
+    Ok(place)
 }
 
 /// What a node needs to look at a registered server.

@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
 use domain::{Alias, Clock, EraPin, Label, ServerId, ServerKey, ServerVersionId, SessionMode};
+use secrets::Store;
 use serde::{Deserialize, Serialize};
 use store::servers::{self, Settings};
 use url::Url;
@@ -14,6 +15,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::actions::{self, ServerError};
 use crate::access::{Can, may};
+use crate::credentials::actions as credentials;
 use crate::input::{At, Body, check_title};
 use crate::problem::Problem;
 use crate::tenants::TenantPath;
@@ -179,12 +181,16 @@ impl ChangeServer {
     responses((status = 204), (status = "4XX", body = Problem)))]
 pub(super) async fn remove(
     State(clock): State<Clock>,
+    State(store): State<Store>,
     can: Can<may::ManageServers>,
     At(path): At<ServerPath>,
 ) -> Result<StatusCode, Problem> {
     let mut tx = can.begin().await?;
-    actions::remove(&mut tx, &can.author(&clock), path.server).await?;
+    let place = actions::remove(&mut tx, &can.author(&clock), path.server).await?;
     tx.commit().await?;
+    if let Some(place) = place {
+        credentials::forget(&store, can.actor().tenant(), &place).await;
+    }
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -10,7 +10,8 @@ mod review_api;
 mod risk;
 
 use axum::extract::FromRef;
-use domain::Clock;
+use domain::{Annotations, Clock};
+use secrets::Store;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -25,6 +26,12 @@ pub(crate) struct Needs {
     pub(crate) access: Access,
     pub(crate) clock: Clock,
     pub(crate) relay: Relay,
+    pub(crate) store: Store,
+}
+
+/// What a stored definition claims of its tool.
+pub(crate) fn annotations(definition: &str) -> Annotations {
+    definition::Definition::read(definition).map(|read| read.annotations).unwrap_or_default()
 }
 
 pub(crate) fn routes(needs: Needs) -> OpenApiRouter {
