@@ -291,7 +291,7 @@ impl<'a> Object<'a> {
     /// The object with some members set or removed: what stays keeps its place and its bytes, what is new comes last.
     #[must_use]
     pub fn with(&self, changes: &[(&str, Change<'_>)]) -> Json {
-        let mut writer = Writer::object();
+        let mut writer = Writer::with_capacity(self.raw.get().len() + 256);
         self.write_members(&mut writer, changes);
         writer.finish()
     }

@@ -223,7 +223,11 @@ impl<'a> Scanner<'a> {
                 }
                 Some(b'\\') => {
                     escaped = true;
-                    self.skip_escape()?;
+                    match bytes.get(self.at + 1) {
+                        // By far the most common.
+                        Some(b'"' | b'\\' | b'n') => self.at += 2,
+                        _ => self.skip_escape()?,
+                    }
                 }
                 _ => return Err(self.syntax()),
             }
