@@ -5,6 +5,7 @@ use aws_lc_rs::hkdf::{HKDF_SHA256, Salt};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domain::Secret;
+use zeroize::Zeroize as _;
 
 /// Names the algorithm in associated data; a second algorithm gets a name of its own.
 pub(crate) const ALGORITHM: &[u8] = b"aes-256-gcm";
@@ -28,11 +29,10 @@ impl Cipher {
         let info = joined(info);
         let info = [info.as_slice()];
         let pseudorandom = Salt::new(HKDF_SHA256, b"sluice master key 1").extract(master.expose());
-        let mut key = Secret::new([0_u8; 32]);
         let mut bytes = [0_u8; 32];
         pseudorandom.expand(&info, HKDF_SHA256).and_then(|okm| okm.fill(&mut bytes)).expect("32 bytes are few enough");
-        key.clone_from(&Secret::new(bytes));
-        zeroize::Zeroize::zeroize(&mut bytes);
+        let key = Secret::new(bytes);
+        bytes.zeroize();
         Self::new(&key)
     }
 
