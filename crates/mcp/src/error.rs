@@ -188,6 +188,8 @@ pub enum Retryable {
     No,
 }
 
+/// What our own keys in `_meta` begin with; nobody else's word under it is passed on.
+pub const OWN_PREFIX: &str = "dev.sluice/";
 /// Where [`Denial::to_result`] puts what machines need.
 pub const DENIAL: &str = "dev.sluice/denial";
 
