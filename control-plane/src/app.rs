@@ -19,7 +19,7 @@ use crate::access::Access;
 use crate::input::BODY_MAX_BYTES;
 use crate::problem::Problem;
 use crate::servers::Relay;
-use crate::{credentials, people, servers, tenants, tokens};
+use crate::{activity, credentials, people, servers, tenants, tokens};
 
 /// What the API is made of.
 #[derive(Debug, Clone)]
@@ -78,13 +78,16 @@ fn features(parts: &Parts) -> OpenApiRouter {
     let (access, clock) = common();
     let servers = servers::Needs { access, clock, relay, store: store.clone() };
     let (access, clock) = common();
-    let credentials = credentials::Needs { access, clock, master, store };
+    let credentials = credentials::Needs { access, clock, master: master.clone(), store };
+    let (access, clock) = common();
+    let activity = activity::Needs { access, clock, master };
     OpenApiRouter::new()
         .merge(tenants::routes(tenants))
         .merge(people::routes(people))
         .merge(tokens::routes(tokens))
         .merge(servers::routes(servers))
         .merge(credentials::routes(credentials))
+        .merge(activity::routes(activity))
 }
 
 fn frame() -> OpenApi {

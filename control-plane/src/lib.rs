@@ -1,6 +1,7 @@
 //! The control plane: API, and the workers that publish configuration and take in audit records.
 
 pub mod access;
+mod activity;
 pub mod app;
 mod bootstrap;
 pub mod config;

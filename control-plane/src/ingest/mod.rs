@@ -23,6 +23,7 @@ use store::PgPool;
 use uuid::Uuid;
 
 pub use self::metrics::Metrics;
+pub(crate) use self::personal::{SUBJECT, month_of};
 
 /// What taking in records needs.
 #[derive(Clone)]

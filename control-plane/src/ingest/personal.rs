@@ -11,7 +11,7 @@ use store::IngestTx;
 use store::audit::subject_key;
 
 /// Whose personal parts a key is for: all of a tenant's, until each person has their own.
-pub(super) const SUBJECT: &str = "tenant";
+pub(crate) const SUBJECT: &str = "tenant";
 
 /// Keys in use. To be dropped when a transaction fails: a key it had made does not exist then.
 pub(super) struct PersonalKeys {
@@ -66,7 +66,7 @@ impl PersonalKeys {
 
 /// The month a record's personal key is of, by its first day. It is the month of `part_time`.
 #[must_use]
-pub(super) fn month_of(time: DateTime<Utc>) -> NaiveDate {
+pub(crate) fn month_of(time: DateTime<Utc>) -> NaiveDate {
     time.date_naive().with_day(1).unwrap_or_else(|| time.date_naive())
 }
 

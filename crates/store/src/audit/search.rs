@@ -83,6 +83,10 @@ pub struct Row {
     pub result_bytes: Option<i64>,
     /// The trace.
     pub trace_id: Option<String>,
+    /// What was done, in records of changes.
+    pub change_action: Option<String>,
+    /// Whether it holds the text that is looked for; true where none is.
+    pub holds_text: bool,
 }
 
 /// One step of a search.
@@ -143,10 +147,12 @@ pub async fn step(
     limit: i64,
 ) -> Result<Step, Error> {
     let after = after.unwrap_or(Place { time: filter.until, id: RecordId::from_uuid(Uuid::nil()) });
-    let rows = sqlx::query!(
+    let mut rows = sqlx::query_as!(
+        Row,
         r#"select time, id, seq, received_at, kind, final as is_final, call_id, actor_kind, actor_id, token_id,
                client_name, method, server_id, tool_name, effect, status, duration_us, result_bytes, trace_id,
-               $14::text is null or position(lower($14) in lower(convert_from(body, 'UTF8'))) > 0 as "holds!"
+               change_action,
+               $14::text is null or position(lower($14) in lower(convert_from(body, 'UTF8'))) > 0 as "holds_text!"
            from audit_record
            where part_time >= $1 and part_time < $2 and time >= $3 and (time, id) < ($4, $5)
                and (cardinality($6::text[]) = 0 or kind = any($6))
@@ -177,28 +183,8 @@ pub async fn step(
     .fetch_all(tx.connection())
     .await?;
     let reached = rows.last().map(|row| Place { time: row.time, id: RecordId::from_uuid(row.id) });
-    let rows = rows.into_iter().filter(|row| row.holds).map(|row| Row {
-        time: row.time,
-        id: row.id,
-        seq: row.seq,
-        received_at: row.received_at,
-        kind: row.kind,
-        is_final: row.is_final,
-        call_id: row.call_id,
-        actor_kind: row.actor_kind,
-        actor_id: row.actor_id,
-        token_id: row.token_id,
-        client_name: row.client_name,
-        method: row.method,
-        server_id: row.server_id,
-        tool_name: row.tool_name,
-        effect: row.effect,
-        status: row.status,
-        duration_us: row.duration_us,
-        result_bytes: row.result_bytes,
-        trace_id: row.trace_id,
-    });
-    Ok(Step { rows: rows.collect(), reached })
+    rows.retain(|row| row.holds_text);
+    Ok(Step { rows, reached })
 }
 
 /// A record with the bytes it is proved by.
@@ -218,6 +204,8 @@ pub struct Leaf {
     pub received_at: DateTime<Utc>,
     /// When it began.
     pub time: DateTime<Utc>,
+    /// What its partition, and the key of its personal part, are chosen by.
+    pub part_time: DateTime<Utc>,
     /// Its exact bytes.
     pub body: Vec<u8>,
     /// Its personal part, sealed.
@@ -231,7 +219,7 @@ pub struct Leaf {
 pub async fn find(tx: &mut TenantTx, id: RecordId) -> Result<Option<Leaf>, Error> {
     Ok(sqlx::query_as!(
         Leaf,
-        "select id, actor_id, seq, epoch, leaf_hash, received_at, time, body, pii from audit_record where id = $1",
+        "select id, actor_id, seq, epoch, leaf_hash, received_at, time, part_time, body, pii from audit_record where id = $1",
         id.uuid(),
     )
     .fetch_optional(tx.connection())
@@ -245,7 +233,7 @@ pub async fn find(tx: &mut TenantTx, id: RecordId) -> Result<Option<Leaf>, Error
 pub async fn leaves(tx: &mut TenantTx, epoch: i64, from_seq: i64, limit: i64) -> Result<Vec<Leaf>, Error> {
     Ok(sqlx::query_as!(
         Leaf,
-        "select id, actor_id, seq, epoch, leaf_hash, received_at, time, body, pii from audit_record
+        "select id, actor_id, seq, epoch, leaf_hash, received_at, time, part_time, body, pii from audit_record
          where epoch = $1 and seq >= $2 order by seq limit $3",
         epoch,
         from_seq,

@@ -1,0 +1,196 @@
+//! Searching a tenant's log within bounds, and reading one record of it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::{DateTime, TimeDelta, Utc};
+use domain::{RecordId, UserId};
+use secrets::MasterKey;
+use store::TenantTx;
+use store::audit::rollup::{self, BOUNDS_MS, Range};
+use store::audit::search::{self, Filter, Leaf, Place, Row};
+use store::audit::subject_key;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::ingest::{SUBJECT, month_of};
+
+/// Longest range of time that is searched for a text.
+pub(crate) const TEXT_RANGE: TimeDelta = TimeDelta::days(7);
+/// How long a search may take; what was found until then is given.
+const BUDGET: Duration = Duration::from_secs(1);
+/// Records looked at in one step of a search for a text.
+const STEP: i64 = 1000;
+/// Most points of a series, roughly.
+const POINTS: i64 = 120;
+/// Lengths of steps a series may have, seconds; up from an hour they are made from hours.
+const STEPS: [i32; 7] = [60, 300, 900, 3600, 21_600, 86_400, 604_800];
+
+/// Whose records may be seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// Everybody's.
+    All,
+    /// One person's.
+    Own(UserId),
+}
+
+impl Scope {
+    fn narrow(self, filter: &mut Filter) -> bool {
+        let Self::Own(user) = self else { return true };
+        let own = user.to_string();
+        // Somebody else's records are none, not refused: the answer does not tell whether there are any.
+        let asked_for_own = filter.actor.as_ref().is_none_or(|actor| *actor == own);
+        filter.actor = Some(own);
+        asked_for_own
+    }
+
+    fn sees(self, leaf: &Leaf) -> bool {
+        match self {
+            Self::All => true,
+            Self::Own(user) => leaf.actor_id.as_deref() == Some(user.to_string().as_str()),
+        }
+    }
+}
+
+/// A page of results.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Page {
+    pub(crate) rows: Vec<Row>,
+    /// Where the next page begins; none when all of the range was looked at.
+    pub(crate) next: Option<Place>,
+    /// Time ran out: there may be more before `next` than is in this page.
+    pub(crate) is_partial: bool,
+}
+
+/// Why a search was not made.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SearchError {
+    #[error("a text is searched for in at most {} days", TEXT_RANGE.num_days())]
+    RangeTooLong,
+    #[error("not even the first records could be read within {BUDGET:?}")]
+    OutOfTime,
+    #[error(transparent)]
+    Database(#[from] store::Error),
+}
+
+/// A page of at most `limit` records that match, newest first.
+pub(crate) async fn search(
+    tx: &mut TenantTx,
+    scope: Scope,
+    mut filter: Filter,
+    after: Option<Place>,
+    limit: usize,
+) -> Result<Page, SearchError> {
+    if filter.text.is_some() && filter.until - filter.from > TEXT_RANGE {
+        return Err(SearchError::RangeTooLong);
+    }
+    let mut page = Page { rows: Vec::new(), next: after, is_partial: false };
+    if !scope.narrow(&mut filter) {
+        return Ok(Page { next: None, ..page });
+    }
+    search::prepare(tx, u32::try_from(BUDGET.as_millis()).unwrap_or(1000)).await?;
+    let partitions = search::partitions(tx, filter.from, filter.until).await?;
+    let wanted = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
+    let step = if filter.text.is_some() { STEP } else { wanted };
+    let deadline = Instant::now() + BUDGET;
+    loop {
+        match search::step(tx, &filter, partitions, page.next, step).await {
+            Ok(found) => {
+                page.rows.extend(found.rows);
+                page.next = found.reached;
+            }
+            Err(error) if error.is_out_of_time() => {
+                let has_moved = page.next != after;
+                return if has_moved { Ok(Page { is_partial: true, ..page }) } else { Err(SearchError::OutOfTime) };
+            }
+            Err(error) => return Err(error.into()),
+        }
+        if page.rows.len() > limit {
+            page.rows.truncate(limit);
+            page.next = page.rows.last().map(|row| Place { time: row.time, id: RecordId::from_uuid(row.id) });
+            return Ok(page);
+        }
+        if page.next.is_none() || step == wanted {
+            return Ok(Page { next: None, ..page });
+        }
+        if Instant::now() >= deadline {
+            return Ok(Page { is_partial: true, ..page });
+        }
+    }
+}
+
+/// A record, and its personal part where there is one that was not erased: canonical JSON.
+pub(crate) async fn find(
+    tx: &mut TenantTx,
+    scope: Scope,
+    master: &MasterKey,
+    id: RecordId,
+) -> Result<Option<(Leaf, Option<String>)>, store::Error> {
+    let Some(leaf) = search::find(tx, id).await?.filter(|leaf| scope.sees(leaf)) else { return Ok(None) };
+    let personal = personal(tx, master, &leaf).await?;
+    Ok(Some((leaf, personal)))
+}
+
+async fn personal(tx: &mut TenantTx, master: &MasterKey, leaf: &Leaf) -> Result<Option<String>, store::Error> {
+    let Some(sealed) = &leaf.pii else { return Ok(None) };
+    let Some(wrapped) = subject_key::find(tx, SUBJECT, month_of(leaf.part_time)).await? else { return Ok(None) };
+    let Ok(key) = master.unwrap(tx.tenant(), &wrapped) else { return Ok(None) };
+    let opened = secrets::personal::open(&key, tx.tenant(), RecordId::from_uuid(leaf.id), sealed);
+    // The commitment's key comes first.
+    Ok(opened.ok().and_then(|plain| String::from_utf8(plain.get(32..)?.to_vec()).ok()))
+}
+
+/// Calls of one step of a series that were decided and ended alike.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Point {
+    pub(crate) start: DateTime<Utc>,
+    pub(crate) effect: String,
+    pub(crate) status: String,
+    pub(crate) count: i64,
+    pub(crate) duration_us: i64,
+    /// Counts by duration: up to each of [`BOUNDS_MS`], then above.
+    pub(crate) buckets: [i64; BOUNDS_MS.len() + 1],
+}
+
+/// Counts of calls over time, and the length of a step in seconds.
+pub(crate) async fn series(tx: &mut TenantTx, mut range: Range) -> Result<(i32, Vec<Point>), store::Error> {
+    let wanted = (range.until - range.from).num_seconds() / POINTS;
+    range.step_s = STEPS.into_iter().find(|step| i64::from(*step) >= wanted).unwrap_or(STEPS[STEPS.len() - 1]);
+    let counts =
+        if range.step_s < 3600 { rollup::by_minutes(tx, &range).await? } else { rollup::by_hours(tx, &range).await? };
+    let mut points: BTreeMap<(DateTime<Utc>, String, String), Point> = BTreeMap::new();
+    for count in counts {
+        let key = (count.start, count.effect.clone(), count.status.clone());
+        let point = points.entry(key).or_insert_with(|| Point {
+            start: count.start,
+            effect: count.effect,
+            status: count.status,
+            count: 0,
+            duration_us: 0,
+            buckets: [0; BOUNDS_MS.len() + 1],
+        });
+        point.count += count.count;
+        point.duration_us += count.duration_us;
+        if let Some(bucket) = usize::try_from(count.bucket).ok().and_then(|bucket| point.buckets.get_mut(bucket)) {
+            *bucket += count.count;
+        }
+    }
+    Ok((range.step_s, points.into_values().collect()))
+}
+
+/// A place as clients carry it from page to page.
+pub(crate) fn to_cursor(place: Place) -> String {
+    let micros = place.time.timestamp_micros().to_be_bytes();
+    URL_SAFE_NO_PAD.encode([micros.as_slice(), place.id.uuid().as_bytes()].concat())
+}
+
+/// Reads what [`to_cursor`] wrote; it names a place in the caller's own log only.
+pub(crate) fn from_cursor(text: &str) -> Option<Place> {
+    let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+    let (micros, id) = bytes.split_first_chunk::<8>()?;
+    let time = DateTime::from_timestamp_micros(i64::from_be_bytes(*micros))?;
+    Some(Place { time, id: RecordId::from_uuid(Uuid::from_slice(id).ok()?) })
+}
