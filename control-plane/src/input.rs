@@ -17,7 +17,7 @@ pub const BODY_MAX_BYTES: usize = 1024 * 1024;
 const BODY_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Deepest nesting of a body.
-const LIMITS: mcp::Limits = mcp::Limits { depth: 16, batch: 0 };
+const LIMITS: mcp::Limits = mcp::Limits { depth: 16, batch: 0, texts: mcp::json::Texts::Storable };
 
 /// A JSON body.
 #[derive(Debug)]
