@@ -14,8 +14,10 @@ mod refused;
 mod ship;
 mod spool;
 
-
 pub use counters::{Count, Counters, Waits};
 pub use open::OpenRecord;
 pub use recorder::{AuditUnavailable, Condition, Keys, Recorder, Settings, StartError};
 pub use spool::{SpoolError, SpoolMode, SpoolSettings};
+
+#[cfg(test)]
+mod tests;

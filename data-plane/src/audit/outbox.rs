@@ -116,6 +116,11 @@ impl Outbox {
         self.asked && self.to_send.is_empty()
     }
 
+    /// Whether every frame is in Redis or in the spool.
+    pub(super) fn is_durable(&self) -> bool {
+        self.frames.values().all(|held| held.sent.is_some() || held.place.is_some())
+    }
+
     pub(super) fn spooled(&self) -> usize {
         self.spooled
     }

@@ -404,7 +404,8 @@ impl Ship {
         self.begin_spooling();
         self.begin_write();
         let late = Instant::now() >= until + LAST_WRITE;
-        late || (self.write.is_none() && (self.common.spool.is_none() || !self.outboxes[0].has_to_spool()))
+        let spooled = self.common.spool.is_none() || !self.outboxes[0].has_to_spool();
+        late || (self.write.is_none() && spooled && self.outboxes.iter().all(Outbox::is_durable))
     }
 
     /// When to look again though nothing happened.
