@@ -4,16 +4,32 @@
 //! [`World`]; a [`CallerView`] is what one principal meets in it; [`CallerView::decide`] answers for one call.
 //! The schema every policy is checked against is `sluice.cedarschema` and an action for each tool, made from its `inputSchema`.
 
+mod annotation;
 mod caller;
+mod check;
+mod decide;
 mod decision;
 mod finding;
+mod listing;
+mod nesting;
+mod number;
+pub mod packs;
+mod reads;
+mod rule;
+mod schema;
+mod shape;
+mod suggest;
 mod vocabulary;
 mod world;
 
-pub use caller::{CallerView, Visibility};
+pub use caller::CallerView;
+pub use check::validate;
 pub use decision::{
     Approval, CallContext, Decision, Determining, Effect, Obligation, ObligationKind, RuleEffect, code,
 };
 pub use finding::{Finding, Severity};
+pub use listing::{Explanation, Outcome, Visibility};
+pub use schema::BASE as SCHEMA;
+pub use shape::LeftOut;
 pub use vocabulary::{ServerWords, ToolWords, Vocabulary};
 pub use world::{CompileError, PolicyFinding, World};
