@@ -19,7 +19,7 @@ use crate::access::Access;
 use crate::input::BODY_MAX_BYTES;
 use crate::problem::Problem;
 use crate::servers::Relay;
-use crate::{activity, credentials, people, servers, tenants, tokens};
+use crate::{activity, credentials, people, policies, servers, tenants, tokens};
 
 /// What the API is made of.
 #[derive(Debug, Clone)]
@@ -80,6 +80,8 @@ fn features(parts: &Parts) -> OpenApiRouter {
     let (access, clock) = common();
     let credentials = credentials::Needs { access, clock, master: master.clone(), store };
     let (access, clock) = common();
+    let policies = policies::Needs { access, clock };
+    let (access, clock) = common();
     let activity = activity::Needs { access, clock, master };
     OpenApiRouter::new()
         .merge(tenants::routes(tenants))
@@ -87,6 +89,7 @@ fn features(parts: &Parts) -> OpenApiRouter {
         .merge(tokens::routes(tokens))
         .merge(servers::routes(servers))
         .merge(credentials::routes(credentials))
+        .merge(policies::routes(policies))
         .merge(activity::routes(activity))
 }
 

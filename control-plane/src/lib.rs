@@ -9,6 +9,7 @@ mod credentials;
 pub mod ingest;
 pub mod input;
 mod people;
+mod policies;
 pub mod problem;
 pub mod recorded;
 mod run;
