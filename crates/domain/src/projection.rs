@@ -40,6 +40,12 @@ pub mod keys {
         format!("{{{tenant}}}:live")
     }
 
+    /// Stands while a legacy client's session, named by its nonce, has ended before its time. Sealed by the node.
+    #[must_use]
+    pub fn session_ended(tenant: TenantId, nonce: &str) -> String {
+        format!("{{{tenant}}}:session_ended:{nonce}")
+    }
+
     /// Bucket `bucket` of the index of snapshots.
     #[must_use]
     pub fn index_bucket(bucket: usize) -> String {
