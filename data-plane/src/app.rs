@@ -3,24 +3,37 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use domain::{BootId, Clock};
+use egress::{Dialer, Rules};
 use http::Request;
 use hyper::body::Incoming;
 use prometheus_client::registry::Registry;
 use redis::aio::ConnectionManager;
-use secrets::{KeyError, NodeKeys, Purpose};
+use secrets::{KeyError, Login, NodeKeys, Purpose, Store, StoreError, VaultConfig, VaultStore};
 use service::{Drain, Health};
 use tokio::net::TcpListener;
 
+use crate::audit::{Keys, Recorder, Settings, SpoolMode, SpoolSettings, StartError as RecorderError};
+use crate::call::inflight::InFlight;
+use crate::call::session::Sessions;
 use crate::caller::Callers;
-use crate::config::Config;
+use crate::config::{Config, Switch, VaultLogin};
+use crate::credentials::Credentials;
+use crate::gateway::{Gateway, Parts};
 use crate::listen::{Entrance, PublicUrl};
 use crate::metrics::Metrics;
 use crate::tenants::source::Source;
 use crate::tenants::{Acks, CompileParts, Feed, FeedParts, Tenants, Touch, Who};
+use crate::upstream::Upstreams;
+
+/// How long the last records may take to become durable when a node ends.
+const LAST_RECORDS: Duration = Duration::from_secs(10);
+/// How long Vault may take to answer.
+const VAULT_WITHIN: Duration = Duration::from_secs(5);
 
 /// What every request may need.
 #[derive(Debug)]
@@ -34,7 +47,7 @@ pub struct Node {
     /// The time.
     pub clock: Clock,
     /// The deployment's id and keys.
-    pub keys: NodeKeys,
+    pub keys: Arc<NodeKeys>,
     /// What is counted.
     pub metrics: Metrics,
     /// Redis with the projections.
@@ -43,6 +56,10 @@ pub struct Node {
     pub tenants: Arc<Tenants>,
     /// The callers known.
     pub callers: Arc<Callers>,
+    /// The pipeline.
+    pub gateway: Gateway,
+    /// The audit log.
+    pub recorder: Recorder,
     /// What is ending, and what must be waited for.
     pub drain: Drain,
 }
@@ -66,6 +83,12 @@ pub enum StartError {
     /// The address of Redis is wrong.
     #[error(transparent)]
     Redis(#[from] service::redis::ConnectError),
+    /// The audit log can't begin.
+    #[error(transparent)]
+    Recorder(#[from] RecorderError),
+    /// Vault can't be used.
+    #[error(transparent)]
+    Vault(#[from] StoreError),
     /// An address can't be listened on.
     #[error("can't listen on {address}: is something else there?")]
     Listen {
@@ -85,12 +108,14 @@ pub async fn run(config: Config, drain: Drain) -> Result<(), StartError> {
     let internal = listen(config.internal_listen).await?;
     let mut registry = Registry::default();
     let health = Health::new(&drain);
-    let (node, feed) = assemble(config, &mut registry, &health, &drain)?;
+    let (node, feed) = assemble(config, &mut registry, &health, &drain).await?;
+    let recorder = node.recorder.clone();
     let internal_routes = Router::new().merge(health.routes()).merge(service::metrics::routes(registry));
     drain.spawn(feed.run(drain.clone()));
     drain.spawn(service::listen::serve(internal, internal_routes, drain.clone()));
     tracing::info!(node.id = %node.config.node, address = %node.config.listen, "serving");
     serve(listener, node, drain).await;
+    recorder.close(LAST_RECORDS).await;
     Ok(())
 }
 
@@ -98,20 +123,21 @@ pub async fn run(config: Config, drain: Drain) -> Result<(), StartError> {
 ///
 /// # Errors
 /// [`StartError`] when a key or an address is wrong.
-pub fn assemble(
+pub async fn assemble(
     config: Config,
     registry: &mut Registry,
     health: &Health,
     drain: &Drain,
 ) -> Result<(Arc<Node>, Feed), StartError> {
-    let keys = config.keys.load()?;
+    let keys = Arc::new(config.keys.load()?);
     let clock = service::clock();
     let metrics = Metrics::register(registry);
     let redis = service::redis::connect_lazily(config.redis_url.expose())?;
     let boot = BootId::new(&clock);
     let source = Source::new(redis.clone(), &keys.deployment, keys.verifying.clone(), metrics.clone());
     let touch = Arc::new(Touch::new());
-    let parts = CompileParts::default();
+    let upstreams = Upstreams::new(Dialer::new(rules(&config)), drain.clone());
+    let parts = CompileParts { keys: Arc::clone(&keys), upstreams };
     let tenants = Tenants::new(source.clone(), Arc::clone(&touch), parts, metrics.clone(), config.tenant_cache_bytes);
     let callers = Arc::new(Callers::new(source, touch, clock.clone(), metrics.clone(), config.caller_cache));
     let who = Who { node: config.node, boot, address: config.internal_url.to_string() };
@@ -129,11 +155,69 @@ pub fn assemble(
             max_stale: config.max_stale,
         },
     );
+    let recorder = recorder(&config, &keys, boot, &clock)?;
+    let gateway = Gateway::new(Parts {
+        clock: clock.clone(),
+        recorder: recorder.clone(),
+        credentials: Credentials::new(store(&config).await?),
+        sessions: Sessions::new(sealer(Purpose::Session), Some(redis.clone()), clock.clone()),
+        in_flight: InFlight::default(),
+        cursors: sealer(Purpose::Cursor),
+        metrics: metrics.clone(),
+        drain: drain.clone(),
+    });
     let public_url = PublicUrl::new(&config.public_url);
     let redis = RedisHandle(redis);
     let drain = drain.clone();
-    let node = Node { config, public_url, boot, clock, keys, metrics, redis, tenants, callers, drain };
+    let node =
+        Node { config, public_url, boot, clock, keys, metrics, redis, tenants, callers, gateway, recorder, drain };
     Ok((Arc::new(node), feed))
+}
+
+/// Which addresses upstreams may have.
+fn rules(config: &Config) -> Rules {
+    Rules {
+        allow_loopback: config.egress_loopback == Switch::On,
+        allowed: config.egress_allowed.clone(),
+        https_only: config.egress_loopback == Switch::Off,
+    }
+}
+
+fn recorder(config: &Config, keys: &NodeKeys, boot: BootId, clock: &Clock) -> Result<Recorder, RecorderError> {
+    let url = config.audit_redis_url.expose().clone();
+    let mode = match config.audit_spool_always {
+        Switch::On => SpoolMode::Always,
+        Switch::Off => SpoolMode::Fallback,
+    };
+    let settings = Settings {
+        shards: config.audit_shards,
+        stream_max: config.audit_stream_max,
+        spool: Some(SpoolSettings::new(config.data_dir.join("spool"), mode)),
+        ..Settings::new(keys.deployment.clone(), config.node, boot, url)
+    };
+    let sealer = |purpose| keys.master.sealer(purpose, &keys.deployment);
+    let keys = Keys { frames: sealer(Purpose::AuditFrame), acks: sealer(Purpose::AuditAck) };
+    Recorder::start(settings, keys, clock.clone())
+}
+
+/// Where credentials may rest beside the snapshot.
+async fn store(config: &Config) -> Result<Store, StoreError> {
+    let Some(vault) = &config.vault else { return Ok(Store::Sealed) };
+    let login = match &vault.login {
+        VaultLogin::Token(token) => Login::Token(token.clone()),
+        VaultLogin::AppRole { role_id, secret_id } => {
+            Login::AppRole { mount: "approle".to_owned(), role_id: role_id.clone(), secret_id: secret_id.clone() }
+        }
+    };
+    let config = VaultConfig {
+        address: vault.address.clone(),
+        mount: vault.mount.clone(),
+        namespace: None,
+        login,
+        certificates: None,
+        deadline: VAULT_WITHIN,
+    };
+    VaultStore::connect(config).await.map(Store::Vault)
 }
 
 /// Serves the tenant port until the drain begins.

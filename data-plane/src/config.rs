@@ -38,6 +38,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// How many audit streams there are; the same on every node and the control plane.
     pub audit_shards: u16,
+    /// Whether records go to the disk always, beside Redis, and not only while Redis is away.
+    pub audit_spool_always: Switch,
     /// Over how many bytes an audit stream is left alone and the spool is used instead.
     pub audit_stream_max: u64,
     /// Networks outside the public internet that upstreams may be in (comma-separated).
@@ -179,6 +181,7 @@ impl Config {
             keys: from.keys()?,
             data_dir: from.or("SLUICE_DATA_DIR", ".sluice/node")?,
             audit_shards: from.or("SLUICE_AUDIT_SHARDS", "1")?,
+            audit_spool_always: from.or("SLUICE_AUDIT_SPOOL_ALWAYS", "off")?,
             audit_stream_max: from.or("SLUICE_AUDIT_STREAM_MAX", "268435456")?,
             egress_allowed: from.list("SLUICE_EGRESS_ALLOWED")?,
             egress_loopback: from.or("SLUICE_EGRESS_LOOPBACK", "off")?,

@@ -9,6 +9,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::refusal::Refusal;
+
 /// The counts of the parts that every request meets. Cloning shares them.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -18,6 +20,10 @@ pub struct Metrics {
     pub answer_seconds: Histogram,
     /// Requests being served.
     pub in_flight: Gauge,
+    /// Calls of tools by how they ended.
+    pub calls: Family<CallLabels, Counter>,
+    /// Requests of known callers that were refused, by reason.
+    pub refusals: Family<RefusalLabels, Counter>,
     /// Look-ups of callers.
     pub callers: Family<CallerLabels, Counter>,
     /// Tenants in memory.
@@ -41,6 +47,20 @@ pub struct Metrics {
 pub struct AnswerLabels {
     /// The status code.
     pub status: u16,
+}
+
+/// How a call ended, one of the words of `audit::words::Status`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct CallLabels {
+    /// The word.
+    pub outcome: &'static str,
+}
+
+/// Why a request was refused, one of the words of `Refusal::label`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RefusalLabels {
+    /// The word.
+    pub reason: &'static str,
 }
 
 /// Where a caller was found.
@@ -78,6 +98,8 @@ impl Metrics {
             answers: Family::default(),
             answer_seconds: Histogram::new(exponential_buckets(0.000_05, 2.0, 20)),
             in_flight: Gauge::default(),
+            calls: Family::default(),
+            refusals: Family::default(),
             callers: Family::default(),
             tenants_loaded: Gauge::default(),
             tenants_bytes: Gauge::default(),
@@ -97,6 +119,8 @@ impl Metrics {
         let seconds = self.answer_seconds.clone();
         registry.register_with_unit("sluice_answer", "From a request's head to its answer's", Unit::Seconds, seconds);
         registry.register("sluice_in_flight", "Requests being served", self.in_flight.clone());
+        registry.register("sluice_calls", "Calls of tools by how they ended", self.calls.clone());
+        registry.register("sluice_refusals", "Refused requests of known callers by reason", self.refusals.clone());
         registry.register("sluice_callers", "Look-ups of callers by outcome", self.callers.clone());
     }
 
@@ -112,6 +136,16 @@ impl Metrics {
         registry.register("sluice_blind", "Whether the node is out of touch with configuration", self.blind.clone());
         let refused = self.refused_projections.clone();
         registry.register("sluice_refused_projections", "What was read from Redis and not believed", refused);
+    }
+
+    /// Counts a call that ended.
+    pub fn call(&self, status: audit::words::Status) {
+        self.calls.get_or_create(&CallLabels { outcome: status.as_str() }).inc();
+    }
+
+    /// Counts a request that was refused.
+    pub fn refused(&self, refusal: &Refusal) {
+        self.refusals.get_or_create(&RefusalLabels { reason: refusal.label() }).inc();
     }
 
     /// Counts a look-up of a caller.

@@ -1,0 +1,227 @@
+//! The older era at our own edge: the handshake is answered by us, sessions are sealed, a client that leaves cancels
+//! nothing.
+
+use std::sync::Arc;
+
+use audit::words::{Kind, Status};
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use mcp::era::{self, Misfit};
+use mcp::header::Headers;
+use mcp::hello::{CAPABILITIES, Identity, Introduction};
+use mcp::message::{self, ParseError};
+use mcp::{Body as Parsed, Code, Era, Limits, Message, Method, Raw, Request, RpcError, notification, sse};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Context, Gateway};
+use crate::call::record::{self, Subject};
+use crate::call::session::LegacySession;
+use crate::call::{self, Client, Takes};
+use crate::refusal::Refusal;
+use crate::reply::{self, Ready, Reply, received};
+
+/// Events that wait for a slow client before the upstream is read no further.
+const WAITING_EVENTS: usize = 16;
+
+impl Gateway {
+    /// Answers `initialize`: the session is ours, no upstream hears of it.
+    pub(super) fn initialize(&self, context: &Context, parsed: &Parsed<'_>) -> Response {
+        let Parsed::One(Message::Request(request)) = parsed else {
+            return self.refuse(context, Era::Legacy, None, &Refusal::HttpMethod).into_response(context);
+        };
+        let introduction = match Introduction::read(&request.params) {
+            Ok(introduction) => introduction,
+            Err(error) => {
+                let refusal = Refusal::Protocol(error);
+                return self.refuse(context, Era::Legacy, Some(&request.id), &refusal).into_response(context);
+            }
+        };
+        let identity = Identity {
+            server_info: context.tenant.server_info.raw(),
+            capabilities: CAPABILITIES,
+            instructions: context.tenant.instructions.as_deref(),
+        };
+        let result = identity.initialize_result(introduction.version);
+        self.introduced(context, request, &introduction);
+        let id = self.0.sessions.begin(&context.caller.principal, introduction);
+        let ready = Ready::new(StatusCode::OK, message::response(&request.id, result.raw()).into_string());
+        let mut response = Response::from(ready);
+        if let Ok(id) = HeaderValue::try_from(id) {
+            response.headers_mut().insert(mcp::header::SESSION_ID, id);
+        }
+        response
+    }
+
+    fn introduced(&self, context: &Context, request: &Request<'_>, introduction: &Introduction) {
+        let said = introduction.client.as_ref();
+        let client = Client {
+            version: introduction.version,
+            info: None,
+            name: said.map(|client| client.name.clone()),
+            client_version: said.map(|client| client.version.clone()),
+            capabilities: mcp::Object::empty(),
+            log_level: None,
+        };
+        let subject = Subject {
+            kind: Kind::Session,
+            arrival: &context.arrival,
+            method: Some(&request.method),
+            request: Some(&request.id),
+            client: Some(&client),
+            session: None,
+            trace: &context.trace,
+        };
+        let mut record = record::begin(&subject, &context.tenant, &context.caller.principal, &self.0.clock);
+        record.outcome.status = Some(Status::Success);
+        record.outcome.http_status = Some(200);
+        self.0.recorder.add(*record);
+    }
+
+    /// Opens the session a message names.
+    pub(super) async fn enter(&self, context: &mut Context, headers: &Headers<'_>, id: &str) -> Result<(), Refusal> {
+        era::check_session(headers).map_err(Refusal::Protocol)?;
+        let session = self.open(context, id).await?;
+        context.session = Some(Arc::new(session));
+        Ok(())
+    }
+
+    async fn open(&self, context: &Context, id: &str) -> Result<LegacySession, Refusal> {
+        self.0.sessions.open(&context.caller.principal, id).await.map_err(|_| Refusal::SessionUnknown)
+    }
+
+    /// Ends a session (DELETE); 405 where its end can't be made known to all nodes.
+    pub(super) async fn terminate(&self, context: &Context, headers: &HeaderMap) -> Response {
+        let headers = call::protocol_headers(headers);
+        let refuse = |refusal: &Refusal| self.refuse(context, Era::Legacy, None, refusal).into_response(context);
+        let Ok(Some(id)) = headers.session.plain() else { return refuse(&Refusal::HttpMethod) };
+        let session = match self.open(context, id).await {
+            Ok(session) => session,
+            Err(refusal) => return refuse(&refusal),
+        };
+        match self.0.sessions.end(&context.caller.principal, &session).await {
+            Ok(()) => reply::empty(StatusCode::OK),
+            Err(_) => refuse(&Refusal::HttpMethod),
+        }
+    }
+
+    /// Messages within a session. A call goes on when its client leaves, so it runs in a task of its own.
+    pub(super) async fn in_session(&self, context: &Context, bytes: Bytes, parsed: &Parsed<'_>) -> Response {
+        let batches = context.session.as_ref().is_some_and(|session| session.state.version.has_batches());
+        match parsed {
+            Parsed::One(Message::Request(request)) if request.method == Method::ToolsCall.as_str() => {
+                self.detached(context, bytes).await
+            }
+            Parsed::One(message) => self.legacy(context, message).await.into_response(context),
+            Parsed::Batch(_) if batches => self.detached(context, bytes).await,
+            Parsed::Batch(_) => {
+                let error = Misfit::Batch.to_error().unwrap_or_else(|| Refusal::HttpMethod.error());
+                self.refuse(context, Era::Legacy, None, &Refusal::Protocol(error)).into_response(context)
+            }
+        }
+    }
+
+    async fn detached(&self, context: &Context, bytes: Bytes) -> Response {
+        let (answer, answered) = oneshot::channel();
+        let (gateway, context) = (self.clone(), context.clone());
+        self.0.drain.spawn(async move { gateway.run(context, bytes, answer).await });
+        // The task ends without an answer only when the node does.
+        answered.await.unwrap_or_else(|_| reply::empty(StatusCode::SERVICE_UNAVAILABLE))
+    }
+
+    async fn run(&self, context: Context, bytes: Bytes, answer: oneshot::Sender<Response>) {
+        // The same bytes were read before; what borrows from them can't be moved into a task.
+        match Parsed::parse(&bytes, &Limits::default()) {
+            Ok(Parsed::One(message)) => match self.legacy(&context, &message).await {
+                Reply::Stream(talk) => {
+                    let (sender, receiver) = mpsc::channel(WAITING_EVENTS);
+                    let _ = answer.send(received(receiver));
+                    talk.pump(sender).await;
+                }
+                reply => drop(answer.send(reply.into_response(&context))),
+            },
+            Ok(Parsed::Batch(messages)) => drop(answer.send(self.batch(context, messages).await)),
+            Err(error) => {
+                drop(answer.send(self.refuse(&context, Era::Legacy, None, &error.into()).into_response(&context)));
+            }
+        }
+    }
+
+    /// One message within a session.
+    async fn legacy(&self, context: &Context, message: &Message<'_>) -> Reply {
+        let Some(session) = context.session.as_deref() else { return Reply::Accepted };
+        let request = match message {
+            Message::Request(request) => request,
+            Message::Notification(told) => {
+                if let Some(id) = notification::cancelled_request(told) {
+                    // A call that runs on another node is not found here and runs to its end.
+                    let _ = self.0.in_flight.cancel(session.nonce, id.as_json());
+                }
+                return Reply::Accepted;
+            }
+            // Nothing is asked of clients yet, so nothing waits for this.
+            Message::Response(_) => return Reply::Accepted,
+        };
+        let info = session.state.client.as_ref().map(mcp::session::ClientInfo::to_json);
+        let capabilities = session.state.capabilities.to_json();
+        let client = Client::legacy(session, info.as_ref().map(mcp::Json::raw), capabilities.raw());
+        match era::check_legacy(request) {
+            Ok(Method::Ping) => {
+                Ready::new(StatusCode::OK, message::response(&request.id, Raw::EMPTY).into_string()).into()
+            }
+            Ok(Method::ToolsList) => self.tools_list(context, &client, request),
+            Ok(Method::ToolsCall) => self.tools_call(context, &client, None, request).await,
+            Ok(_) => {
+                let error = RpcError::new(Code::InvalidRequest, "The session has begun already");
+                self.refuse(context, Era::Legacy, Some(&request.id), &Refusal::Protocol(error))
+            }
+            Err(error) => self.refuse(context, Era::Legacy, Some(&request.id), &Refusal::Protocol(error)),
+        }
+    }
+
+    /// The messages of a batch, all at once (2025-03-26); answers come as they are ready, or as one array.
+    async fn batch(&self, mut context: Context, messages: Vec<Result<Message<'_>, ParseError>>) -> Response {
+        let takes = std::mem::replace(&mut context.arrival.takes, Takes::Json);
+        let context = &context;
+        let mut running: FuturesUnordered<BoxFuture<'_, Option<Bytes>>> = FuturesUnordered::new();
+        for message in &messages {
+            running.push(Box::pin(self.member(context, message)));
+        }
+        let mut answers = Vec::new();
+        while let Some(answer) = running.next().await {
+            answers.extend(answer);
+        }
+        match takes {
+            _ if answers.is_empty() => reply::empty(StatusCode::ACCEPTED),
+            Takes::Events => {
+                let mut stream = Vec::new();
+                for answer in &answers {
+                    sse::write(&mut stream, &String::from_utf8_lossy(answer));
+                }
+                reply::events(Body::from(stream))
+            }
+            Takes::Json => {
+                let mut response = Response::new(Body::from([b"[", &answers.join(&b","[..])[..], b"]"].concat()));
+                let json = HeaderValue::from_static("application/json");
+                response.headers_mut().insert(header::CONTENT_TYPE, json);
+                response
+            }
+        }
+    }
+
+    /// One message of a batch.
+    async fn member(&self, context: &Context, message: &Result<Message<'_>, ParseError>) -> Option<Bytes> {
+        let reply = match message {
+            Ok(message) => self.legacy(context, message).await,
+            Err(error) => self.refuse(context, Era::Legacy, error.id.as_ref(), &error.clone().into()),
+        };
+        match reply {
+            Reply::Whole(ready) => Some(ready.body.joined()),
+            Reply::Stream(_) | Reply::Withdrawn | Reply::Accepted => None,
+        }
+    }
+}

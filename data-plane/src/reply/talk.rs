@@ -1,0 +1,122 @@
+//! A call whose answer is a stream: what the upstream says is passed on as it comes, and the record is closed with the
+//! answer, before its last byte leaves.
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use mcp::sse;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::{Closing, Concluded, Ready, events};
+use crate::audit::OpenRecord;
+use crate::call::inflight::Running;
+use crate::metrics::Metrics;
+use crate::refusal::Refusal;
+use crate::upstream::{Conversation, Item};
+
+/// A call whose answer is a stream. Dropping it cancels the call and closes its record.
+pub struct Talk {
+    pub(crate) conversation: Box<Conversation>,
+    pub(crate) record: Option<OpenRecord>,
+    pub(crate) closing: Closing,
+    /// Fires when the caller's token is worth nothing any more.
+    pub(crate) ended: CancellationToken,
+    /// The call in the list of those that can be cancelled.
+    pub(crate) running: Option<Running>,
+    pub(crate) metrics: Metrics,
+}
+
+/// What comes next on a stream to the client.
+enum Next {
+    Notification(String),
+    Answer(Ready),
+    /// The stream ends without an answer.
+    Silence,
+}
+
+impl Talk {
+    /// The next event for the client; `None` when the stream is over.
+    pub async fn next(&mut self) -> Option<Bytes> {
+        self.record.as_ref()?;
+        let message = match self.step().await {
+            Next::Notification(text) => text,
+            Next::Answer(ready) => String::from_utf8_lossy(&ready.body.joined()).into_owned(),
+            Next::Silence => return None,
+        };
+        Some(sse::event(&message).into())
+    }
+
+    /// The answer alone, for a client that takes no stream; `None` when the call was cancelled.
+    pub async fn last(mut self) -> Option<Ready> {
+        loop {
+            match self.step().await {
+                Next::Notification(_) => {}
+                Next::Answer(ready) => return Some(ready),
+                Next::Silence => return None,
+            }
+        }
+    }
+
+    async fn step(&mut self) -> Next {
+        let cancelled = self.running.as_ref().map(|running| &running.cancelled);
+        let item = tokio::select! {
+            biased;
+            () = self.ended.cancelled() => Err(Refusal::Revoked),
+            () = until(cancelled) => Err(Refusal::Cancelled),
+            item = self.conversation.next() => Ok(item),
+        };
+        match item {
+            Ok(Ok(Item::Notification(notification))) => Next::Notification(notification.into_string()),
+            Ok(Ok(Item::Answer(whole))) => self.close(self.closing.conclude(&whole)),
+            Ok(Err(fault)) => self.close(self.closing.fault(fault)),
+            Err(refusal) => {
+                // Whoever took the question back, or may not ask, gets no answer.
+                self.close(self.closing.refused(&refusal));
+                Next::Silence
+            }
+        }
+    }
+
+    fn close(&mut self, mut concluded: Concluded) -> Next {
+        if let Some(record) = self.record.take() {
+            self.metrics.call(concluded.status());
+            self.closing.close(record, &mut concluded);
+        }
+        Next::Answer(concluded.ready)
+    }
+
+    /// The stream as an answer whose end, when the client goes away, is the end of the call.
+    #[must_use]
+    pub fn into_response(self) -> Response {
+        let stream = futures_util::stream::unfold(self, |mut talk| async move {
+            talk.next().await.map(|event| (Ok::<_, std::convert::Infallible>(event), talk))
+        });
+        events(Body::from_stream(stream))
+    }
+
+    /// Goes on to the end whether or not anybody listens: for legacy clients, whose leaving cancels nothing.
+    pub async fn pump(mut self, to: mpsc::Sender<Bytes>) {
+        while let Some(event) = self.next().await {
+            // Nobody listens any more: the call goes on for the sake of what it does.
+            let _ = to.send(event).await;
+        }
+    }
+}
+
+/// Waits for a token that may not be there.
+pub(crate) async fn until(token: Option<&CancellationToken>) {
+    match token {
+        Some(token) => token.cancelled().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// An event stream out of what is sent.
+#[must_use]
+pub fn received(receiver: mpsc::Receiver<Bytes>) -> Response {
+    let stream = futures_util::stream::unfold(receiver, |mut receiver| async move {
+        receiver.recv().await.map(|event| (Ok::<_, std::convert::Infallible>(event), receiver))
+    });
+    events(Body::from_stream(stream))
+}

@@ -1,0 +1,231 @@
+//! A stream of messages about one call: progress as it comes, at its end the answer.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::Incoming;
+use mcp::meta::LogLevel;
+use mcp::notification::{Logs, Tokens, Wanted};
+use mcp::sse::{Event, Reader};
+use mcp::{Code, Id, Json, Limits, Message, Raw, Request, RpcError, message};
+use tokio::time::{Instant, sleep_until};
+
+use super::http::chunk;
+use super::legacy::Guard;
+use super::{Bounds, Fault, Whole};
+
+/// Most messages of one stream.
+const MESSAGES: usize = 10_000;
+/// Most requests of a server's that are answered in one call.
+const REQUESTS: usize = 16;
+/// Most times we come back for the rest of a stream.
+const RESUMPTIONS: usize = 100;
+/// How long we wait before we come back, when the server does not say.
+const RETRY: Duration = Duration::from_secs(1);
+/// Longest wait that a server may ask for.
+const LONGEST_RETRY: Duration = Duration::from_secs(30);
+
+/// A stream of messages about one call. Dropping it cancels the call.
+pub struct Conversation {
+    body: Incoming,
+    reader: Reader,
+    events: VecDeque<Event>,
+    id: u64,
+    heard: Heard,
+    bounds: Bounds,
+    bytes: u64,
+    messages: usize,
+    requests: usize,
+    resumptions: usize,
+    way: Way,
+}
+
+/// What a client wants to hear of a call while it runs.
+#[derive(Debug, Clone, Default)]
+pub struct Wants {
+    /// Its progress token; `None` when it wants no progress.
+    pub progress: Option<Json>,
+    /// The mildest log messages it wants; `None` for none.
+    pub log_level: Option<LogLevel>,
+}
+
+/// The same, with what the upstream was given as token.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Heard {
+    progress: Option<(Json, Json)>,
+    log_level: Option<LogLevel>,
+}
+
+impl Wants {
+    /// The upstream's token is our request's id: unique, where the client's own may not be.
+    pub(super) fn heard(&self, id: u64) -> Heard {
+        Heard { progress: self.progress.clone().map(|client| (Json::integer(id), client)), log_level: self.log_level }
+    }
+}
+
+/// How the other side of the stream is spoken to.
+pub(super) enum Way {
+    /// It only tells.
+    Modern,
+    /// It may ask, and end the stream before its time; the guard tells it when nobody listens any more.
+    Legacy(Guard),
+}
+
+/// What comes on a stream.
+#[derive(Debug)]
+pub enum Item {
+    /// A notification for the client.
+    Notification(Json),
+    /// The answer; nothing follows.
+    Answer(Whole),
+}
+
+/// Which message it was.
+enum Judged {
+    Notification(Json),
+    Answer,
+    Aside,
+}
+
+impl Conversation {
+    pub(super) fn new(body: Incoming, id: u64, heard: Heard, bounds: Bounds, way: Way) -> Self {
+        let largest = usize::try_from(bounds.max_bytes).unwrap_or(usize::MAX);
+        Self {
+            body,
+            reader: Reader::new(largest),
+            events: VecDeque::new(),
+            id,
+            heard,
+            bounds,
+            bytes: 0,
+            messages: 0,
+            requests: 0,
+            resumptions: 0,
+            way,
+        }
+    }
+
+    /// The next thing that concerns the client.
+    ///
+    /// # Errors
+    /// A [`Fault`] when the stream ends early, is too large or late, or holds what is no message.
+    pub async fn next(&mut self) -> Result<Item, Fault> {
+        loop {
+            while let Some(event) = self.events.pop_front() {
+                // An event may carry an id alone.
+                if event.data.is_empty() {
+                    continue;
+                }
+                self.messages += 1;
+                if self.messages > MESSAGES {
+                    return Err(Fault::TooLarge);
+                }
+                let data = Bytes::from(event.data);
+                match self.judge(&data)? {
+                    Judged::Notification(notification) => return Ok(Item::Notification(notification)),
+                    Judged::Answer => {
+                        self.answered();
+                        return Ok(Item::Answer(Whole { bytes: data, id: self.id }));
+                    }
+                    Judged::Aside => {}
+                }
+            }
+            self.read_on().await?;
+        }
+    }
+
+    /// The answer, whatever comes before it.
+    pub(super) async fn last(mut self) -> Result<Bytes, Fault> {
+        loop {
+            if let Item::Answer(whole) = self.next().await? {
+                return Ok(whole.bytes);
+            }
+        }
+    }
+
+    /// Takes the next piece off the wire.
+    async fn read_on(&mut self) -> Result<(), Fault> {
+        match chunk(&mut self.body, self.bounds.until).await {
+            Ok(Some(piece)) => {
+                self.bytes += piece.len() as u64;
+                if self.bytes > self.bounds.max_bytes {
+                    return Err(Fault::TooLarge);
+                }
+                let mut events = Vec::new();
+                let read = self.reader.read(&piece, &mut events);
+                self.events.extend(events);
+                // What came whole before the event that is too large is still dealt with: the next read fails again.
+                if read.is_err() && self.events.is_empty() { Err(Fault::TooLarge) } else { Ok(()) }
+            }
+            Ok(None) | Err(Fault::CutOff) => self.resume().await,
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// A stream that named its events may be taken up again where it ended.
+    async fn resume(&mut self) -> Result<(), Fault> {
+        let Way::Legacy(guard) = &self.way else { return Err(Fault::CutOff) };
+        let Some(last_event) = self.reader.last_id().map(str::to_owned) else { return Err(Fault::CutOff) };
+        self.resumptions += 1;
+        if self.resumptions > RESUMPTIONS {
+            return Err(Fault::CutOff);
+        }
+        let wait = self.reader.retry().map_or(RETRY, Duration::from_millis).min(LONGEST_RETRY);
+        let at = Instant::now() + wait;
+        if at > self.bounds.until {
+            return Err(Fault::Late);
+        }
+        sleep_until(at).await;
+        self.body = guard.aside.resume(&last_event, self.bounds.until).await?.ok_or(Fault::CutOff)?;
+        Ok(())
+    }
+
+    fn judge(&mut self, data: &[u8]) -> Result<Judged, Fault> {
+        match Message::parse(data, &Limits::default()).map_err(|_| Fault::Malformed)? {
+            Message::Response(response) if response.id == Some(Id::number(self.id)) => Ok(Judged::Answer),
+            Message::Response(_) => Err(Fault::Malformed),
+            Message::Notification(told) => {
+                let relayed = self.heard.wanted().relay(&told);
+                Ok(relayed.map_or(Judged::Aside, Judged::Notification))
+            }
+            Message::Request(asked) => {
+                self.asked(&asked);
+                Ok(Judged::Aside)
+            }
+        }
+    }
+
+    /// A legacy server may ask. `ping` is answered; what would need the client is refused.
+    fn asked(&mut self, asked: &Request<'_>) {
+        let Way::Legacy(guard) = &self.way else { return };
+        self.requests += 1;
+        if self.requests > REQUESTS {
+            return;
+        }
+        guard.aside.say(if asked.method == "ping" {
+            message::response(&asked.id, Raw::EMPTY)
+        } else {
+            RpcError::new(Code::MethodNotFound, "Not offered by this client").body(Some(&asked.id))
+        });
+    }
+
+    /// The call is over there.
+    fn answered(&mut self) {
+        if let Way::Legacy(guard) = &mut self.way {
+            guard.cancels = false;
+        }
+    }
+}
+
+impl Heard {
+    fn wanted(&self) -> Wanted<'_> {
+        Wanted {
+            progress: self
+                .progress
+                .as_ref()
+                .map(|(upstream, client)| Tokens { upstream: upstream.raw(), client: client.raw() }),
+            logs: self.log_level.map_or(Logs::None, Logs::AtLeast),
+        }
+    }
+}

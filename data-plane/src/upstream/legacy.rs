@@ -1,0 +1,287 @@
+//! The driver for legacy upstreams (2025-03-26 to 2025-11-25): a handshake, a session, then calls.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use mcp::message::Outcome;
+use mcp::tools::{Hop, Outbound};
+use mcp::{Id, Json, Limits, Message, Raw, Version, header, hello, message, notification};
+use tokio::time::Instant;
+
+use super::conversation::{Conversation, Heard, Way};
+use super::http::{Media, media, status_fault, whole};
+use super::modern::{PROTOCOL_VERSION, TRACEPARENT, value};
+use super::sessions::{Isolation, Session, SessionKey};
+use super::{Answer, Answered, Bounds, Fault, Job, Line, Outgoing, Stop, Upstream, Whole, client_info};
+use crate::credentials::Presented;
+
+pub(super) const SESSION_ID: HeaderName = HeaderName::from_static(header::SESSION_ID);
+/// How long a message that nobody waits for may take.
+const ASIDE: Duration = Duration::from_secs(10);
+
+/// Makes one call, within a session that is there or is opened for it.
+pub(super) async fn call(upstream: &Arc<Upstream>, job: Job<'_>) -> Result<Answered, Stop> {
+    let Job { tool, credential, call, bounds } = job;
+    for _ in 0..2 {
+        let session = session(upstream, credential, call.isolation, bounds).await?;
+        let aside =
+            Aside { upstream: Arc::clone(upstream), credential: credential.clone(), session: Arc::clone(&session) };
+        match call_within(aside, tool, call, bounds).await? {
+            Within::Answered(answer) => return Ok(Answered { answer, version: session.version }),
+            // It was not processed: it may be sent again, once, in a new session.
+            Within::SessionLost => {
+                if let Some(key) = key(upstream, call.isolation) {
+                    upstream.shared.sessions.forget(key, &session);
+                }
+            }
+        }
+    }
+    Err(Fault::SessionLost.into())
+}
+
+enum Within {
+    Answered(Answer),
+    SessionLost,
+}
+
+async fn call_within(aside: Aside, tool: &str, call: &Outgoing<'_>, bounds: Bounds) -> Result<Within, Stop> {
+    let upstream = Arc::clone(&aside.upstream);
+    let id = upstream.next_id();
+    let line = upstream.line(&aside.credential);
+    let request = request(&line, id, tool, call, &aside.session)?;
+    let session = Arc::clone(&aside.session);
+    let mut guard = Guard { aside: aside.clone(), id, cancels: true, end_session: call.isolation == Isolation::Call };
+    let response = match line.send(request, bounds.until).await {
+        Ok(response) => response,
+        Err(fault) => {
+            // Only what may be running there needs to be called off.
+            guard.cancels = fault == Fault::Late;
+            return Err(fault.into());
+        }
+    };
+    let answer = match (response.status().is_success(), media(&response)) {
+        (true, Media::Events) => {
+            let wanted = call.wanted.heard(id);
+            Answer::Stream(Box::new(Conversation::new(response.into_body(), id, wanted, bounds, Way::Legacy(guard))))
+        }
+        (true, Media::Json) => {
+            let bytes = whole(response.into_body(), bounds).await?;
+            guard.cancels = false;
+            Answer::Whole(Whole { bytes, id })
+        }
+        _ => {
+            guard.cancels = false;
+            return refused(&session, response, id, bounds).await;
+        }
+    };
+    Ok(Within::Answered(answer))
+}
+
+fn request(
+    line: &Line<'_>,
+    id: u64,
+    tool: &str,
+    call: &Outgoing<'_>,
+    session: &Session,
+) -> Result<Request<Full<Bytes>>, Fault> {
+    let token = Json::integer(id);
+    let params = call.call.params_for(&Outbound {
+        name: tool,
+        progress_token: call.wanted.progress.as_ref().map(|_| token.raw()),
+        traceparent: Some(call.traceparent),
+        hop: Hop::Legacy,
+    });
+    let mut request = line.post(message::request(&Id::number(id), "tools/call", params.raw()).into_string());
+    stamp(&mut request, session);
+    request.headers_mut().insert(TRACEPARENT, value(call.traceparent)?);
+    Ok(request)
+}
+
+/// What an error status comes to.
+async fn refused(session: &Session, response: Response<Incoming>, id: u64, bounds: Bounds) -> Result<Within, Stop> {
+    let status = response.status();
+    if status == StatusCode::NOT_FOUND && session.id.is_some() {
+        return Ok(Within::SessionLost);
+    }
+    if media(&response) != Media::Json || matches!(status.as_u16(), 401 | 403 | 429) {
+        return Err(status_fault(status).into());
+    }
+    let bytes = whole(response.into_body(), bounds).await?;
+    let Ok(Message::Response(message)) = Message::parse(&bytes, &Limits::default()) else {
+        return Err(status_fault(status).into());
+    };
+    let Outcome::Error(error) = &message.outcome else { return Err(Fault::Malformed.into()) };
+    match error.code {
+        // Real servers say so with 400, too (reference e.3).
+        -32001..=-32000 if status == StatusCode::BAD_REQUEST && session.id.is_some() => Ok(Within::SessionLost),
+        -32022..=-32020 => Err(Stop::OtherEra),
+        _ if message.id == Some(Id::number(id)) => {
+            Ok(Within::Answered(Answer::Whole(Whole { bytes: bytes.clone(), id })))
+        }
+        _ => Err(status_fault(status).into()),
+    }
+}
+
+fn key(upstream: &Upstream, isolation: Isolation) -> Option<SessionKey> {
+    (isolation != Isolation::Call).then_some(SessionKey {
+        tenant: upstream.tenant,
+        version: upstream.version,
+        credential_version: upstream.credential_version,
+        isolation,
+    })
+}
+
+async fn session(
+    upstream: &Arc<Upstream>,
+    credential: &Presented,
+    isolation: Isolation,
+    bounds: Bounds,
+) -> Result<Arc<Session>, Stop> {
+    let line = upstream.line(credential);
+    let opening = || async { open(&line, upstream.next_id(), bounds).await.map(|opened| opened.session) };
+    match key(upstream, isolation) {
+        None => opening().await.map(Arc::new),
+        Some(key) => upstream.shared.sessions.get(key, opening).await,
+    }
+}
+
+/// A session and what the server said of itself when it was opened.
+pub(super) struct Opened {
+    pub(super) session: Session,
+    /// The result of `initialize`.
+    pub(super) result: Bytes,
+}
+
+/// The handshake: `initialize`, then `notifications/initialized`.
+pub(super) async fn open(line: &Line<'_>, id: u64, bounds: Bounds) -> Result<Opened, Stop> {
+    let params = hello::initialize_params(Raw::EMPTY, client_info().raw());
+    let request = line.post(message::request(&Id::number(id), "initialize", params.raw()).into_string());
+    let response = line.send(request, bounds.until).await?;
+    let status = response.status();
+    if matches!(status.as_u16(), 400 | 404 | 405) {
+        return Err(Stop::OtherEra);
+    }
+    if !status.is_success() {
+        return Err(status_fault(status).into());
+    }
+    let session_id = response.headers().get(&SESSION_ID).cloned();
+    let bytes = one_answer(response, id, bounds).await?;
+    let Ok(Message::Response(answer)) = Message::parse(&bytes, &Limits::default()) else {
+        return Err(Fault::Malformed.into());
+    };
+    let result = match answer.outcome {
+        Outcome::Result(result) if answer.id == Some(Id::number(id)) => result,
+        Outcome::Error(error) if matches!(error.code, -32601 | -32022) => return Err(Stop::OtherEra),
+        _ => return Err(Fault::Malformed.into()),
+    };
+    let version = match hello::Upstream::initialized(&result) {
+        Ok(introduced) => introduced.version,
+        Err(hello::Strange::NoCommonVersion) => return Err(Fault::NoCommonVersion.into()),
+        Err(hello::Strange::Malformed) => return Err(Fault::Malformed.into()),
+    };
+    let session = Session { id: session_id, version };
+    initialized(line, &session, bounds.until).await?;
+    let result = bytes.slice_ref(result.raw().get().as_bytes());
+    Ok(Opened { session, result })
+}
+
+async fn initialized(line: &Line<'_>, session: &Session, until: Instant) -> Result<(), Fault> {
+    let mut request = line.post(notification::initialized().into_string());
+    stamp(&mut request, session);
+    let response = line.send(request, until).await?;
+    if response.status().is_success() { Ok(()) } else { Err(status_fault(response.status())) }
+}
+
+/// The answer to a request that is answered once, as JSON or in a stream.
+pub(super) async fn one_answer(response: Response<Incoming>, id: u64, bounds: Bounds) -> Result<Bytes, Fault> {
+    match media(&response) {
+        Media::Json => whole(response.into_body(), bounds).await,
+        Media::Events => {
+            Conversation::new(response.into_body(), id, Heard::default(), bounds, Way::Modern).last().await
+        }
+        Media::Other => Err(Fault::NotMcp),
+    }
+}
+
+/// Puts the session's headers on a request.
+pub(super) fn stamp(request: &mut Request<Full<Bytes>>, session: &Session) {
+    let headers = request.headers_mut();
+    if let Some(id) = &session.id {
+        headers.insert(SESSION_ID, id.clone());
+    }
+    // 2025-03-26 does not have the header yet.
+    if session.version >= Version::V2025_06_18 {
+        headers.insert(PROTOCOL_VERSION, HeaderValue::from_static(session.version.as_str()));
+    }
+}
+
+/// What is needed to say something beside a call, in its session.
+#[derive(Clone)]
+pub(super) struct Aside {
+    upstream: Arc<Upstream>,
+    credential: Presented,
+    session: Arc<Session>,
+}
+
+impl Aside {
+    /// Sends a message nobody waits for.
+    pub(super) fn say(&self, message: Json) {
+        let aside = self.clone();
+        self.upstream.shared.drain.spawn(async move {
+            let line = aside.upstream.line(&aside.credential);
+            let mut request = line.post(message.into_string());
+            stamp(&mut request, &aside.session);
+            // It is a courtesy: what becomes of it changes nothing here.
+            let _ = line.send(request, Instant::now() + ASIDE).await;
+        });
+    }
+
+    /// Comes back for the rest of a stream the server closed on purpose (2025-11-25).
+    pub(super) async fn resume(&self, last_event: &str, until: Instant) -> Result<Option<Incoming>, Fault> {
+        let line = self.upstream.line(&self.credential);
+        let mut request = line.bare(Method::GET);
+        stamp(&mut request, &self.session);
+        let headers = request.headers_mut();
+        headers.insert(::http::header::ACCEPT, HeaderValue::from_static("text/event-stream"));
+        headers.insert("last-event-id", value(last_event)?);
+        let response = line.send(request, until).await?;
+        let is_stream = response.status().is_success() && media(&response) == Media::Events;
+        Ok(is_stream.then(|| response.into_body()))
+    }
+
+    fn end(&self) {
+        let aside = self.clone();
+        self.upstream.shared.drain.spawn(async move {
+            let line = aside.upstream.line(&aside.credential);
+            let mut request = line.bare(Method::DELETE);
+            stamp(&mut request, &aside.session);
+            let _ = line.send(request, Instant::now() + ASIDE).await;
+        });
+    }
+}
+
+/// Tells the upstream that nobody waits for a call any more, unless it was answered. A closed stream does not say so in
+/// this era.
+pub(super) struct Guard {
+    pub(super) aside: Aside,
+    id: u64,
+    /// Whether the call still runs there.
+    pub(super) cancels: bool,
+    /// Whether the session was this call's own.
+    end_session: bool,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if self.cancels {
+            self.aside.say(notification::cancelled(&Id::number(self.id), "the client is gone"));
+        }
+        if self.end_session && self.aside.session.id.is_some() {
+            self.aside.end();
+        }
+    }
+}
