@@ -285,3 +285,37 @@ fn pairs(reads: &Reads, asked: &Asked<'_>) -> Pairs {
     }
     pairs
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::schema::{self, action_name};
+
+    #[test]
+    fn the_context_that_is_built_conforms_to_the_schema() {
+        let definition = r#"{"inputSchema":{"properties":{"s":{"type":"string"},"l":{"type":"integer"},"d":{"type":"number"},
+            "b":{"type":"boolean"},"a":{"type":"array","items":{"type":"string"}},
+            "r":{"properties":{"x":{"type":"integer"}},"required":["x"]}},"required":["s","l","d","b","a","r"]}}"#;
+        let arguments = r#"{"s":"x","l":1.0,"d":2,"b":true,"a":["p","q"],"r":{"x":1},"other":[]}"#;
+        let raw = |text: &str| RawValue::from_string(text.to_owned()).unwrap();
+        let (fields, left_out) = shape::arguments("erp/all", &raw(definition));
+        assert_eq!(left_out, []);
+        let schema = schema::of([("erp/all", &fields)].into_iter()).unwrap();
+        let seen: BTreeSet<domain::Label> = ["customer-data".parse().unwrap()].into();
+        for (ip, name) in [(Some("2001:db8::1".parse().unwrap()), Some("x")), (None, None)] {
+            let now = "2026-11-20T09:00:00.123Z".parse().unwrap();
+            let context = CallContext { now, ip, client_name: name, client_version: name, seen_labels: Some(&seen) };
+            let asked = Asked { context: &context, arguments: &raw(arguments), issued_at: DateTime::UNIX_EPOCH };
+            let mut pairs = pairs(&Reads::all(), &asked);
+            pairs.push(("approved".to_owned(), RestrictedExpression::new_bool(false)));
+            let obliging = Context::from_pairs(pairs.clone()).unwrap();
+            obliging.validate(&schema, &uid(&TYPES.action, OBLIGE)).unwrap();
+            let arguments = shape::values(&fields, asked.arguments, |_| true).unwrap();
+            pairs.push(("arguments".to_owned(), arguments));
+            let calling = Context::from_pairs(pairs).unwrap();
+            calling.validate(&schema, &uid(&TYPES.action, &action_name("erp/all"))).unwrap();
+        }
+    }
+}

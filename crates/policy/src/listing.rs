@@ -68,6 +68,8 @@ pub(crate) fn of_settled(decision: &Decision, forbids: &[&Rule]) -> Visibility {
     match decision.effect {
         Effect::Allow | Effect::RequireApproval => Visibility::Listed,
         Effect::Deny if decision.code == code::FORBIDDEN => denied(forbids),
+        // It is denied when called, and said there; it is no reason to hide.
+        Effect::Deny if decision.code == code::POLICY_ERROR => Visibility::Listed,
         Effect::Deny => Visibility::Hidden,
     }
 }
@@ -90,7 +92,7 @@ impl<'a> Question<'a> {
     /// Whether the tool is listed when decisions depend on the call: hidden only where denial is certain.
     pub(crate) fn visibility(&self) -> Visibility {
         let Some(response) = self.without_context() else { return Visibility::Listed };
-        // What errs whatever the call is denied when called, and said there; it is no reason to hide.
+        // As above: what errs is no reason to hide.
         if response.decision() != Some(CedarDecision::Deny) || response.definitely_errored().next().is_some() {
             return Visibility::Listed;
         }

@@ -127,3 +127,13 @@ fn it_is_explained_what_a_person_may_call_and_why() {
     assert_eq!(told(QUERY), (Outcome::Depends, "erp/query".to_owned(), both, None));
     assert_eq!(view.explain(id(999)), None);
 }
+
+#[test]
+fn a_rule_that_errs_whatever_the_call_denies_and_does_not_hide() {
+    let absent = r#"forbid (principal, action in Sluice::Action::"tools/call", resource)
+        when { Sluice::User::"usr_00000000000000000000000001".roles.contains("owner") };"#;
+    let view = world(&[ALL, absent]).caller(&person(&[]));
+    let denied = MORNING.of(&view, LOOKUP, "{}");
+    assert_eq!((denied.effect, denied.code, denied.visible), (Effect::Deny, code::POLICY_ERROR, true));
+    assert_eq!(denied.errors, ["policy `policy 2`: it names something that does not exist"]);
+}
