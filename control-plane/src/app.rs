@@ -39,7 +39,6 @@ pub struct Parts {
 }
 
 /// The whole API, described and served.
-#[must_use]
 pub fn router(parts: &Parts) -> Router {
     let (router, document) = described(parts);
     let document = document.to_json().unwrap_or_default();

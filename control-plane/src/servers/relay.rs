@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use url::Url;
 
 /// Longest probe.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(60);
+const PROBE_TIMEOUT: Duration = Duration::from_mins(1);
 /// Longest wait for a connection to a node.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Largest event: 2,000 definitions of 64 KiB would be more, but no server needs that.

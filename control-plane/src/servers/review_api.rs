@@ -38,6 +38,7 @@ pub(super) struct ToolPath {
 
 /// What one look at a server found.
 #[derive(Debug, Serialize, ToSchema)]
+#[expect(clippy::struct_field_names, reason = "MCP's own name of its version")]
 pub(super) struct Version {
     id: ServerVersionId,
     /// From 1, per server.

@@ -1,0 +1,210 @@
+//! What tests share: the router over a fresh database, people to be, and a node that says what it is told.
+
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, StatusCode, header};
+use axum::routing::post;
+use control_plane::app::{Parts, router};
+use control_plane::{First, Relay, bootstrap};
+use domain::TenantId;
+use http_body_util::BodyExt as _;
+use secrets::{MasterKey, SigningKey, Store};
+use serde_json::{Value, json};
+use service::Drain;
+use sqlx::PgPool;
+use tower::ServiceExt as _;
+
+/// The API, and a node it may ask.
+pub(crate) struct App {
+    pub(crate) router: Router,
+    pub(crate) parts: Parts,
+    node: Node,
+}
+
+/// Somebody with an API token.
+#[derive(Clone)]
+pub(crate) struct Person {
+    pub(crate) token: String,
+    /// The tenant in paths.
+    pub(crate) slug: String,
+    pub(crate) tenant: TenantId,
+}
+
+/// An answer.
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: axum::http::HeaderMap,
+    pub(crate) text: String,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
+    }
+
+    /// Status and body, for snapshots.
+    pub(crate) fn shown(&self) -> String {
+        format!("{}\n{}", self.status, self.text)
+    }
+
+    /// The member at a path, as text.
+    pub(crate) fn text_at(&self, pointer: &str) -> String {
+        let json = self.json();
+        let found = json.pointer(pointer).unwrap_or_else(|| panic!("no {pointer} in {}", self.text));
+        found.as_str().map_or_else(|| found.to_string(), str::to_owned)
+    }
+
+    #[track_caller]
+    pub(crate) fn expect(self, status: u16) -> Self {
+        assert_eq!(self.status.as_u16(), status, "{}", self.text);
+        self
+    }
+}
+
+/// What the node's internal listener answers to the next probes.
+#[derive(Clone, Default)]
+struct Node(Arc<Mutex<NodeState>>);
+
+#[derive(Default)]
+struct NodeState {
+    answer: String,
+    requests: Vec<Vec<u8>>,
+}
+
+impl App {
+    pub(crate) async fn new(pool: &PgPool) -> Self {
+        let node = Node::default();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        let answers = node.clone();
+        let handler = move |body: axum::body::Bytes| async move {
+            let mut state = answers.0.lock().unwrap();
+            state.requests.push(body.to_vec());
+            ([(header::CONTENT_TYPE, "text/event-stream")], state.answer.clone())
+        };
+        let listening = Router::new().route(domain::relay::DISCOVER_PATH, post(handler));
+        tokio::spawn(async move { axum::serve(listener, listening).await.unwrap() });
+        let signing = Arc::new(SigningKey::generate());
+        let parts = Parts {
+            pool: pool.clone(),
+            clock: service::clock(),
+            master: Arc::new(MasterKey::generate()),
+            gateway_url: Arc::new("https://mcp.example.com".parse().unwrap()),
+            relay: Relay::new(vec![address], signing, "dep_0123456789abcdef".to_owned(), Drain::new()).unwrap(),
+            store: Store::Sealed,
+        };
+        Self { router: router(&parts), parts, node }
+    }
+
+    /// The owner of the first tenant, `acme`.
+    pub(crate) async fn owner(&self) -> Person {
+        let first = First {
+            slug: "acme".parse().unwrap(),
+            title: "Acme".to_owned(),
+            owner_email: "olive@acme.example".to_owned(),
+            owner_name: "Olive".to_owned(),
+        };
+        let made = bootstrap(&self.parts.pool, &self.parts.master, &self.parts.clock, first).await.unwrap().unwrap();
+        Person { token: made.api_token.expose().to_owned(), slug: "acme".to_owned(), tenant: made.tenant }
+    }
+
+    /// The owner of another tenant, a person the first one knows nothing of.
+    pub(crate) async fn stranger(&self, owner: &Person) -> Person {
+        let body = json!({"slug": "globex", "title": "Globex", "owner_name": "Greta"});
+        let made = self.post(owner, "/tenants", body).await.expect(201);
+        let tenant = made.text_at("/tenant/id").parse().unwrap();
+        let founder = Person { token: made.text_at("/api_token"), slug: "globex".to_owned(), tenant };
+        let (stranger, _) = self.member(&founder, "greta@globex.example", "owner").await;
+        stranger
+    }
+
+    /// A new member with an API token of theirs, and the membership's id.
+    pub(crate) async fn member(&self, owner: &Person, email: &str, role: &str) -> (Person, String) {
+        let body = json!({"email": email, "name": "Somebody", "role": role});
+        let member = self.post(owner, &format!("{}/members", owner.path()), body).await.expect(201).text_at("/id");
+        let body = json!({"title": "test", "member": member, "days": 1});
+        let issued = self.post(owner, &format!("{}/api-tokens", owner.path()), body).await.expect(201);
+        (Person { token: issued.text_at("/secret"), ..owner.clone() }, member)
+    }
+
+    /// A registered server with these tools accepted; its id.
+    pub(crate) async fn server(&self, owner: &Person, key: &str, tools: &[Value]) -> String {
+        let body = json!({"key": key, "title": key, "endpoint": "https://upstream.example/mcp"});
+        let server = self.post(owner, &format!("{}/servers", owner.path()), body).await.expect(201).text_at("/id");
+        self.node_finds(tools);
+        let path = format!("{}/servers/{server}", owner.path());
+        let version = self.post(owner, &format!("{path}/import"), json!({})).await.expect(201).text_at("/held/id");
+        self.post(owner, &format!("{path}/versions/{version}/accept"), json!({})).await.expect(200);
+        server
+    }
+
+    /// From now on the node finds a server with these tools.
+    pub(crate) fn node_finds(&self, tools: &[Value]) {
+        let step = json!({"step": "tools", "ok": true, "detail": "tools listed", "ms": 3});
+        let found = json!({"era": "modern", "protocol_version": "2026-07-28", "tools": tools});
+        self.node_says(&format!("event: step\ndata: {step}\n\nevent: found\ndata: {found}\n\n"));
+    }
+
+    /// From now on the node answers with this event stream.
+    pub(crate) fn node_says(&self, stream: &str) {
+        stream.clone_into(&mut self.node.0.lock().unwrap().answer);
+    }
+
+    /// The envelopes the node was sent.
+    pub(crate) fn node_was_sent(&self) -> Vec<Vec<u8>> {
+        self.node.0.lock().unwrap().requests.clone()
+    }
+
+    pub(crate) async fn get(&self, person: &Person, path: &str) -> Answer {
+        self.send("GET", path, Some(&person.token), None).await
+    }
+
+    pub(crate) async fn post(&self, person: &Person, path: &str, body: Value) -> Answer {
+        self.send("POST", path, Some(&person.token), Some(body.to_string())).await
+    }
+
+    pub(crate) async fn put(&self, person: &Person, path: &str, body: Value) -> Answer {
+        self.send("PUT", path, Some(&person.token), Some(body.to_string())).await
+    }
+
+    pub(crate) async fn patch(&self, person: &Person, path: &str, body: Value) -> Answer {
+        self.send("PATCH", path, Some(&person.token), Some(body.to_string())).await
+    }
+
+    pub(crate) async fn delete(&self, person: &Person, path: &str) -> Answer {
+        self.send("DELETE", path, Some(&person.token), None).await
+    }
+
+    /// Any request; `path` is below `/api/v1`.
+    pub(crate) async fn send(&self, method: &str, path: &str, token: Option<&str>, body: Option<String>) -> Answer {
+        let mut request = Request::builder().method(method).uri(format!("/api/v1{path}"));
+        if let Some(token) = token {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        }
+        if body.is_some() {
+            request = request.header(header::CONTENT_TYPE, "application/json");
+        }
+        self.answer(request.body(body.map_or_else(Body::empty, Body::from)).unwrap()).await
+    }
+
+    pub(crate) async fn answer(&self, request: Request<Body>) -> Answer {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        Answer { status: parts.status, headers: parts.headers, text: String::from_utf8(bytes.to_vec()).unwrap() }
+    }
+}
+
+impl Person {
+    /// The tenant's path.
+    pub(crate) fn path(&self) -> String {
+        format!("/tenants/{}", self.slug)
+    }
+}
+
+/// A tool's definition.
+pub(crate) fn tool(name: &str, description: &str) -> Value {
+    json!({"name": name, "description": description, "inputSchema": {"type": "object", "properties": {"q": {"type": "string"}}}})
+}

@@ -1,0 +1,13 @@
+//! The API through its real router, over a real database of its own for each test.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may stop here")]
+
+mod app;
+mod bad_input;
+mod credentials;
+mod document;
+mod isolation;
+mod people;
+mod policies;
+mod roles;
+mod servers;
+mod tokens;
