@@ -273,3 +273,106 @@ impl<'de> Deserialize<'de> for Name<'de> {
         deserializer.deserialize_str(AnyName)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn key() -> ArgumentsKey {
+        ArgumentsKey::new("k1", &[7; 32])
+    }
+
+    fn any_json() -> impl Strategy<Value = serde_json::Value> {
+        let leaf = prop_oneof![
+            Just(serde_json::Value::Null),
+            any::<bool>().prop_map(Into::into),
+            (-(1_i64 << 53) + 1..1_i64 << 53).prop_map(Into::into),
+            (-1e15_f64..1e15).prop_map(Into::into),
+            any::<f64>().prop_filter("exact", |float| float.abs() < 9e15).prop_map(Into::into),
+            any::<String>().prop_map(Into::into),
+        ];
+        leaf.prop_recursive(4, 40, 8, |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..6).prop_map(Into::into),
+                proptest::collection::hash_map(any::<String>(), inner, 0..6)
+                    .prop_map(|map| serde_json::Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn the_canonical_form_is_that_of_rfc_8785(value in any_json()) {
+            let expected = serde_json_canonicalizer::to_string(&value).unwrap();
+            for text in [value.to_string(), serde_json::to_string_pretty(&value).unwrap()] {
+                prop_assert_eq!(canonical(&text), Some(expected.clone()));
+            }
+        }
+
+        #[test]
+        fn any_text_is_hashed(raw: String) {
+            prop_assert!(key().hash(&raw).args.hmac.is_some());
+        }
+    }
+
+    #[test]
+    fn members_are_ordered_by_utf_16() {
+        // The example of RFC 8785, 3.2.3.
+        let raw = r#"{"\u20ac":"Euro Sign","\r":"Carriage Return","\ufb33":"Hebrew Letter Dalet With Dagesh","1":"One","\ud83d\ude00":"Emoji: Grinning Face","\u0080":"Control","\u00f6":"Latin Small Letter O With Diaeresis"}"#;
+        let expected = "{\"\\r\":\"Carriage Return\",\"1\":\"One\",\"\u{80}\":\"Control\",\"ö\":\"Latin Small Letter O With Diaeresis\",\"€\":\"Euro Sign\",\"😀\":\"Emoji: Grinning Face\",\"\u{fb33}\":\"Hebrew Letter Dalet With Dagesh\"}";
+        assert_eq!(canonical(raw).as_deref(), Some(expected));
+    }
+
+    #[test]
+    fn equal_arguments_have_one_hash_however_they_are_written() {
+        let hash = |raw: &str| key().hash(raw).args.hmac;
+        assert_eq!(hash(r#"{"a":1,"b":"x"}"#), hash(r#"{ "b":"\u0078", "a":1.0 }"#));
+        assert_ne!(hash(r#"{"a":1}"#), hash(r#"{"a":2}"#));
+        assert_ne!(hash(r#"{"a":1}"#), ArgumentsKey::new("k1", &[8; 32]).hash(r#"{"a":1}"#).args.hmac);
+    }
+
+    #[test]
+    fn what_has_no_canonical_form_is_hashed_as_it_was_sent() {
+        let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
+        for raw in [
+            r#"{"a":1,"a":2}"#,
+            r#"{"x":{"a":1,"\u0061":2}}"#,
+            r#"{"a":"\ud800"}"#,
+            r#"{"a":9007199254740993}"#,
+            r#"{"a":-9007199254740992}"#,
+            r#"{"a":9007199254740993.0}"#,
+            r#"{"a":1e400}"#,
+            "{",
+            &deep,
+        ] {
+            let hashed = key().hash(raw);
+            assert_eq!((hashed.args.canon, hashed.redacted), (Some(Canon::Raw), None), "{raw}");
+            assert_eq!(hashed.args.hmac, Some(key().tag(raw.as_bytes())));
+        }
+        assert_ne!(
+            key().hash(r#"{"a":9007199254740993}"#).args.hmac,
+            key().hash(r#"{"a":9007199254740992}"#).args.hmac
+        );
+        assert_eq!(key().hash(r#"{"a":9007199254740991}"#).args.canon, Some(Canon::Jcs));
+    }
+
+    #[test]
+    fn a_record_tells_types_and_lengths_and_no_value() {
+        let hashed = key().hash(r#"{"to":"ann@example.com","n":7,"on":true,"of":null,"list":[1,2],"more":{"x":1}}"#);
+        insta::assert_snapshot!(
+            hashed.redacted.unwrap().as_str(),
+            @r#"{"list":"array/2","more":"object/1","n":"number","of":"null","on":"boolean","to":"string/15"}"#
+        );
+        assert_eq!(hashed.args.keys, ["list", "more", "n", "of", "on", "to"].map(Text::from).to_vec());
+        assert_eq!(key().hash(r"[1]").redacted, None);
+    }
+
+    #[test]
+    fn the_hash_names_its_key_and_is_base64url() {
+        let text = key().hash("{}").args.hmac.unwrap();
+        let (head, tail) = text.rsplit_once(':').unwrap();
+        assert_eq!((head, tail.len()), ("hs256:k1", 43));
+    }
+}

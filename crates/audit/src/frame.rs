@@ -182,3 +182,86 @@ pub fn from_wire(wire: &[u8]) -> Result<(Source, u64, &[u8]), NotAFrame> {
     let s = header[35..].iter().fold(0, |s, byte| s << 8 | u64::from(*byte));
     Ok((source, s, sealed))
 }
+
+#[cfg(test)]
+mod tests {
+    use domain::CallId;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::entry::Body;
+    use crate::record::{Counter, Record};
+
+    fn any_body() -> impl Strategy<Value = Body> {
+        let private = proptest::option::of((any::<[u8; 32]>(), any::<Vec<u8>>()));
+        (any::<Vec<u8>>(), private).prop_map(|(record, private)| Body {
+            record: record.into(),
+            private: private.map(|(key, pii)| Private { key, pii: pii.into() }),
+        })
+    }
+
+    fn any_entry() -> impl Strategy<Value = Entry> {
+        let tenant = any::<u128>().prop_map(|id| TenantId::from_uuid(Uuid::from_u128(id)));
+        let call = any::<u128>().prop_map(|id| CallId::from_uuid(Uuid::from_u128(id)));
+        let boots = proptest::collection::vec(any::<u128>(), 0..5);
+        prop_oneof![
+            (tenant.clone(), call.clone(), any::<u64>(), any_body())
+                .prop_map(|(tenant, call, n, body)| Entry::Intent { tenant, call, n, body }),
+            (tenant.clone(), call, any::<u64>(), any::<bool>(), any_body())
+                .prop_map(|(tenant, call, n, had_intent, body)| Entry::Final { tenant, call, n, had_intent, body }),
+            (tenant, any::<u64>(), any_body()).prop_map(|(tenant, n, body)| Entry::Note { tenant, n, body }),
+            Just(Entry::Beat),
+            Just(Entry::End),
+            boots.prop_map(|boots| {
+                Entry::Dead(boots.into_iter().map(|id| BootId::from_uuid(Uuid::from_u128(id))).collect())
+            }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn a_frame_reads_back(entries in proptest::collection::vec(any_entry(), 1..=ENTRIES_MAX)) {
+            let frame = Frame { entries };
+            prop_assert_eq!(Frame::parse(&frame.to_bytes().into()), Ok(frame));
+        }
+
+        #[test]
+        fn no_bytes_make_the_reader_panic(
+            bytes: Vec<u8>,
+            entries in proptest::collection::vec(any_entry(), 1..4),
+            cut: prop::sample::Index,
+            change in (any::<prop::sample::Index>(), any::<u8>()),
+        ) {
+            let _ = from_wire(&bytes);
+            prop_assert!(Frame::parse(&[&[9], &bytes[..]].concat().into()).is_err(), "an unknown version");
+            let _ = Frame::parse(&[&[VERSION, 3], &bytes[..]].concat().into());
+            let mut whole = Frame { entries }.to_bytes();
+            prop_assert!(Frame::parse(&whole[..cut.index(whole.len())].to_vec().into()).is_err(), "a part of a frame");
+            let at = change.0.index(whole.len());
+            whole[at] ^= change.1;
+            let _ = Frame::parse(&whole.into());
+        }
+
+        #[test]
+        fn the_address_reads_back(node: u128, boot: u128, shard: u16, s: u64, sealed: Vec<u8>) {
+            let (node, boot) = (NodeId::from_uuid(Uuid::from_u128(node)), BootId::from_uuid(Uuid::from_u128(boot)));
+            let source = Source { node, boot, shard };
+            let wire = to_wire(&source, s, &sealed);
+            prop_assert_eq!(from_wire(&wire), Ok((source, s, &sealed[..])));
+        }
+    }
+
+    #[test]
+    fn a_record_is_put_in_with_the_number_it_is_given() {
+        let clock = domain::Clock::new(|| chrono::DateTime::UNIX_EPOCH, || [1; 10]);
+        let (tenant, call) = (TenantId::new(&clock), CallId::new(&clock));
+        let mut record = Record::new(domain::RecordId::new(&clock), crate::words::Kind::Call, tenant, clock.now());
+        record.gw.n = Some(Counter::Later);
+        let mut builder = Builder::default();
+        builder.push_record(Form::Intent(call), (tenant, 41), &record.to_leaf(), None);
+        record.gw.n = Some(Counter::Given(41));
+        let body = Body { record: record.to_bytes().into(), private: None };
+        let expected = Frame { entries: vec![Entry::Intent { tenant, call, n: 41, body }] };
+        assert_eq!(Frame::parse(&builder.into_bytes().into()), Ok(expected));
+    }
+}

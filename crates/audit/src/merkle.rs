@@ -158,3 +158,113 @@ pub fn tile_root(hashes: &[Hash]) -> Hash {
     }
     level.first().copied().unwrap_or_else(|| digest(&[]))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// RFC 9162, 2.1.1, word for word.
+    fn tree_hash(leaves: &[Hash]) -> Hash {
+        match leaves {
+            [] => digest(&[]),
+            [leaf] => *leaf,
+            _ => {
+                let split = leaves.len().next_power_of_two() / 2;
+                node_hash(&tree_hash(&leaves[..split]), &tree_hash(&leaves[split..]))
+            }
+        }
+    }
+
+    fn leaves(count: usize) -> Vec<Hash> {
+        (0..count).map(|index| leaf_hash(&index.to_le_bytes())).collect()
+    }
+
+    /// The vectors of the certificate-transparency project's own tests.
+    #[test]
+    fn the_roots_are_those_of_certificate_transparency() {
+        let records =
+            ["", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f"];
+        let roots = [
+            "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
+            "fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125",
+            "aeb6bcfe274b70a14fb067a5e5578264db0fa9b51af5e0ba159158f329e06e77",
+            "d37ee418976dd95753c1c73862b9398fa2a2cf9b4ff0fdfe8b30cd95209614b7",
+            "4e3bbb1f7b478dcfe71fb631631519a3bca12c9aefca1612bfce4c13a86264d4",
+            "76e67dadbcdf1e10e1b74ddc608abd2f98dfb16fbce75277b5232a127f2087ef",
+            "ddb89be403809e325750d3d263cd78929c2942b7942a34b77e122c9594a74c8c",
+            "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328",
+        ];
+        let mut frontier = Frontier::default();
+        assert_eq!(hex(&frontier.root()), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+        for (record, root) in records.iter().zip(roots) {
+            let bytes = record
+                .as_bytes()
+                .chunks(2)
+                .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap());
+            frontier.append(leaf_hash(&bytes.collect::<Vec<u8>>()));
+            assert_eq!(hex(&frontier.root()), root);
+        }
+    }
+
+    fn hex(hash: &Hash) -> String {
+        use std::fmt::Write as _;
+        hash.iter().fold(String::new(), |mut text, byte| {
+            write!(text, "{byte:02x}").unwrap();
+            text
+        })
+    }
+
+    #[test]
+    fn the_frontier_of_any_size_has_the_root_of_the_whole_tree_and_reads_back() {
+        let leaves = leaves(300);
+        let mut frontier = Frontier::default();
+        for size in 0..leaves.len() {
+            assert_eq!((frontier.size(), frontier.root()), (size as u64, tree_hash(&leaves[..size])));
+            assert_eq!(Frontier::parse(&frontier.to_bytes()), Ok(frontier.clone()));
+            frontier.append(leaves[size]);
+        }
+    }
+
+    #[test]
+    fn tiles_hold_the_leaves_and_their_roots_wherever_one_goes_on() {
+        let all = leaves(TILE * 3 + 7);
+        let mut tiler = Tiler::default();
+        let mut full = Vec::new();
+        for (index, leaf) in all.iter().enumerate() {
+            if index % 100 == 0 {
+                let first = index - index % TILE;
+                let nodes = all[..first].chunks(TILE).map(tile_root).collect();
+                let resumed = Tiler::resume(index as u64, all[first..index].to_vec(), nodes).unwrap();
+                assert_eq!(resumed, tiler);
+            }
+            full.extend(tiler.append(*leaf));
+        }
+        assert_eq!(full.len(), 3);
+        for (index, tile) in full.iter().enumerate() {
+            assert_eq!((tile.level, tile.index), (0, index as u64));
+            assert_eq!(tile.hashes, all[index * TILE..(index + 1) * TILE]);
+            assert_eq!((tile_root(&tile.hashes), tile.to_bytes().len()), (tree_hash(&tile.hashes), 8192));
+        }
+        assert!(Tiler::resume(7, Vec::new(), Vec::new()).is_err());
+    }
+
+    #[test]
+    fn a_full_level_of_tiles_is_a_tile_of_the_next_level() {
+        let leaf = leaf_hash(b"x");
+        let nodes = vec![tile_root(&[leaf; TILE]); TILE - 1];
+        let mut tiler = Tiler::resume((TILE * TILE) as u64 - 1, vec![leaf; TILE - 1], nodes).unwrap();
+        let full = tiler.append(leaf);
+        assert_eq!((full[1].level, full[1].index, full[1].hashes.len()), (1, 0, TILE));
+        assert_eq!(full[1].hashes[TILE - 1], tile_root(&full[0].hashes));
+        assert_eq!(Tiler::resume((TILE * TILE) as u64, Vec::new(), Vec::new()), Ok(tiler));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_reader_panic(bytes: Vec<u8>) {
+            let _ = Frontier::parse(&bytes);
+        }
+    }
+}

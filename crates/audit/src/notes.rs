@@ -119,3 +119,66 @@ fn spans(ranges: &Ranges) -> Vec<Span> {
 fn span(first: u64, end: u64) -> Span {
     Span { first: Some(first), last: Some(end.saturating_sub(1)) }
 }
+
+#[cfg(test)]
+mod tests {
+    use domain::{BootId, Clock, NodeId, TenantId};
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::Columns;
+
+    const INTENT: &[u8] = br#"{"call_id":"00000000-0000-0000-0000-000000000004","final":false,"future":{"x":[1]},"id":"00000000-0000-0000-0000-000000000005","kind":"call","outcome":{"bytes_in":7},"schema":"sluice.audit/1"}"#;
+
+    fn text(bytes: &[u8]) -> &str {
+        std::str::from_utf8(bytes).unwrap()
+    }
+
+    fn record_id() -> RecordId {
+        RecordId::from_uuid(Uuid::from_u128(6))
+    }
+
+    #[test]
+    fn a_call_whose_node_is_gone_ends_unknown_and_keeps_what_is_not_known_here() {
+        insta::assert_snapshot!(text(&close_unknown(INTENT).unwrap()), @r#"{"call_id":"00000000-0000-0000-0000-000000000004","final":true,"future":{"x":[1]},"id":"00000000-0000-0000-0000-000000000005","kind":"call","outcome":{"bytes_in":7,"reason":"gateway_interrupted","status":"unknown"},"schema":"sluice.audit/1"}"#);
+        assert!(close_unknown(b"[]").is_err() && close_unknown(b"{").is_err());
+    }
+
+    #[test]
+    fn a_late_outcome_names_what_it_corrects() {
+        insta::assert_snapshot!(text(&late(INTENT, record_id(), 41).unwrap()), @r#"{"amends":{"seq":41},"call_id":"00000000-0000-0000-0000-000000000004","final":false,"future":{"x":[1]},"id":"00000000-0000-0000-0000-000000000006","kind":"late","outcome":{"bytes_in":7},"schema":"sluice.audit/1"}"#);
+    }
+
+    #[test]
+    fn notes_of_sources_are_records_of_the_logs_they_enter() {
+        let source = Source {
+            node: NodeId::from_uuid(Uuid::from_u128(1)),
+            boot: BootId::from_uuid(Uuid::from_u128(2)),
+            shard: 3,
+        };
+        let clock = Clock::new(|| DateTime::UNIX_EPOCH, || [0; 10]);
+        let tenant = TenantId::from_uuid(Uuid::from_u128(9));
+        let missing: Ranges = (0..100).map(|index| (index * 10, index * 10 + 3)).collect();
+        for (what, kind) in [
+            (What::Gap { source, missing: missing.clone(), reason: GapReason::Lost }, "gap"),
+            (What::GapFilled { source, s: 7 }, "gap_filled"),
+            (What::BootEnd { source, last_s: 5, last_n: Some(2), clean: true, missing }, "boot_end"),
+        ] {
+            let append = Append { tenant, seq: 0, what };
+            let body = render(&append, record_id(), clock.now()).unwrap();
+            let columns = Columns::of(&body.record).unwrap();
+            assert_eq!((columns.kind.as_str(), columns.tenant, columns.is_final), (kind, Some(tenant), false));
+            assert!(text(&body.record).contains(&source.boot.to_string()));
+        }
+    }
+
+    #[test]
+    fn a_gap_of_many_ranges_names_all_of_them_or_more() {
+        let missing: Ranges = (0..100).map(|index| (index * 10, index * 10 + 3)).collect();
+        let spans = spans(&missing);
+        assert_eq!(spans.len(), SPANS_MAX);
+        for (first, end) in missing.as_slice() {
+            assert!(spans.iter().any(|span| span.first <= Some(*first) && span.last >= Some(end - 1)));
+        }
+    }
+}

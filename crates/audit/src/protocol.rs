@@ -362,7 +362,7 @@ impl World {
             self.note(source, &What::GapFilled { source, s });
             return Verdict::Applied;
         }
-        if s > state.wm + 1 {
+        if s > state.wm.saturating_add(1) {
             let tick = self.tick;
             if state.held.contains_key(&s) {
                 return Verdict::Duplicate;
@@ -406,7 +406,7 @@ impl World {
         let mut next = state.wm + 1;
         for s in state.held.keys() {
             missing.insert(next, *s);
-            next = s + 1;
+            next = s.saturating_add(1);
         }
         if missing.is_empty() {
             return;
@@ -538,3 +538,8 @@ impl World {
 fn tenants_of(last_n: &BTreeMap<TenantId, u64>) -> BTreeSet<TenantId> {
     last_n.keys().copied().chain([DEPLOYMENT]).collect()
 }
+
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;

@@ -760,4 +760,120 @@ mod tests {
         }
         assert!(Record::KEYS.last() < Some(&"truncated"));
     }
+
+    use proptest::prelude::*;
+
+    fn full(text: &str, number: u64) -> Record {
+        let word = || Some(Text::from(text.to_owned()));
+        let many = |count: usize| vec![Text::from(text.to_owned()); count];
+        let clock = domain::Clock::new(|| DateTime::from_timestamp_micros(1_700_000_000_123_456).unwrap(), || [9; 10]);
+        let mut record = Record::new(RecordId::new(&clock), Kind::Call, TenantId::new(&clock), clock.now());
+        record.actor = Actor {
+            auth_method: Some(AuthMethod::ApiKey),
+            groups: many(70),
+            id: word(),
+            kind: Some(ActorKind::User),
+            obo_truncated: Some(false),
+            roles: many(3),
+            token_exp: Some(clock.now()),
+            token_id: Some(TokenId::new(&clock)),
+            ..Actor::default()
+        };
+        record.agent = Agent { name: word(), verified: Some(false), version: word(), ..Agent::default() };
+        record.args =
+            Args { bytes: Some(number), canon: Some(Canon::Jcs), hmac: word(), keys: many(70), ..Args::default() };
+        record.call_id = Some(CallId::new(&clock));
+        record.client = Client { name: word(), port: Some(7), version: word(), ..Client::default() };
+        let policies =
+            vec![
+                PolicyUse { id: Some(PolicyId::new(&clock)), name: word(), version: Some(2), ..PolicyUse::default() };
+                70
+            ];
+        record.decision = Decision {
+            code: word(),
+            effect: Some(Effect::Allow),
+            obligations: vec![Obligation { kind: word(), ..Obligation::default() }; 70],
+            policies: policies.clone(),
+            reasons: vec![Reason { code: word(), params: many(9), text_id: word() }; 70],
+            shadow: Shadow { policies, ..Shadow::default() },
+            ..Decision::default()
+        };
+        record.dur =
+            Durations { policy: Some(number), total: Some(number), upstream: Some(number), ..Durations::default() };
+        record.gw = Gateway {
+            boot: Some(BootId::new(&clock)),
+            n: Some(Counter::Later),
+            node: Some(NodeId::new(&clock)),
+            ..Gateway::default()
+        };
+        record.mcp =
+            Mcp { method: word(), request_id: word(), transport: Some(Transport::StreamableHttp), ..Mcp::default() };
+        record.outcome = Outcome { jsonrpc_code: Some(-32602), status: Some(Status::ToolError), ..Outcome::default() };
+        record.server = Server { id: Some(ServerId::new(&clock)), name: word(), ..Server::default() };
+        let annotations =
+            ToolAnnotations { open_world: Some(true), read_only: Some(false), ..ToolAnnotations::default() };
+        record.tool = Tool {
+            annotations,
+            definition_hash: word(),
+            id: Some(ToolId::new(&clock)),
+            name: word(),
+            ..Tool::default()
+        };
+        record.trace = Trace { id: word(), source: Some(TraceSource::Meta), ..Trace::default() };
+        record.pii.client.ip = word();
+        record
+    }
+
+    fn completed(record: &Record, n: u64) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        record.to_leaf().complete(n, &mut bytes);
+        bytes
+    }
+
+    proptest! {
+        #[test]
+        fn the_bytes_are_canonical_and_fit(text: String, long in 0_usize..400, number: u64, n: u64) {
+            let record = full(&text.repeat(long), number);
+            let bytes = completed(&record, n);
+            prop_assert!(bytes.len() <= RECORD_MAX, "{}", bytes.len());
+            let value: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+            prop_assert_eq!(&serde_json_canonicalizer::to_vec(&value).unwrap(), &bytes);
+            prop_assert_eq!(&value["truncated"], &serde_json::Value::Bool(true));
+            prop_assert_eq!(value["gw"]["n"].as_u64(), Some(n.min((1 << 53) - 1)));
+            let columns = crate::Columns::of(&bytes).unwrap();
+            prop_assert_eq!((columns.tenant, columns.server_id), (record.tenant.id, record.server.id));
+            prop_assert!(!columns.tool_name.unwrap().contains('\0'));
+        }
+    }
+
+    #[test]
+    fn whatever_is_in_it_a_record_fits() {
+        let bytes = completed(&full(&"\u{1}".repeat(100_000), u64::MAX), u64::MAX);
+        assert!(bytes.len() <= RECORD_MAX && bytes.ends_with(b",\"truncated\":true}"), "{}", bytes.len());
+    }
+
+    #[test]
+    fn what_is_not_known_is_absent_and_nothing_personal_is_inside() {
+        let clock = domain::Clock::new(|| DateTime::UNIX_EPOCH, || [0; 10]);
+        let mut record = Record::new(RecordId::new(&clock), Kind::Call, TenantId::new(&clock), clock.now());
+        record.pii.actor.email = Some("ann@example.com".into());
+        let private = record.commit([5; 32]).unwrap();
+        insta::assert_snapshot!(String::from_utf8(record.to_bytes()).unwrap(), @r#"{"final":false,"id":"00000000-0000-7000-8000-000000000000","kind":"call","pii_commit":"hs256:NNowDw-xV5ABJlfYyIE2plUpW1j-IfGCamAidI-N6Ro","schema":"sluice.audit/1","tenant":{"id":"ten_0000000000e008000000000000"},"time":"1970-01-01T00:00:00.000000Z"}"#);
+        insta::assert_snapshot!(String::from_utf8(private.pii.to_vec()).unwrap(), @r#"{"actor":{"email":"ann@example.com"}}"#);
+        assert_eq!(record.pii_commit.as_deref(), Some(crate::pii::commitment(&private).as_str()));
+        record.commit([6; 32]);
+        assert_ne!(record.pii_commit.as_deref(), Some(crate::pii::commitment(&private).as_str()), "the key hides it");
+        record.pii = Pii::default();
+        assert_eq!((record.commit([5; 32]), record.pii_commit), (None, None));
+    }
+
+    #[test]
+    fn too_much_that_was_redacted_is_left_out_and_the_rest_kept() {
+        let mut pii = Pii::default();
+        pii.actor.name = Some("Ann".into());
+        let long =
+            serde_json::value::RawValue::from_string(format!("[\"{}\"]", "x".repeat(crate::pii::PII_MAX))).unwrap();
+        pii.result.redacted = crate::pii::Canonical::of(&long);
+        assert_eq!(pii.to_bytes(), br#"{"actor":{"name":"Ann"},"truncated":true}"#);
+    }
 }

@@ -11,7 +11,7 @@ use audit::frame::{self, FIELD, Frame, Source};
 use audit::record::Outcome;
 use audit::words::{Kind, Status};
 use audit::{Ack, Columns, Record};
-use domain::projection::keys;
+use domain::projection;
 use domain::{BootId, Clock, NodeId, RecordId, TenantId};
 use redis::AsyncCommands as _;
 use redis::aio::MultiplexedConnection;
@@ -147,12 +147,12 @@ impl Place {
 
     /// Every frame in the stream, in its order there.
     async fn frames(&self, connection: &mut MultiplexedConnection) -> Vec<(StreamId, Source, u64, Frame)> {
-        let stream: StreamRangeReply = connection.xrange_all(keys::audit(0)).await.unwrap();
-        let sealer = self.master.sealer(Purpose::AuditFrame, DEPLOYMENT);
+        let stream: StreamRangeReply = connection.xrange_all(projection::keys::audit(0)).await.unwrap();
+        let keys = self.master.sealer(Purpose::AuditFrame, DEPLOYMENT);
         let open = |entry: redis::streams::StreamId| {
             let wire: Vec<u8> = entry.get(FIELD).unwrap();
             let (source, s, sealed) = frame::from_wire(&wire).unwrap();
-            let plain = sealer.open(&frame::aad(DEPLOYMENT, &source, s).parts(), sealed).unwrap();
+            let plain = keys.open(&frame::aad(DEPLOYMENT, &source, s).parts(), sealed).unwrap();
             (entry.id.parse().unwrap(), source, s, Frame::parse(&plain.into()).unwrap())
         };
         stream.ids.into_iter().map(open).collect()
@@ -163,9 +163,9 @@ impl Place {
     }
 
     async fn ack(&self, connection: &mut MultiplexedConnection, source: &Source, ack: &Ack) {
-        let sealer = self.master.sealer(Purpose::AuditAck, DEPLOYMENT);
-        let sealed = sealer.seal(&ack::aad(DEPLOYMENT, source).parts(), &ack.to_bytes());
-        let () = connection.hset(keys::audit_ack(0), source.ack_field(), sealed).await.unwrap();
+        let keys = self.master.sealer(Purpose::AuditAck, DEPLOYMENT);
+        let sealed = keys.seal(&ack::aad(DEPLOYMENT, source).parts(), &ack.to_bytes());
+        let () = connection.hset(projection::keys::audit_ack(0), source.ack_field(), sealed).await.unwrap();
     }
 }
 
@@ -348,7 +348,7 @@ async fn after_redis_lost_its_memory_every_uncommitted_frame_comes_again() {
     let source = Source { node: place.node, boot: settings.boot, shard: 0 };
     let recorder = place.start(settings).unwrap();
     let mut connection = redis.connection().await;
-    let () = connection.set(keys::audit_incarnation(0), "first").await.unwrap();
+    let () = connection.set(projection::keys::audit_incarnation(0), "first").await.unwrap();
     for _ in 0..3 {
         recorder.open(place.record()).await.unwrap().finish(success());
     }
@@ -360,7 +360,7 @@ async fn after_redis_lost_its_memory_every_uncommitted_frame_comes_again() {
 
     let redis = Redis::start_at(redis.stop()).await;
     let mut connection = redis.connection().await;
-    let () = connection.set(keys::audit_incarnation(0), "second").await.unwrap();
+    let () = connection.set(projection::keys::audit_incarnation(0), "second").await.unwrap();
     recorder.open(place.record()).await.unwrap().finish(success());
     let last = before.last().unwrap().2;
     eventually(async || {
