@@ -93,3 +93,6 @@ impl Means {
         Self { frames: sealer(Purpose::AuditFrame), acks: sealer(Purpose::AuditAck), needs: needs.clone(), metrics }
     }
 }
+
+#[cfg(test)]
+mod tests;
