@@ -1,3 +1,5 @@
+use std::sync::{Arc, Mutex};
+
 use secrets::{Scope, Store};
 use serde_json::json;
 use sqlx::PgPool;
@@ -29,8 +31,34 @@ async fn dump(pool: &PgPool, tenant: domain::TenantId) -> String {
     text
 }
 
+/// What was logged by the whole process, every library's every word.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn begin() -> Self {
+        let log = Self::default();
+        let writer = log.clone();
+        let subscriber =
+            tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || writer.clone());
+        subscriber.init();
+        log
+    }
+}
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 #[sqlx::test(migrator = "store::MIGRATOR")]
 async fn a_value_goes_in_and_never_comes_out(pool: PgPool) {
+    let log = Log::begin();
     let app = App::new(&pool).await;
     let owner = app.owner().await;
     let server = app.server(&owner, "wiki", &[tool("search", "x")]).await;
@@ -54,6 +82,9 @@ async fn a_value_goes_in_and_never_comes_out(pool: PgPool) {
     assert!(answers.iter().all(|answer| !answer.text.contains(CANARY)));
     assert!(!dump(&pool, owner.tenant).await.contains(CANARY));
     let sent = app.node_was_sent();
+    let log = String::from_utf8_lossy(&log.0.lock().unwrap()).into_owned();
+    assert!(log.contains("insert into credentials") && !log.contains(CANARY));
+    assert!(!log.contains(&owner.token[4..]), "a token is in the log");
     assert!(!sent.is_empty() && sent.iter().all(|envelope| !String::from_utf8_lossy(envelope).contains(CANARY)));
 }
 

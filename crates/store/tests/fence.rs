@@ -56,3 +56,24 @@ async fn foreign_keys_between_tenant_tables_carry_the_tenant(pool: PgPool) {
     .await;
     assert_eq!(loose, Vec::<String>::new());
 }
+
+#[sqlx::test(migrator = "store::MIGRATOR")]
+async fn the_global_tables_are_those_of_the_readme(pool: PgPool) {
+    let global = names(
+        &pool,
+        "select c.relname::text from pg_class c
+         where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p') and c.relname <> '_sqlx_migrations'
+           and not exists (select from pg_policies p where p.tablename = c.relname and p.qual like '%app.tenant_id%')
+         order by 1",
+    )
+    .await;
+    let readme = include_str!("../../../migrations/README.md");
+    let (_, section) = readme.split_once("## Global tables").unwrap();
+    let rows = section.lines().filter(|line| line.starts_with("| `"));
+    let mut listed: Vec<&str> = rows
+        .flat_map(|row| row.split('|').nth(1).unwrap().split(','))
+        .map(|name| name.trim().trim_matches('`'))
+        .collect();
+    listed.sort_unstable();
+    assert_eq!(global, listed);
+}
