@@ -22,6 +22,10 @@ pub struct Config {
     pub database_connections: u32,
     /// Redis: `REDIS_URL`. May hold a password.
     pub redis_url: Secret<String>,
+    /// Redis with the audit streams: `AUDIT_REDIS_URL`; the same if not set. May hold a password.
+    pub audit_redis_url: Secret<String>,
+    /// How many audit streams there are: `SLUICE_AUDIT_SHARDS`, 1 if not set; a power of two, the same on every node.
+    pub audit_shards: u16,
     /// The directory of the deployment's keys: `SLUICE_KEYS`.
     pub keys: PathBuf,
     /// Where clients reach the data plane: `SLUICE_GATEWAY_URL`.
@@ -72,6 +76,11 @@ impl Config {
             database_url: Secret::new(source.required("DATABASE_URL", "a Postgres address (postgres://…)")?),
             database_connections: source.or("SLUICE_DATABASE_CONNECTIONS", "a number from 1 to 1000", "20")?,
             redis_url: Secret::new(source.required("REDIS_URL", "a Redis address (redis://…)")?),
+            audit_redis_url: Secret::new(match source.find("AUDIT_REDIS_URL") {
+                Some(url) => url,
+                None => source.required("REDIS_URL", "a Redis address (redis://…)")?,
+            }),
+            audit_shards: source.or("SLUICE_AUDIT_SHARDS", "a power of two from 1 to 256", "1")?,
             keys: source.required("SLUICE_KEYS", "the directory that `sluice keys create` filled")?,
             gateway_url: Arc::new(source.required("SLUICE_GATEWAY_URL", GATEWAY_URL)?),
             relay_urls: source.list("SLUICE_RELAY_URLS", RELAY_URLS)?,

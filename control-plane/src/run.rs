@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 
 use crate::app::{self, Parts};
 use crate::config::{Config, ConfigError};
+use crate::ingest;
 use crate::servers::Relay;
 
 /// How long requests and workers may take to end.
@@ -40,6 +41,9 @@ pub enum StartError {
     /// Vault can't be used.
     #[error(transparent)]
     Vault(#[from] StoreError),
+    /// The number of audit shards is none.
+    #[error(transparent)]
+    AuditShards(#[from] ingest::WrongShards),
     /// The client to the nodes could not be made.
     #[error("the client to the data-plane nodes could not be set up")]
     Relay(#[from] reqwest::Error),
@@ -82,6 +86,7 @@ pub async fn main(variable: &dyn Fn(&str) -> Option<String>) -> Result<(), Start
 /// [`StartError`] when it can't begin.
 pub async fn run(config: Config, drain: Drain) -> Result<(), StartError> {
     let keys = ControlKeys::load(&config.keys)?;
+    let deployment = keys.shared.deployment.clone();
     let pool = store::connect(config.database_url.expose(), config.database_connections).await?;
     store::migrate(&pool).await?;
     let store = credential_store(config.vault.clone(), &drain).await?;
@@ -89,11 +94,25 @@ pub async fn run(config: Config, drain: Drain) -> Result<(), StartError> {
     let listener = TcpListener::bind(config.listen)
         .await
         .map_err(|source| StartError::Listen { address: config.listen, source })?;
+    ingest::spawn(&audit_needs(&config, &parts, deployment), &drain)?;
     let health = Health::new(&drain);
     health.check("postgres").green();
     tracing::info!(listen = %config.listen, "the control plane is up");
     service::listen::serve(listener, app::router(&parts).merge(health.routes()), drain.clone()).await;
     Ok(())
+}
+
+fn audit_needs(config: &Config, parts: &Parts, deployment: String) -> ingest::Needs {
+    ingest::Needs {
+        pool: parts.pool.clone(),
+        redis_url: config.audit_redis_url.expose().clone(),
+        deployment,
+        master: parts.master.clone(),
+        clock: parts.clock.clone(),
+        shards: config.audit_shards,
+        hold: ingest::HOLD,
+        horizon: ingest::HORIZON,
+    }
 }
 
 /// Where credentials rest: in Vault, which is kept logged in, or sealed.

@@ -1,6 +1,7 @@
 //! The API through its real router, over a real database of its own for each test.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may stop here")]
 
+mod activity;
 mod app;
 mod bad_input;
 mod credentials;
