@@ -162,6 +162,7 @@ pub(crate) async fn import(
     (id, revision): (ServerId, u64),
     found: &Found,
 ) -> Result<Imported, ServerError> {
+    review::check_about(found)?;
     let texts: Vec<&str> = found.tools.iter().map(|tool| tool.get()).collect();
     let definitions = review::read(&texts)?;
     let server = locked(tx, id).await?;

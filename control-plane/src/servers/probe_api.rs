@@ -206,7 +206,7 @@ fn streamed(events: Receiver<Event>) -> impl Stream<Item = Result<ServerSent, In
 impl From<Found> for Offer {
     fn from(found: Found) -> Self {
         let texts: Vec<&str> = found.tools.iter().map(|tool| tool.get()).collect();
-        let read = review::read(&texts);
+        let read = review::check_about(&found).and_then(|()| review::read(&texts));
         let refused = read.as_ref().err().map(ToString::to_string);
         let tools = read.unwrap_or_default().into_iter().map(|tool| Offered {
             risk: risk::guess(&tool),

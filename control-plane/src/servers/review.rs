@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use domain::ToolId;
+use domain::relay::Found;
+use domain::{EraPin, ToolId};
 use store::tools::{self, Change, ChangeKind, ChangeState, Seen, Tool};
 
 use super::definition::{Definition, DefinitionError};
@@ -22,11 +23,33 @@ pub(crate) enum FoundError {
         number: usize,
         error: DefinitionError,
     },
+    #[error("what the server says of itself is too long or holds what can't be stored: {0}")]
+    About(&'static str),
     #[error("tool {number} has the name of another tool")]
     NameTwice {
         /// From 1, in the server's order.
         number: usize,
     },
+}
+
+/// Longest instructions for models, and longest `serverInfo`, bytes.
+const ABOUT_MAX_BYTES: usize = 64 * 1024;
+/// Longest protocol version, bytes.
+const VERSION_MAX_BYTES: usize = 32;
+
+/// Checks what a server says of itself.
+pub(crate) fn check_about(found: &Found) -> Result<(), FoundError> {
+    let fits = |text: &str, most: usize| text.len() <= most && !text.contains('\0');
+    if !fits(&found.protocol_version, VERSION_MAX_BYTES) || found.era == EraPin::Auto {
+        return Err(FoundError::About("protocol version"));
+    }
+    if found.instructions.as_deref().is_some_and(|text| !fits(text, ABOUT_MAX_BYTES)) {
+        return Err(FoundError::About("instructions"));
+    }
+    if found.server_info.as_ref().is_some_and(|info| !fits(info.get(), ABOUT_MAX_BYTES)) {
+        return Err(FoundError::About("serverInfo"));
+    }
+    Ok(())
 }
 
 /// Reads all definitions of a probe.

@@ -128,6 +128,19 @@ async fn hostile_definitions_are_refused_and_change_nothing(pool: PgPool) {
         let refused = import(&app, &owner, &server).await.expect(422).json();
         assert_eq!(refused["type"], "definitions-refused");
     }
+    let about = [
+        json!({"instructions": "a\u{0}"}),
+        json!({"instructions": "x".repeat(65_537)}),
+        json!({"protocol_version": "x".repeat(33)}),
+        json!({"server_info": {"name": "x".repeat(65_537)}}),
+        json!({"era": "auto"}),
+    ];
+    for change in about {
+        let mut found = json!({"era": "modern", "protocol_version": "2026-07-28", "tools": []});
+        found.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        app.node_says(&format!("event: found\ndata: {found}\n\n"));
+        import(&app, &owner, &server).await.expect(422);
+    }
     assert_eq!(live(&app, &owner, &server).await.len(), 1);
 }
 
