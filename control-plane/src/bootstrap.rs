@@ -1,7 +1,9 @@
 //! The first tenant of a new deployment, whose owner has an API token to begin with.
 
+use std::path::Path;
+
 use domain::{Clock, Slug, TenantId, TokenText, UserId};
-use secrets::MasterKey;
+use secrets::{MasterKey, NodeKeys};
 use store::{PgPool, PlatformTx, people, tenants};
 
 use crate::ingest::change;
@@ -47,6 +49,26 @@ pub enum BootstrapError {
     /// The database failed.
     #[error(transparent)]
     Database(#[from] store::Error),
+    /// The database can't be used.
+    #[error(transparent)]
+    Connect(#[from] store::StartError),
+    /// The keys can't be read.
+    #[error(transparent)]
+    Keys(#[from] secrets::KeyError),
+}
+
+/// As [`bootstrap`], of the database and the folder of keys a running control plane uses, whose schema is up to date.
+///
+/// # Errors
+/// [`BootstrapError`]; then nothing has been made.
+pub async fn bootstrap_at(
+    database_url: &str,
+    keys: &Path,
+    first: First,
+) -> Result<Option<Bootstrapped>, BootstrapError> {
+    let keys = NodeKeys::load(keys)?;
+    let pool = store::connect(database_url, 1).await?;
+    bootstrap(&pool, &keys.master, &service::clock(), first).await
 }
 
 /// Makes the first tenant, with an owner and an API token. `None` when there is a tenant already: then nothing changes.

@@ -17,7 +17,7 @@ mod servers;
 mod tenants;
 mod tokens;
 
-pub use bootstrap::{BootstrapError, Bootstrapped, First, bootstrap};
+pub use bootstrap::{BootstrapError, Bootstrapped, First, bootstrap, bootstrap_at};
 pub use config::{Config, ConfigError};
 pub use run::{StartError, main, run};
 pub use servers::Relay;
