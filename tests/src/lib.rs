@@ -1,1 +1,18 @@
-//! Both planes with real Postgres, Redis, Vault, MCP servers and clients.
+//! What the end-to-end tests and benchmarks stand on: a whole deployment started as a user starts it, an upstream that
+//! fails on demand, clients of both eras.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::must_use_candidate,
+    clippy::return_self_not_must_use,
+    clippy::missing_errors_doc,
+    reason = "for tests, which may stop here"
+)]
+
+pub mod api;
+pub mod client;
+pub mod fast_upstream;
+pub mod load;
+pub mod stack;
+pub mod upstream;

@@ -1,0 +1,230 @@
+//! A whole deployment, started as a user starts it: `sluice up` in a folder of its own.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+
+/// The first port of the first stack of a test process; each stack takes 60.
+static NEXT_PORT: AtomicU16 = AtomicU16::new(0);
+
+/// Set for a deployment that ends with the thread that started it.
+const BOUND: &str = "SLUICE_TEST_BOUND";
+
+/// The content of `endpoints.json`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Endpoints {
+    /// The demo tenant's slug.
+    pub tenant: String,
+    /// Its MCP endpoint, over all nodes.
+    pub tenant_url: String,
+    /// A gateway token of its owner.
+    pub token: String,
+    /// The control plane's API.
+    pub api_url: String,
+    /// An API token of the owner.
+    pub api_token: String,
+    /// The control plane.
+    pub control_plane_url: String,
+    /// Each node by itself.
+    pub data_plane_urls: Vec<String>,
+    /// Each node's metrics.
+    pub metrics_urls: Vec<String>,
+    /// Postgres, as the program's role.
+    pub postgres_url: String,
+    /// Redis, as the control plane.
+    pub redis_url: String,
+    /// Process ids by name.
+    pub pids: BTreeMap<String, u32>,
+}
+
+/// A running deployment; it ends when dropped.
+pub struct Stack {
+    folder: PathBuf,
+    child: Child,
+    /// As they were when it was ready.
+    pub endpoints: Endpoints,
+}
+
+/// The program under test: `SLUICE_BIN`, or the release build.
+pub fn program() -> PathBuf {
+    #[expect(clippy::disallowed_methods, reason = "the test command says where the program is")]
+    let named = std::env::var("SLUICE_BIN");
+    let path =
+        named.map_or_else(|_| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/release/sluice"), PathBuf::from);
+    assert!(path.exists(), "{} is not built: run `make build`, or name the program in SLUICE_BIN", path.display());
+    path.canonicalize().unwrap()
+}
+
+impl Stack {
+    /// Starts one with this many nodes and waits until it is ready.
+    pub fn start(nodes: u16, environment: &[(&str, &str)]) -> Self {
+        let folder = std::env::temp_dir().join(format!(
+            "sluice-test-{}-{}",
+            std::process::id(),
+            NEXT_PORT.load(Ordering::Relaxed)
+        ));
+        Self::start_in(&folder, nodes, environment)
+    }
+
+    /// Like [`Stack::start`], but it also ends when the calling thread does, however that comes.
+    pub fn start_bound(nodes: u16, environment: &[(&str, &str)]) -> Self {
+        let mut environment = environment.to_vec();
+        environment.push((BOUND, "1"));
+        Self::start(nodes, &environment)
+    }
+
+    /// Starts one in a folder that may hold the data of an earlier one.
+    pub fn start_in(folder: &Path, nodes: u16, environment: &[(&str, &str)]) -> Self {
+        std::fs::create_dir_all(folder).unwrap();
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(folder.join("up.log")).unwrap();
+        let mut command = Command::new(program());
+        if environment.iter().any(|(name, _)| *name == BOUND) {
+            command.arg("child").arg("--").arg(program());
+        }
+        let child = command
+            .arg("up")
+            .env("SLUICE_DIR", folder)
+            .env("SLUICE_PORT", free_block().to_string())
+            .env("SLUICE_NODES", nodes.to_string())
+            .env_remove("DATABASE_URL")
+            .env_remove("REDIS_URL")
+            .envs(environment.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let mut stack = Self { folder: folder.to_owned(), child, endpoints: unready() };
+        stack.endpoints = stack.wait_for_endpoints(|_| true);
+        stack
+    }
+
+    /// The deployment's folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The endpoints as they are now; process ids change when a process is started again.
+    pub fn current(&self) -> Option<Endpoints> {
+        serde_json::from_str(&std::fs::read_to_string(self.folder.join("endpoints.json")).ok()?).ok()
+    }
+
+    /// Kills a process as the kernel does when memory is short, and waits until the supervisor has started it again.
+    pub fn kill(&self, name: &str) {
+        let pid = self.current().unwrap().pids[name];
+        signal(pid, rustix::process::Signal::KILL);
+        self.wait_for_endpoints(|endpoints| endpoints.pids.get(name).is_some_and(|new| *new != pid));
+    }
+
+    /// Stops a process and all it has started, as if its machine had hung.
+    pub fn stop_process(&self, name: &str) -> Stopped {
+        let mut pids = vec![self.current().unwrap().pids[name]];
+        let mut next = 0;
+        while let Some(pid) = pids.get(next).copied() {
+            let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+            pids.extend(children.split_whitespace().map(|child| child.parse::<u32>().unwrap()));
+            next += 1;
+        }
+        for pid in &pids {
+            signal(*pid, rustix::process::Signal::STOP);
+        }
+        Stopped(pids)
+    }
+
+    /// Everything the deployment has written to its logs.
+    pub fn logs(&self) -> String {
+        let logs = std::fs::read_dir(&self.folder).unwrap().flatten().map(|entry| entry.path());
+        logs.filter(|path| path.extension().is_some_and(|extension| extension == "log"))
+            .map(|path| String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned())
+            .collect()
+    }
+
+    fn wait_for_endpoints(&self, wanted: impl Fn(&Endpoints) -> bool) -> Endpoints {
+        let patience = Instant::now() + Duration::from_secs(90);
+        loop {
+            if let Some(endpoints) = self.current().filter(|endpoints| wanted(endpoints)) {
+                return endpoints;
+            }
+            assert!(
+                Instant::now() < patience,
+                "the deployment in {} is not ready:\n{}",
+                self.folder.display(),
+                self.logs()
+            );
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+    }
+
+    /// Ends the deployment in order and keeps its folder.
+    pub fn end(mut self) -> PathBuf {
+        self.end_child();
+        std::mem::take(&mut self.folder)
+    }
+
+    fn end_child(&mut self) {
+        signal(self.child.id(), rustix::process::Signal::TERM);
+        let _ = self.child.wait();
+    }
+}
+
+/// Processes that hang until they are let go on.
+pub struct Stopped(Vec<u32>);
+
+impl Stopped {
+    /// Lets them go on.
+    pub fn go_on(self) {}
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        for pid in &self.0 {
+            signal(*pid, rustix::process::Signal::CONT);
+        }
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        self.end_child();
+        if !self.folder.as_os_str().is_empty() && !std::thread::panicking() {
+            let _ = std::fs::remove_dir_all(&self.folder);
+        }
+    }
+}
+
+/// Sends a signal to one process.
+pub fn signal(pid: u32, signal: rustix::process::Signal) {
+    let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    let _ = rustix::process::kill_process(pid, signal);
+}
+
+/// The first of 60 ports that are free, different for each stack of this process and mostly for each process.
+fn free_block() -> u16 {
+    loop {
+        let turn = NEXT_PORT.fetch_add(1, Ordering::Relaxed);
+        let first = 20_000 + (u16::try_from(std::process::id() % 97).unwrap() * 2 + turn * 7) % 190 * 60;
+        if (first..first + 60).all(|port| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok()) {
+            return first;
+        }
+    }
+}
+
+fn unready() -> Endpoints {
+    Endpoints {
+        tenant: String::new(),
+        tenant_url: String::new(),
+        token: String::new(),
+        api_url: String::new(),
+        api_token: String::new(),
+        control_plane_url: String::new(),
+        data_plane_urls: Vec::new(),
+        metrics_urls: Vec::new(),
+        postgres_url: String::new(),
+        redis_url: String::new(),
+        pids: BTreeMap::new(),
+    }
+}

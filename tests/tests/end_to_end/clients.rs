@@ -1,0 +1,183 @@
+//! Real clients and servers as their makers ship them, through three nodes.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use serde_json::{Value, json};
+use sluice_tests::client::{LEGACY, MODERN};
+
+use crate::house::house;
+
+/// The folder of the pinned clients, or `None`, said as SKIPPED, where they can't be had. CI must have them.
+fn installed() -> Option<PathBuf> {
+    let output = Command::new(here("install.sh")).output().unwrap();
+    if output.status.success() {
+        return Some(PathBuf::from(String::from_utf8(output.stdout).unwrap().trim()));
+    }
+    let reason = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    #[expect(clippy::disallowed_methods, reason = "CI says that it is CI")]
+    let in_ci = std::env::var("SLUICE_CI").is_ok();
+    assert!(!in_ci, "CI must run the real clients: {reason}");
+    println!("SKIPPED real clients: {reason}");
+    None
+}
+
+fn here(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("clients").join(name)
+}
+
+/// A process that ends with the test.
+struct Ends(Child);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Runs one of our client scripts and gives the line of JSON it prints.
+fn run_client(folder: &Path, script: &str, mode: &str, tool: &str, arguments: &Value) -> Value {
+    let program = if Path::new(script).extension().is_some_and(|kind| kind == "py") {
+        folder.join("python/bin/python")
+    } else {
+        "node".into()
+    };
+    let endpoints = &house().endpoints;
+    let output = Command::new(program)
+        .arg(here(script))
+        .args([&endpoints.tenant_url, &endpoints.token, mode, tool, &arguments.to_string()])
+        .env("CLIENTS", folder)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{script} {mode}: {said} {}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_str(said.lines().last().unwrap_or_default()).unwrap()
+}
+
+/// `server-everything`, registered once.
+async fn everything(folder: &Path) -> Ends {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let program = folder.join("node_modules/@modelcontextprotocol/server-everything/dist/index.js");
+    let child = Command::new("node")
+        .arg(program)
+        .arg("streamableHttp")
+        .env("PORT", port.to_string())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let ends = Ends(child);
+    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+        std::thread::yield_now();
+    }
+    house().api.add_server("everything", &format!("http://127.0.0.1:{port}/mcp")).await;
+    house().api.is_live().await;
+    ends
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn official_sdks_and_claude_code_call_through_the_gateway() {
+    let Some(folder) = installed() else { return };
+    let _everything = everything(&folder).await;
+    let cases = [
+        ("python_sdk.py", "legacy", LEGACY),
+        ("python_sdk.py", "auto", MODERN),
+        ("python_sdk.py", MODERN, MODERN),
+        ("typescript_sdk.mjs", "legacy", LEGACY),
+        ("typescript_sdk.mjs", "auto", MODERN),
+        ("typescript_sdk.mjs", MODERN, MODERN),
+        ("typescript_sdk_1.mjs", "legacy", LEGACY),
+    ];
+    for (script, mode, version) in cases {
+        for (tool, arguments, wanted) in [
+            ("everything__echo", json!({"message": "hello"}), "Echo: hello"),
+            ("modern__echo", json!({"message": "hello"}), r#"{"message":"hello"}"#),
+            ("legacy__echo", json!({"message": "hello"}), r#"{"message":"hello"}"#),
+        ] {
+            let said = run_client(&folder, script, mode, tool, &arguments);
+            assert_eq!(said["text"], wanted, "{script} {mode} {tool}: {said}");
+            assert_eq!(said["protocol"], version, "{script} {mode}: {said}");
+            assert!(said["tools"].as_array().unwrap().iter().any(|name| name == tool), "{said}");
+        }
+        let said = run_client(
+            &folder,
+            script,
+            mode,
+            "everything__trigger-long-running-operation",
+            &json!({"duration": 1, "steps": 3}),
+        );
+        assert_eq!(said["progress"], json!([1, 2, 3]), "{script} {mode}: {said}");
+        let said = run_client(&folder, script, mode, "modern__delete_all", &json!({}));
+        assert_eq!(said["is_error"], true, "{script} {mode}: {said}");
+    }
+    claude_code(&folder);
+}
+
+/// Claude Code connects and makes a real call; only the model behind it is scripted.
+fn claude_code(folder: &Path) {
+    let program = folder.join("node_modules/@anthropic-ai/claude-code-linux-x64/claude");
+    if !program.exists() {
+        println!("SKIPPED Claude Code: its package has no program for this machine");
+        return;
+    }
+    let home = std::env::temp_dir().join(format!("sluice-claude-{}", std::process::id()));
+    std::fs::create_dir_all(&home).unwrap();
+    let endpoints = &house().endpoints;
+    let claude = |arguments: &[&str], environment: &[(&str, &str)]| {
+        let output = Command::new(&program)
+            .args(arguments)
+            .current_dir(&home)
+            .env("HOME", &home)
+            .env("DISABLE_TELEMETRY", "1")
+            .env("DISABLE_AUTOUPDATER", "1")
+            .env("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1")
+            .env_remove("CLAUDECODE")
+            .envs(environment.iter().copied())
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    };
+    let header = format!("Authorization: Bearer {}", endpoints.token);
+    claude(
+        &["mcp", "add", "--transport", "http", "--scope", "user", "sluice", &endpoints.tenant_url, "--header", &header],
+        &[],
+    );
+    // Its exit code is 0 either way.
+    let list = claude(&["mcp", "list"], &[]);
+    assert!(list.contains("Connected"), "{list}");
+
+    let tool = "mcp__sluice__everything__echo";
+    let mut model = Command::new("node")
+        .arg(here("scripted_model.mjs"))
+        .env("TOOL", tool)
+        .env("ARGS", r#"{"message":"from Claude Code"}"#)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(model.stdout.take().unwrap()).lines();
+    let _model = Ends(model);
+    let first: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+    let settings = json!({"mcpServers": {"sluice": {"type": "http", "url": endpoints.tenant_url, "headers": {"Authorization": format!("Bearer {}", endpoints.token)}}}});
+    let file = home.join("mcp.json");
+    std::fs::write(&file, settings.to_string()).unwrap();
+    let arguments = [
+        "-p",
+        "call the echo tool",
+        "--mcp-config",
+        file.to_str().unwrap(),
+        "--strict-mcp-config",
+        "--allowedTools",
+        tool,
+        "--output-format",
+        "json",
+    ];
+    let said = claude(
+        &arguments,
+        &[("ANTHROPIC_BASE_URL", first["url"].as_str().unwrap()), ("ANTHROPIC_API_KEY", "sk-test-not-real")],
+    );
+    assert!(said.contains("Echo: from Claude Code"), "{said}");
+    let _ = std::fs::remove_dir_all(&home);
+}
