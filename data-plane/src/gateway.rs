@@ -11,6 +11,8 @@
 //! ```
 
 mod legacy;
+#[cfg(test)]
+mod tests;
 mod tools;
 
 use std::sync::Arc;

@@ -17,6 +17,8 @@ pub mod permit;
 pub mod refusal;
 pub mod reply;
 pub mod tenants;
+#[cfg(test)]
+mod testing;
 pub mod upstream;
 
 pub use app::{Node, StartError, run};

@@ -20,4 +20,4 @@ pub use recorder::{AuditUnavailable, Condition, Keys, Recorder, Settings, StartE
 pub use spool::{SpoolError, SpoolMode, SpoolSettings};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

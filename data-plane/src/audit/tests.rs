@@ -23,7 +23,7 @@ use super::{AuditUnavailable, Condition, Keys, Recorder, Settings, SpoolMode, Sp
 const DEPLOYMENT: &str = "dep";
 
 /// A `redis-server` of the test's own, empty at every start.
-struct Redis {
+pub(crate) struct Redis {
     port: u16,
     child: Child,
 }
@@ -33,7 +33,7 @@ impl Redis {
         TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
     }
 
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::start_at(Self::free_port()).await
     }
 
@@ -49,15 +49,15 @@ impl Redis {
         redis
     }
 
-    fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         url(self.port)
     }
 
-    async fn connection(&self) -> MultiplexedConnection {
+    pub(crate) async fn connection(&self) -> MultiplexedConnection {
         redis::Client::open(self.url()).unwrap().get_multiplexed_async_connection().await.unwrap()
     }
 
-    fn stop(mut self) -> u16 {
+    pub(crate) fn stop(mut self) -> u16 {
         self.end();
         self.port
     }
@@ -99,7 +99,7 @@ impl Drop for Folder {
 }
 
 /// Looks again and again until it holds, for at most ten seconds.
-async fn eventually(mut holds: impl AsyncFnMut() -> bool) {
+pub(crate) async fn eventually(mut holds: impl AsyncFnMut() -> bool) {
     let look = async {
         let mut again = tokio::time::interval(Duration::from_millis(5));
         while !holds().await {
