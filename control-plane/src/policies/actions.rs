@@ -7,6 +7,7 @@ use policy::{Finding, ServerWords, Severity, ToolWords, Vocabulary};
 use serde_json::value::RawValue;
 use store::policies::{self, Policy, Version, WriteError};
 use store::{TenantTx, people, servers, tools};
+use tokio::sync::Semaphore;
 
 use crate::ingest::change::Change;
 use crate::recorded::Author;
@@ -31,6 +32,9 @@ pub(crate) enum PolicyError {
     /// There are too many.
     #[error("a tenant has at most {POLICIES_MAX} policies")]
     TooMany,
+    /// The check failed, so the text is not known to be right.
+    #[error("the text could not be checked")]
+    NotChecked,
     /// The text is wrong.
     #[error("the text has errors")]
     Wrong(Vec<Finding>),
@@ -79,16 +83,21 @@ pub(crate) async fn vocabulary(tx: &mut TenantTx) -> Result<Vocabulary, store::E
 }
 
 /// Checks a text; gives the warnings.
-///
-/// Runs on a thread of its own: a schema is made of all the tenant's tools.
 pub(crate) async fn check(text: String, vocabulary: Vocabulary) -> Result<Vec<Finding>, PolicyError> {
-    let checked = tokio::task::spawn_blocking(move || policy::validate(&text, &vocabulary)).await;
-    // Only a panic in the check ends up here; then the text is not known to be right.
-    let findings = checked.map_err(|_| PolicyError::Wrong(Vec::new()))?;
+    let findings = aside(move || policy::validate(&text, &vocabulary)).await.ok_or(PolicyError::NotChecked)?;
     if findings.iter().any(|finding| finding.severity == Severity::Error) {
         return Err(PolicyError::Wrong(findings));
     }
     Ok(findings)
+}
+
+/// At most so many checks at a time: a schema is made of all the tenant's tools for each.
+static CHECKS: Semaphore = Semaphore::const_new(4);
+
+/// Runs what takes long on a thread of its own, a few at a time. `None` when it panicked.
+pub(super) async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let _turn = CHECKS.acquire().await.ok()?;
+    tokio::task::spawn_blocking(work).await.ok()
 }
 
 /// Adds a policy with its first text, which was checked. It is in force once it is activated.

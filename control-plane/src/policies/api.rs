@@ -258,6 +258,10 @@ impl From<PolicyError> for Problem {
                 .detail("choose another name"),
             PolicyError::TooMany => Self::new(StatusCode::CONFLICT, "too-many-policies", "There are too many policies")
                 .detail(error.to_string()),
+            PolicyError::NotChecked => {
+                tracing::error!("the check of a policy's text panicked");
+                Self::internal()
+            }
             PolicyError::Wrong(findings) => {
                 let fault = |finding: Finding| Fault {
                     field: Some("text".to_owned()),

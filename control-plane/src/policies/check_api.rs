@@ -100,10 +100,10 @@ pub(super) struct StartingPacks {
     responses((status = 200, body = StartingPacks), (status = "4XX", body = Problem)))]
 pub(super) async fn list_packs(can: Can<may::ViewPolicies>) -> Result<Json<StartingPacks>, Problem> {
     let vocabulary = actions::vocabulary(&mut can.begin().await?).await?;
-    let counted = tokio::task::spawn_blocking(move || {
+    let counted = actions::aside(move || {
         Pack::ALL.into_iter().map(|pack| pack.count(&vocabulary).map(|count| shown(pack, count))).collect()
     });
-    let packs: Result<Vec<StartingPack>, policy::CompileError> = counted.await.map_err(|_| Problem::internal())?;
+    let packs: Result<Vec<StartingPack>, policy::CompileError> = counted.await.ok_or(PolicyError::NotChecked)?;
     Ok(Json(StartingPacks { packs: packs.map_err(|error| uncounted(&error))? }))
 }
 

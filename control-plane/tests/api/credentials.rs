@@ -116,3 +116,18 @@ async fn a_removed_credential_is_gone_and_the_next_is_another(pool: PgPool) {
     let second = app.put(&owner, &path, json!({"kind": "bearer", "value": "b"})).await.expect(200).text_at("/id");
     assert_ne!(first, second);
 }
+
+#[sqlx::test(migrator = "store::MIGRATOR")]
+async fn of_two_who_set_a_credential_at_once_nobody_is_told_what_is_not_so(pool: PgPool) {
+    let app = App::new(&pool).await;
+    let owner = app.owner().await;
+    let server = app.server(&owner, "wiki", &[]).await;
+    let path = format!("{}/servers/{server}/credential", owner.path());
+    let set = |value: &'static str| app.put(&owner, &path, json!({"kind": "header", "name": value, "value": value}));
+    let (one, two) = tokio::join!(set("x-one"), set("x-two"));
+    let stored = app.get(&owner, &path).await.expect(200);
+    let last =
+        [&one, &two].into_iter().filter(|answer| answer.status == 200).max_by_key(|answer| answer.text_at("/version"));
+    assert_eq!(last.unwrap().text_at("/id"), stored.text_at("/id"));
+    assert_eq!(last.unwrap().text_at("/name"), stored.text_at("/name"));
+}
