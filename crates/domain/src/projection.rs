@@ -46,6 +46,12 @@ pub mod keys {
         format!("{{{tenant}}}:session_ended:{nonce}")
     }
 
+    /// Stands while a request to the relay can't be used again.
+    #[must_use]
+    pub fn relay_used(jti: &str) -> String {
+        format!("relay_used:{jti}")
+    }
+
     /// Bucket `bucket` of the index of snapshots.
     #[must_use]
     pub fn index_bucket(bucket: usize) -> String {
