@@ -26,6 +26,7 @@ use crate::credentials::Credentials;
 use crate::gateway::{Gateway, Parts};
 use crate::listen::{Entrance, PublicUrl};
 use crate::metrics::Metrics;
+use crate::relay::{self, Relay};
 use crate::tenants::source::Source;
 use crate::tenants::{Acks, CompileParts, Feed, FeedParts, Tenants, Touch, Who};
 use crate::upstream::Upstreams;
@@ -60,6 +61,10 @@ pub struct Node {
     pub gateway: Gateway,
     /// The audit log.
     pub recorder: Recorder,
+    /// The way to upstream servers.
+    pub upstreams: Upstreams,
+    /// What is presented to them.
+    pub credentials: Credentials,
     /// What is ending, and what must be waited for.
     pub drain: Drain,
 }
@@ -110,7 +115,17 @@ pub async fn run(config: Config, drain: Drain) -> Result<(), StartError> {
     let health = Health::new(&drain);
     let (node, feed) = assemble(config, &mut registry, &health, &drain).await?;
     let recorder = node.recorder.clone();
-    let internal_routes = Router::new().merge(health.routes()).merge(service::metrics::routes(registry));
+    let relay = Relay::new(relay::Parts {
+        clock: node.clock.clone(),
+        keys: Arc::clone(&node.keys),
+        upstreams: node.upstreams.clone(),
+        credentials: node.credentials.clone(),
+        recorder: recorder.clone(),
+        redis: node.redis.0.clone(),
+        drain: drain.clone(),
+    });
+    let internal_routes =
+        Router::new().merge(health.routes()).merge(service::metrics::routes(registry)).merge(relay.routes());
     drain.spawn(feed.run(drain.clone()));
     drain.spawn(service::listen::serve(internal, internal_routes, drain.clone()));
     tracing::info!(node.id = %node.config.node, address = %node.config.listen, "serving");
@@ -137,7 +152,8 @@ pub async fn assemble(
     let source = Source::new(redis.clone(), &keys.deployment, keys.verifying.clone(), metrics.clone());
     let touch = Arc::new(Touch::new());
     let upstreams = Upstreams::new(Dialer::new(rules(&config)), drain.clone());
-    let parts = CompileParts { keys: Arc::clone(&keys), upstreams };
+    let parts = CompileParts { keys: Arc::clone(&keys), upstreams: upstreams.clone() };
+    let credentials = Credentials::new(store(&config).await?);
     let tenants = Tenants::new(source.clone(), Arc::clone(&touch), parts, metrics.clone(), config.tenant_cache_bytes);
     let callers = Arc::new(Callers::new(source, touch, clock.clone(), metrics.clone(), config.caller_cache));
     let who = Who { node: config.node, boot, address: config.internal_url.to_string() };
@@ -159,7 +175,7 @@ pub async fn assemble(
     let gateway = Gateway::new(Parts {
         clock: clock.clone(),
         recorder: recorder.clone(),
-        credentials: Credentials::new(store(&config).await?),
+        credentials: credentials.clone(),
         sessions: Sessions::new(sealer(Purpose::Session), Some(redis.clone()), clock.clone()),
         in_flight: InFlight::default(),
         cursors: sealer(Purpose::Cursor),
@@ -169,8 +185,22 @@ pub async fn assemble(
     let public_url = PublicUrl::new(&config.public_url);
     let redis = RedisHandle(redis);
     let drain = drain.clone();
-    let node =
-        Node { config, public_url, boot, clock, keys, metrics, redis, tenants, callers, gateway, recorder, drain };
+    let node = Node {
+        config,
+        public_url,
+        boot,
+        clock,
+        keys,
+        metrics,
+        redis,
+        tenants,
+        callers,
+        gateway,
+        recorder,
+        upstreams,
+        credentials,
+        drain,
+    };
     Ok((Arc::new(node), feed))
 }
 

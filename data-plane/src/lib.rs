@@ -15,6 +15,7 @@ pub mod listen;
 pub mod metrics;
 pub mod permit;
 pub mod refusal;
+pub mod relay;
 pub mod reply;
 pub mod tenants;
 #[cfg(test)]

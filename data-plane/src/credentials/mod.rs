@@ -53,6 +53,12 @@ pub enum CredentialError {
     NoHeader,
 }
 
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Credentials")
+    }
+}
+
 impl Credentials {
     /// Fetches from the snapshot, and from Vault where `store` is one.
     #[must_use]

@@ -1,5 +1,5 @@
 //! What tests of the pipeline stand on: a tenant whose tools are those of an upstream in this process, and the records.
-#![expect(clippy::unwrap_used, reason = "a test may stop here")]
+#![expect(clippy::needless_pass_by_value, reason = "JSON that is made where it is given away")]
 
 pub(crate) mod upstream;
 
@@ -39,7 +39,7 @@ use crate::metrics::Metrics;
 use crate::tenants::{CompileParts, Tenant};
 use crate::upstream::Upstreams;
 
-const DEPLOYMENT: &str = "dep_0123456789abcdef";
+pub(crate) const DEPLOYMENT: &str = "dep_0123456789abcdef";
 /// The tools of the tenant's one server; `hidden` and `denied` are not allowed.
 const TOOLS: &[&str] = &[
     "echo",
@@ -161,8 +161,8 @@ impl Stage {
         let sealer = self.keys.master.sealer(Purpose::AuditFrame, DEPLOYMENT);
         let entries = stream.ids.into_iter().flat_map(|entry| {
             let wire: Vec<u8> = entry.get(FIELD).unwrap();
-            let (source, s, sealed) = frame::from_wire(&wire).unwrap();
-            let plain = sealer.open(&frame::aad(DEPLOYMENT, &source, s).parts(), sealed).unwrap();
+            let (origin, s, body) = frame::from_wire(&wire).unwrap();
+            let plain = sealer.open(&frame::aad(DEPLOYMENT, &origin, s).parts(), body).unwrap();
             Frame::parse(&plain.into()).unwrap().entries
         });
         let last = |entry| match entry {
@@ -191,15 +191,9 @@ impl Stage {
 
 async fn gateway(keys: &NodeKeys, redis: &Redis, clock: Clock, drain: &Drain) -> Gateway {
     let sealer = |purpose| keys.master.sealer(purpose, DEPLOYMENT);
-    let settings = Settings {
-        shards: 1,
-        durable_within: Duration::from_secs(5),
-        ..Settings::new(DEPLOYMENT.to_owned(), NodeId::new(&clock), BootId::new(&clock), redis.url())
-    };
-    let audit_keys = Keys { frames: sealer(Purpose::AuditFrame), acks: sealer(Purpose::AuditAck) };
     let connection = service::redis::connect(&redis.url()).await.unwrap();
     Gateway::new(Parts {
-        recorder: Recorder::start(settings, audit_keys, clock.clone()).unwrap(),
+        recorder: recorder(keys, redis, &clock),
         credentials: Credentials::new(Store::Sealed),
         sessions: Sessions::new(sealer(Purpose::Session), Some(connection), clock.clone()),
         in_flight: InFlight::default(),
@@ -208,6 +202,18 @@ async fn gateway(keys: &NodeKeys, redis: &Redis, clock: Clock, drain: &Drain) ->
         drain: drain.clone(),
         clock,
     })
+}
+
+/// Records into a Redis of the test's own.
+pub(crate) fn recorder(keys: &NodeKeys, redis: &Redis, clock: &Clock) -> Recorder {
+    let sealer = |purpose| keys.master.sealer(purpose, DEPLOYMENT);
+    let settings = Settings {
+        shards: 1,
+        durable_within: Duration::from_secs(5),
+        ..Settings::new(DEPLOYMENT.to_owned(), NodeId::new(clock), BootId::new(clock), redis.url())
+    };
+    let audit_keys = Keys { frames: sealer(Purpose::AuditFrame), acks: sealer(Purpose::AuditAck) };
+    Recorder::start(settings, audit_keys, clock.clone()).unwrap()
 }
 
 pub(crate) fn principal(tenant: TenantId) -> Principal {

@@ -229,3 +229,9 @@ impl Heard {
         }
     }
 }
+
+/// A value that was cut out of a message which was read.
+pub(super) fn checked(bytes: &Bytes) -> Option<Raw<'_>> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    Raw::check(text, &Limits { depth: Limits::DEEPEST, ..Limits::default() }).ok()
+}

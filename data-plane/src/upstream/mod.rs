@@ -3,6 +3,7 @@
 //! Nothing is sent to a tool without a [`Released`]: a decision that allows it and a record that is stored.
 
 mod conversation;
+pub(crate) mod discover;
 mod fault;
 pub(crate) mod http;
 mod legacy;
