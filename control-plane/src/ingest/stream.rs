@@ -16,6 +16,8 @@ use super::arrival::{self, Incoming, Payload};
 
 /// Longest wait inside Redis for something new.
 pub(super) const BLOCK: Duration = Duration::from_secs(1);
+/// A stream of so many bytes keeps nothing that took effect: at twice as many, nodes leave it alone and spool.
+const LARGE: u64 = 128 * 1024 * 1024;
 /// The field of the hash of acks that holds how far the owner itself is.
 const OWNER_FIELD: &str = "owner";
 
@@ -98,7 +100,8 @@ impl Stream {
         self.connection.xadd(keys::audit(self.shard), "*", &[(frame::TICK_FIELD, sealed)]).await
     }
 
-    /// Drops what took effect longer ago than the hold, or all of it when the stream takes a quarter of the memory.
+    /// Drops what took effect longer ago than the hold, or all of it when the stream takes its share of a quarter of
+    /// Redis' memory, or [`LARGE`].
     pub(super) async fn trim(&mut self, cursor: StreamId) -> Result<(), RedisError> {
         let hold = u64::try_from(self.means.needs.hold.as_millis()).unwrap_or(u64::MAX);
         let keep = if self.is_large().await? { cursor } else { StreamId(cursor.0.saturating_sub(hold), 0) };
@@ -110,11 +113,11 @@ impl Stream {
     async fn is_large(&mut self) -> Result<bool, RedisError> {
         let info: String = redis::cmd("INFO").arg("memory").query_async(&mut self.connection).await?;
         let most = info.lines().find_map(|line| line.strip_prefix("maxmemory:")?.trim().parse::<u64>().ok());
-        let Some(most) = most.filter(|most| *most > 0) else { return Ok(false) };
+        let share = most.filter(|most| *most > 0).map_or(LARGE, |most| most / 4 / u64::from(self.means.needs.shards));
         let mut command = redis::cmd("MEMORY");
         command.arg("USAGE").arg(keys::audit(self.shard));
         let used: Option<u64> = command.query_async(&mut self.connection).await?;
-        Ok(used.unwrap_or(0) > most / 4 / u64::from(self.means.needs.shards))
+        Ok(used.unwrap_or(0) > share.min(LARGE))
     }
 }
 

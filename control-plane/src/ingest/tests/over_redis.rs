@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::super::owner::Owner;
+use super::super::stream::Stream;
 use super::{Means, Metrics, Needs, SHARD, body, call, count, denied, intent, last, last_words, log, needs, record};
 use super::{source, tenant, told, wire};
 
@@ -242,6 +243,23 @@ async fn a_postgres_that_went_back_is_brought_up_again_and_acknowledged_anew(poo
     let _owner = house.start(1);
     within(async || house.ack(source).await.is_some_and(|ack| ack.epoch > before.epoch && ack.wm == 2)).await;
     each_has_one_last_word(&pool, tenant, &calls).await;
+}
+
+#[sqlx::test(migrator = "store::MIGRATOR")]
+async fn what_took_effect_is_dropped_from_the_stream_after_the_hold(pool: PgPool) {
+    let mut house = House::new(&pool).await;
+    for s in 1..=3 {
+        house.send(source(), s, vec![Entry::Beat]).await;
+    }
+    let mut stream = Stream::connect(&house.means, SHARD).await.unwrap();
+    let second = stream.read(StreamId::default(), 3).await.unwrap()[1].id;
+    stream.trim(second).await.unwrap();
+    assert_eq!(stream.read(StreamId::default(), 3).await.unwrap().len(), 3, "the hold is ten minutes");
+    house.means.needs.hold = Duration::ZERO;
+    let mut stream = Stream::connect(&house.means, SHARD).await.unwrap();
+    // The whole millisecond stays.
+    stream.trim(StreamId(second.0 + 1, 0)).await.unwrap();
+    assert!(stream.read(StreamId::default(), 3).await.unwrap().iter().all(|entry| entry.id.0 > second.0));
 }
 
 #[sqlx::test(migrator = "store::MIGRATOR")]
