@@ -4,6 +4,7 @@ use axum::body::Body;
 use axum::response::Response;
 use domain::Slug;
 use http::{HeaderValue, Method, StatusCode, header};
+use serde::Serialize;
 
 use super::guard::PublicUrl;
 
@@ -61,9 +62,12 @@ pub(super) fn metadata(method: &Method, public: &PublicUrl, slug: &Slug) -> Resp
         response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
         return response;
     }
-    let document = serde_json::json!({
-        "resource": public.endpoint(slug),
-        "bearer_methods_supported": ["header"],
-    });
-    json(StatusCode::OK, document.to_string())
+    let document = Metadata { resource: public.endpoint(slug), bearer_methods_supported: ["header"] };
+    json(StatusCode::OK, serde_json::to_string(&document).unwrap_or_default())
+}
+
+#[derive(Serialize)]
+struct Metadata {
+    resource: String,
+    bearer_methods_supported: [&'static str; 1],
 }

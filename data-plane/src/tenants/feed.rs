@@ -252,7 +252,7 @@ impl Feed {
     }
 
     /// Says how it is: to the health page always, to the log when it changes.
-    fn report(&self, error: Option<&RoundError>, said: &mut String) {
+    pub(super) fn report(&self, error: Option<&RoundError>, said: &mut String) {
         let is_blind = self.touch.is_blind();
         self.metrics.blind.set(i64::from(is_blind));
         let problem = error.map(ToString::to_string);

@@ -56,6 +56,8 @@ pub(crate) struct ReadSnapshot {
 pub(crate) enum ReadError {
     #[error("Redis does not answer")]
     Redis(#[from] redis::RedisError),
+    #[error("there is no head")]
+    NoHead,
     #[error("`{key}` is not believed")]
     Envelope { key: String, source: EnvelopeError },
     #[error("`{key}` is signed, but says nothing sensible")]
@@ -152,7 +154,14 @@ impl Source {
         digest: TokenDigest,
     ) -> Result<Option<Signed<TokenRecord>>, ReadError> {
         let key = keys::token(tenant, digest);
-        let Some(bytes) = self.get(&key).await? else { return Ok(None) };
+        let mut pipe = redis::pipe();
+        pipe.atomic().get(&key).get(keys::HEAD);
+        let (found, head): (Option<Vec<u8>>, Option<Vec<u8>>) = pipe.query_async(&mut self.redis.clone()).await?;
+        let Some(bytes) = found else {
+            // A Redis that was emptied has no head yet: then a missing record says nothing.
+            self.open(&head.ok_or(ReadError::NoHead)?, EnvelopeKind::Head, keys::HEAD)?;
+            return Ok(None);
+        };
         let opened = self.open(&bytes, EnvelopeKind::Token, &key)?;
         if opened.header.tenant != Some(tenant) {
             return Err(body_error(&key));
