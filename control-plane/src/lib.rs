@@ -11,6 +11,7 @@ pub mod input;
 mod people;
 mod policies;
 pub mod problem;
+pub mod publish;
 pub mod recorded;
 mod run;
 mod servers;

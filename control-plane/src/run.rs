@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::Clock;
-use secrets::keys::{ControlKeys, KeyError};
-use secrets::{Store, StoreError, VaultConfig, VaultStore};
+use secrets::keys::{ControlKeys, KeyError, NodeKeys};
+use secrets::{SigningKey, Store, StoreError, VaultConfig, VaultStore};
+use service::health::Check;
 use service::shutdown::Shutdown;
 use service::telemetry::{self, TelemetryError};
 use service::{Drain, Health};
@@ -15,6 +16,7 @@ use tokio::net::TcpListener;
 use crate::app::{self, Parts};
 use crate::config::{Config, ConfigError};
 use crate::ingest;
+use crate::publish::{Publisher, PublisherParts};
 use crate::servers::Relay;
 
 /// How long requests and workers may take to end.
@@ -38,6 +40,9 @@ pub enum StartError {
     /// The database can't be used.
     #[error(transparent)]
     Database(#[from] store::StartError),
+    /// The address of Redis is wrong.
+    #[error(transparent)]
+    Redis(#[from] service::redis::ConnectError),
     /// Vault can't be used.
     #[error(transparent)]
     Vault(#[from] StoreError),
@@ -85,18 +90,21 @@ pub async fn main(variable: &dyn Fn(&str) -> Option<String>) -> Result<(), Start
 /// # Errors
 /// [`StartError`] when it can't begin.
 pub async fn run(config: Config, drain: Drain) -> Result<(), StartError> {
-    let keys = ControlKeys::load(&config.keys)?;
-    let deployment = keys.shared.deployment.clone();
+    let ControlKeys { shared, signing } = ControlKeys::load(&config.keys)?;
+    let deployment = shared.deployment.clone();
+    let keys = (shared, Arc::new(signing));
     let pool = store::connect(config.database_url.expose(), config.database_connections).await?;
     store::migrate(&pool).await?;
     let store = credential_store(config.vault.clone(), &drain).await?;
+    let health = Health::new(&drain);
+    let publisher = publisher(&config, &keys, pool.clone(), health.check("publisher"))?;
     let parts = parts(&config, keys, (pool, service::clock(), store), &drain)?;
     let listener = TcpListener::bind(config.listen)
         .await
         .map_err(|source| StartError::Listen { address: config.listen, source })?;
     ingest::spawn(&audit_needs(&config, &parts, deployment), &drain)?;
-    let health = Health::new(&drain);
     health.check("postgres").green();
+    drain.spawn(publisher.run(drain.clone()));
     tracing::info!(listen = %config.listen, "the control plane is up");
     service::listen::serve(listener, app::router(&parts).merge(health.routes()), drain.clone()).await;
     Ok(())
@@ -129,14 +137,27 @@ async fn credential_store(vault: Option<VaultConfig>, drain: &Drain) -> Result<S
     Ok(Store::Vault(vault))
 }
 
+/// What nodes hold too, and what signs what they believe.
+type Keys = (NodeKeys, Arc<SigningKey>);
+
+fn publisher(config: &Config, (shared, signing): &Keys, pool: PgPool, check: Check) -> Result<Publisher, StartError> {
+    Ok(Publisher::new(PublisherParts {
+        pool,
+        redis: service::redis::connect_lazily(config.redis_url.expose())?,
+        deployment: shared.deployment.clone(),
+        signing: Arc::clone(signing),
+        clock: service::clock(),
+        check,
+    })?)
+}
+
 fn parts(
     config: &Config,
-    keys: ControlKeys,
+    (shared, signing): Keys,
     (pool, clock, store): (PgPool, Clock, Store),
     drain: &Drain,
 ) -> Result<Parts, StartError> {
-    let signing = Arc::new(keys.signing);
-    let relay = Relay::new(config.relay_urls.clone(), signing, keys.shared.deployment, drain.clone())?;
-    let (master, gateway_url) = (Arc::new(keys.shared.master), config.gateway_url.clone());
+    let relay = Relay::new(config.relay_urls.clone(), signing, shared.deployment, drain.clone())?;
+    let (master, gateway_url) = (Arc::new(shared.master), config.gateway_url.clone());
     Ok(Parts { pool, clock, master, gateway_url, relay, store })
 }

@@ -1,0 +1,16 @@
+//! From a change in Postgres to every node: outbox, signed snapshot, Redis, live on n of n.
+//!
+//! One publisher is active at a time ([`worker`]). What it writes is kept in Postgres first, as it was signed; Redis is
+//! brought to that state ([`redis`]), at once after each change and from nothing when it was emptied.
+
+mod envelope;
+mod head;
+mod live;
+mod redis;
+mod snapshot;
+#[cfg(test)]
+mod tests;
+mod worker;
+
+pub use live::{Live, Reach, Reached};
+pub use worker::{Publisher, PublisherParts};
