@@ -14,10 +14,11 @@ use hyper::body::Incoming;
 use prometheus_client::registry::Registry;
 use redis::aio::ConnectionManager;
 use secrets::{KeyError, Login, NodeKeys, Purpose, Store, StoreError, VaultConfig, VaultStore};
+use service::health::Check;
 use service::{Drain, Health};
 use tokio::net::TcpListener;
 
-use crate::audit::{Keys, Recorder, Settings, SpoolMode, SpoolSettings, StartError as RecorderError};
+use crate::audit::{Condition, Keys, Recorder, Settings, SpoolMode, SpoolSettings, StartError as RecorderError};
 use crate::call::inflight::InFlight;
 use crate::call::session::Sessions;
 use crate::caller::Callers;
@@ -25,7 +26,7 @@ use crate::config::{Config, Switch, VaultLogin};
 use crate::credentials::Credentials;
 use crate::gateway::{Gateway, Parts};
 use crate::listen::{Entrance, PublicUrl};
-use crate::metrics::Metrics;
+use crate::metrics::{AuditCounts, Metrics};
 use crate::relay::{self, Relay};
 use crate::tenants::source::Source;
 use crate::tenants::{Acks, CompileParts, Feed, FeedParts, Tenants, Touch, Who};
@@ -115,6 +116,7 @@ pub async fn run(config: Config, drain: Drain) -> Result<(), StartError> {
     let health = Health::new(&drain);
     let (node, feed) = assemble(config, &mut registry, &health, &drain).await?;
     let recorder = node.recorder.clone();
+    drain.spawn(watch(recorder.clone(), health.check("audit"), drain.clone()));
     let relay = Relay::new(relay::Parts {
         clock: node.clock.clone(),
         keys: Arc::clone(&node.keys),
@@ -153,25 +155,23 @@ pub async fn assemble(
     let touch = Arc::new(Touch::new());
     let upstreams = Upstreams::new(Dialer::new(rules(&config)), drain.clone());
     let parts = CompileParts { keys: Arc::clone(&keys), upstreams: upstreams.clone() };
-    let credentials = Credentials::new(store(&config).await?);
+    let credentials = Credentials::new(store(&config, drain).await?);
     let tenants = Tenants::new(source.clone(), Arc::clone(&touch), parts, metrics.clone(), config.tenant_cache_bytes);
     let callers = Arc::new(Callers::new(source, touch, clock.clone(), metrics.clone(), config.caller_cache));
     let who = Who { node: config.node, boot, address: config.internal_url.to_string() };
     let sealer = |purpose| keys.master.sealer(purpose, &keys.deployment);
     let acks = Acks::new(redis.clone(), who, clock.clone(), sealer(Purpose::Member), sealer(Purpose::Live));
-    let feed = Feed::new(
-        Arc::clone(&tenants),
-        Arc::clone(&callers),
-        FeedParts {
-            acks,
-            clock: clock.clone(),
-            metrics: metrics.clone(),
-            check: health.check("configuration"),
-            redis_url: config.redis_url.expose().clone(),
-            max_stale: config.max_stale,
-        },
-    );
+    let feed_parts = FeedParts {
+        acks,
+        clock: clock.clone(),
+        metrics: metrics.clone(),
+        check: health.check("configuration"),
+        redis_url: config.redis_url.expose().clone(),
+        max_stale: config.max_stale,
+    };
+    let feed = Feed::new(Arc::clone(&tenants), Arc::clone(&callers), feed_parts);
     let recorder = recorder(&config, &keys, boot, &clock)?;
+    registry.register_collector(Box::new(AuditCounts(recorder.clone())));
     let gateway = Gateway::new(Parts {
         clock: clock.clone(),
         recorder: recorder.clone(),
@@ -182,26 +182,35 @@ pub async fn assemble(
         metrics: metrics.clone(),
         drain: drain.clone(),
     });
-    let public_url = PublicUrl::new(&config.public_url);
-    let redis = RedisHandle(redis);
-    let drain = drain.clone();
     let node = Node {
+        public_url: PublicUrl::new(&config.public_url),
         config,
-        public_url,
         boot,
         clock,
         keys,
         metrics,
-        redis,
+        redis: RedisHandle(redis),
         tenants,
         callers,
         gateway,
         recorder,
         upstreams,
         credentials,
-        drain,
+        drain: drain.clone(),
     };
     Ok((Arc::new(node), feed))
+}
+
+/// Reports each second how well recording goes, until the drain begins.
+async fn watch(recorder: Recorder, check: Check, drain: Drain) {
+    let mut seconds = tokio::time::interval(Duration::from_secs(1));
+    while drain.begun().run_until_cancelled(seconds.tick()).await.is_some() {
+        match recorder.condition() {
+            Condition::Well => check.green(),
+            Condition::Spooling => check.yellow("records wait on this node's disk"),
+            Condition::Refusing => check.red("records can't be made durable, so calls are refused"),
+        }
+    }
 }
 
 /// Which addresses upstreams may have.
@@ -231,7 +240,7 @@ fn recorder(config: &Config, keys: &NodeKeys, boot: BootId, clock: &Clock) -> Re
 }
 
 /// Where credentials may rest beside the snapshot.
-async fn store(config: &Config) -> Result<Store, StoreError> {
+async fn store(config: &Config, drain: &Drain) -> Result<Store, StoreError> {
     let Some(vault) = &config.vault else { return Ok(Store::Sealed) };
     let login = match &vault.login {
         VaultLogin::Token(token) => Login::Token(token.clone()),
@@ -247,7 +256,13 @@ async fn store(config: &Config) -> Result<Store, StoreError> {
         certificates: None,
         deadline: VAULT_WITHIN,
     };
-    VaultStore::connect(config).await.map(Store::Vault)
+    let vault = VaultStore::connect(config).await?;
+    let (keeper, begun) = (vault.clone(), drain.begun().clone());
+    drain.spawn(async move {
+        // It ends with the drain alone.
+        let _ = begun.run_until_cancelled(keeper.keep_logged_in()).await;
+    });
+    Ok(Store::Vault(vault))
 }
 
 /// Serves the tenant port until the drain begins.

@@ -38,7 +38,7 @@ use crate::call::record::{self, Subject};
 use crate::call::session::Sessions;
 use crate::call::trace::Trace;
 use crate::call::{self, Arrival, Client, SharedSession};
-use crate::caller::{Admitted, Caller, admit};
+use crate::caller::{Admitted, Caller, Refused, admit};
 use crate::catalog::View;
 use crate::credentials::Credentials;
 use crate::listen::TRACE_ID;
@@ -54,7 +54,11 @@ pub async fn serve(node: &Arc<Node>, slug: &Slug, request: Request<Body>) -> Res
         Ok(Admitted { caller, tenant }) => node.gateway.answer(tenant, caller, request).await,
         Err(refused) => {
             let whose = refused.tenant.unwrap_or(audit::protocol::DEPLOYMENT);
-            node.gateway.0.recorder.refused(whose, "unauthenticated");
+            let reason = match refused.refused {
+                Refused::Unauthorized => "unauthenticated",
+                Refused::Unavailable => "out_of_touch",
+            };
+            node.recorder.refused(whose, reason);
             refused.response(&node.public_url, slug)
         }
     }

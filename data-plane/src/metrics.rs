@@ -2,13 +2,15 @@
 
 use std::sync::atomic::AtomicU64;
 
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
-use prometheus_client::metrics::counter::Counter;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeLabelValue, EncodeMetric as _};
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::audit::Recorder;
 use crate::refusal::Refusal;
 
 /// The counts of the parts that every request meets. Cloning shares them.
@@ -90,6 +92,43 @@ pub struct ProjectionLabels {
     pub kind: &'static str,
 }
 
+/// What the audit part of a node counts, shown with the rest.
+#[derive(Debug)]
+pub struct AuditCounts(pub Recorder);
+
+impl Collector for AuditCounts {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let counters = self.0.counters();
+        let counts = [
+            ("sluice_audit_frames", "Frames of records formed", &counters.frames),
+            ("sluice_audit_final_records", "Final records formed", &counters.final_records),
+            ("sluice_audit_frames_resent", "Frames sent to Redis again", &counters.frames_resent),
+            ("sluice_audit_frames_spooled", "Frames written to the spool", &counters.frames_spooled),
+            ("sluice_audit_carrier_failures", "Times that Redis failed or was late", &counters.carrier_failures),
+            ("sluice_audit_spool_failures", "Times that the spool failed", &counters.spool_failures),
+            ("sluice_audit_acks_refused", "Acks that nobody vouches for", &counters.acks_refused),
+            ("sluice_audit_refused_calls", "Calls refused for want of a record", &counters.refused_calls),
+        ];
+        for (name, help, count) in counts {
+            let counter = ConstCounter::new(count.get());
+            counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)?;
+        }
+        let levels = [
+            (
+                "sluice_audit_uncommitted_bytes",
+                "Records in memory that took no effect yet",
+                &counters.uncommitted_bytes,
+            ),
+            ("sluice_audit_spool_bytes", "Bytes of the spool's files", &counters.spool_bytes),
+        ];
+        for (name, help, level) in levels {
+            let gauge = ConstGauge::new(i64::try_from(level.get()).unwrap_or(i64::MAX));
+            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        }
+        Ok(())
+    }
+}
+
 impl Metrics {
     /// Makes the counts and enters them into the registry.
     #[must_use]
@@ -151,5 +190,25 @@ impl Metrics {
     /// Counts a look-up of a caller.
     pub fn caller(&self, found: Found) {
         self.callers.get_or_create(&CallerLabels { found }).inc();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::encoding::text::encode;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_the_audit_part_counts_is_shown() {
+        let redis = crate::audit::tests::Redis::start().await;
+        let keys = crate::testing::keys();
+        let recorder = crate::testing::recorder(&keys, &redis, &service::clock());
+        let mut registry = Registry::default();
+        let _metrics = Metrics::register(&mut registry);
+        registry.register_collector(Box::new(AuditCounts(recorder)));
+        let mut text = String::new();
+        encode(&mut text, &registry).unwrap();
+        assert!(text.contains("sluice_audit_final_records_total 0\n"), "{text}");
     }
 }

@@ -30,6 +30,7 @@ pub struct Talk {
 /// What comes next on a stream to the client.
 enum Next {
     Notification(String),
+    Quiet,
     Answer(Ready),
     /// The stream ends without an answer.
     Silence,
@@ -42,6 +43,7 @@ impl Talk {
         let message = match self.step().await {
             Next::Notification(text) => text,
             Next::Answer(ready) => String::from_utf8_lossy(&ready.body.joined()).into_owned(),
+            Next::Quiet => return Some(Bytes::from_static(sse::KEEP_ALIVE)),
             Next::Silence => return None,
         };
         Some(sse::event(&message).into())
@@ -51,7 +53,7 @@ impl Talk {
     pub async fn last(mut self) -> Option<Ready> {
         loop {
             match self.step().await {
-                Next::Notification(_) => {}
+                Next::Notification(_) | Next::Quiet => {}
                 Next::Answer(ready) => return Some(ready),
                 Next::Silence => return None,
             }
@@ -68,6 +70,7 @@ impl Talk {
         };
         match item {
             Ok(Ok(Item::Notification(notification))) => Next::Notification(notification.into_string()),
+            Ok(Ok(Item::Quiet)) => Next::Quiet,
             Ok(Ok(Item::Answer(whole))) => self.close(self.closing.conclude(&whole)),
             Ok(Err(fault)) => self.close(self.closing.fault(fault)),
             Err(refusal) => {

@@ -10,7 +10,7 @@ use audit::entry::Entry;
 use audit::frame::{self, FIELD, Frame};
 use axum::body::Body;
 use axum::response::Response;
-use domain::projection::keys;
+use domain::projection::keys as redis_keys;
 use domain::snapshot::{Prefix, SNAPSHOT_FORMAT};
 use domain::{
     Annotations, BootId, Clock, Credential, EraPin, NodeId, PolicyId, PolicyText, Principal, RiskClass, Role, Secret,
@@ -117,11 +117,7 @@ impl Stage {
     /// A stage whose snapshot was changed; the second parameter is the tenant's data key.
     pub(crate) async fn with(upstream: &Url, change: impl FnOnce(&mut TenantSnapshot, &Secret<[u8; 32]>)) -> Self {
         let (redis, clock, drain) = (Redis::start().await, service::clock(), Drain::new());
-        let keys = Arc::new(NodeKeys {
-            deployment: DEPLOYMENT.to_owned(),
-            master: MasterKey::generate(),
-            verifying: VerifyingKeys::from_text(&SigningKey::generate().verifying_text()).unwrap(),
-        });
+        let keys = Arc::new(keys());
         let upstreams = Upstreams::new(Dialer::new(Rules::development()), drain.clone());
         let parts = CompileParts { keys: Arc::clone(&keys), upstreams };
         let tenant = TenantId::new(&clock);
@@ -157,7 +153,7 @@ impl Stage {
     /// The final records in the log so far, oldest first, lists and sessions left out.
     pub(crate) async fn records(&self) -> Vec<Value> {
         let mut connection = self.redis.as_ref().unwrap().connection().await;
-        let stream: StreamRangeReply = connection.xrange_all(keys::audit(0)).await.unwrap();
+        let stream: StreamRangeReply = connection.xrange_all(redis_keys::audit(0)).await.unwrap();
         let sealer = self.keys.master.sealer(Purpose::AuditFrame, DEPLOYMENT);
         let entries = stream.ids.into_iter().flat_map(|entry| {
             let wire: Vec<u8> = entry.get(FIELD).unwrap();
@@ -186,6 +182,15 @@ impl Stage {
         let records = self.records().await;
         assert_eq!(records.len(), 1, "{records:#?}");
         records.into_iter().next().unwrap()
+    }
+}
+
+/// A deployment's keys, fresh.
+pub(crate) fn keys() -> NodeKeys {
+    NodeKeys {
+        deployment: DEPLOYMENT.to_owned(),
+        master: MasterKey::generate(),
+        verifying: VerifyingKeys::from_text(&SigningKey::generate().verifying_text()).unwrap(),
     }
 }
 

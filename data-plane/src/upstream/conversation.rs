@@ -9,7 +9,7 @@ use mcp::meta::LogLevel;
 use mcp::notification::{Logs, Tokens, Wanted};
 use mcp::sse::{Event, Reader};
 use mcp::{Code, Id, Json, Limits, Message, Raw, Request, RpcError, message};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::http::chunk;
 use super::legacy::Guard;
@@ -21,6 +21,8 @@ const MESSAGES: usize = 10_000;
 const REQUESTS: usize = 16;
 /// Most times we come back for the rest of a stream.
 const RESUMPTIONS: usize = 100;
+/// How long a stream may say nothing before the client is told that we are still here.
+const QUIET: Duration = Duration::from_secs(15);
 /// How long we wait before we come back, when the server does not say.
 const RETRY: Duration = Duration::from_secs(1);
 /// Longest wait that a server may ask for.
@@ -77,6 +79,8 @@ pub(super) enum Way {
 pub enum Item {
     /// A notification for the client.
     Notification(Json),
+    /// Nothing for a while; whoever stands between the client and us may want to hear that we are still here.
+    Quiet,
     /// The answer; nothing follows.
     Answer(Whole),
 }
@@ -131,7 +135,11 @@ impl Conversation {
                     Judged::Aside => {}
                 }
             }
-            self.read_on().await?;
+            // Waiting for bytes may be given up at any time; coming back for a stream may not.
+            match timeout(QUIET, chunk(&mut self.body, self.bounds.until)).await {
+                Err(_) => return Ok(Item::Quiet),
+                Ok(piece) => self.take(piece).await?,
+            }
         }
     }
 
@@ -144,9 +152,9 @@ impl Conversation {
         }
     }
 
-    /// Takes the next piece off the wire.
-    async fn read_on(&mut self) -> Result<(), Fault> {
-        match chunk(&mut self.body, self.bounds.until).await {
+    /// Takes in the next piece off the wire.
+    async fn take(&mut self, piece: Result<Option<Bytes>, Fault>) -> Result<(), Fault> {
+        match piece {
             Ok(Some(piece)) => {
                 self.bytes += piece.len() as u64;
                 if self.bytes > self.bounds.max_bytes {
