@@ -76,7 +76,12 @@ struct World {
 }
 
 impl World {
-    async fn new(pool: PgPool) -> Self {
+    async fn new(given: PgPool) -> Self {
+        // A pool of its own: those the harness gives share their connections among all tests of the process, and a
+        // publisher and its listener hold several.
+        let options = given.connect_options().as_ref().clone();
+        given.close().await;
+        let pool = sqlx::postgres::PgPoolOptions::new().max_connections(8).connect_with(options).await.unwrap();
         let server = RedisServer::start();
         let redis = service::redis::connect(&server.url).await.unwrap();
         let signing = Arc::new(SigningKey::generate());
@@ -211,8 +216,10 @@ impl World {
     }
 }
 
-async fn end(drain: Drain) {
+/// Ends the publisher and leaves the database to be dropped.
+async fn end(world: &World, drain: Drain) {
     drain.finish(Duration::from_secs(10)).await.unwrap();
+    world.pool.close().await;
 }
 
 #[sqlx::test(migrator = "store::MIGRATOR")]
@@ -234,7 +241,7 @@ async fn a_change_is_published_signed_and_found_from_the_head_down(pool: PgPool)
     world.change().await;
     world.until(|head| head.change == 2).await;
     assert_eq!(world.status().await.published.unwrap().revision, 2);
-    end(drain).await;
+    end(&world, drain).await;
 }
 
 #[sqlx::test(migrator = "store::MIGRATOR")]
@@ -243,7 +250,7 @@ async fn the_head_grows_younger_by_itself(pool: PgPool) {
     let drain = world.publishing();
     let first = world.until(|_| true).await;
     world.until(|head| head.at > first.at + TimeDelta::milliseconds(500)).await;
-    end(drain).await;
+    end(&world, drain).await;
 }
 
 #[sqlx::test(migrator = "store::MIGRATOR")]
@@ -266,7 +273,7 @@ async fn a_revocation_is_numbered_and_leaves_a_tombstone(pool: PgPool) {
     world.until(|head| head.revocation == 2).await;
     let said: Vec<_> = world.revocations().await.into_iter().map(|said| (said.number, said.token)).collect();
     assert_eq!(said, [(1, first), (2, second)]);
-    end(drain).await;
+    end(&world, drain).await;
 }
 
 #[sqlx::test(migrator = "store::MIGRATOR")]
@@ -280,7 +287,7 @@ async fn a_revoked_token_nobody_has_published_yet_is_a_tombstone_from_the_start(
         assert!(started.elapsed() < Duration::from_secs(30));
     }
     assert_eq!(world.token(digest).await, Some((0, TokenRecord::Revoked)));
-    end(drain).await;
+    end(&world, drain).await;
 }
 
 #[sqlx::test(migrator = "store::MIGRATOR")]
@@ -304,7 +311,7 @@ async fn an_emptied_redis_is_filled_again(pool: PgPool) {
     assert!(matches!(world.token(kept_digest).await, Some((_, TokenRecord::Live(found))) if found.token == kept));
     assert_eq!(world.token(revoked_digest).await, Some((1, TokenRecord::Revoked)));
     assert_eq!(world.revocations().await.len(), 1);
-    end(drain).await;
+    end(&world, drain).await;
 }
 
 #[sqlx::test(migrator = "store::MIGRATOR")]
@@ -323,7 +330,7 @@ async fn a_head_somebody_else_wrote_is_replaced(pool: PgPool) {
         assert!(started.elapsed() < Duration::from_secs(30));
     }
     assert_eq!(world.head().await.unwrap().root, before.root);
-    end(drain).await;
+    end(&world, drain).await;
 }
 
 #[sqlx::test(migrator = "store::MIGRATOR")]
@@ -365,7 +372,7 @@ async fn policies_that_do_not_compile_are_not_published_and_the_reason_is_kept(p
     assert!(refusal.reason.contains("broken"), "{}", refusal.reason);
     assert_eq!((refusal.revision, status.published.unwrap().revision), (2, 1));
     assert_eq!(world.snapshot().await.unwrap().revision, 1, "the last good one stays");
-    end(drain).await;
+    end(&world, drain).await;
 }
 
 #[sqlx::test(migrator = "store::MIGRATOR")]
@@ -376,11 +383,11 @@ async fn of_two_publishers_one_publishes_and_the_other_follows_when_it_ends(pool
         world.change().await;
         world.until(|head| head.change == expected).await;
     }
-    end(first).await;
+    first.finish(Duration::from_secs(10)).await.unwrap();
     world.change().await;
     let head = world.until(|head| head.change == 6).await;
     assert_eq!((head.epoch, world.snapshot().await.unwrap().revision), (1, 6));
-    end(second).await;
+    end(&world, second).await;
 }
 
 #[sqlx::test(migrator = "store::MIGRATOR")]
@@ -420,4 +427,5 @@ async fn live_on_n_of_n_comes_from_the_nodes_and_names_the_silent_ones(pool: PgP
     assert_eq!(reached, [Reached::Yes, Reached::NotYet, Reached::Unknown, Reached::NotYet]);
     let reach = live.revocation(7).await.unwrap();
     assert_eq!((reach.live, reach.of), (2, 4));
+    end(&world, Drain::new()).await;
 }
