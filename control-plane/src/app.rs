@@ -18,6 +18,7 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::access::Access;
 use crate::input::BODY_MAX_BYTES;
 use crate::problem::Problem;
+use crate::publish::Live;
 use crate::servers::Relay;
 use crate::{activity, credentials, people, policies, servers, tenants, tokens};
 
@@ -36,6 +37,8 @@ pub struct Parts {
     pub relay: Relay,
     /// Where credentials rest.
     pub store: Store,
+    /// What the nodes say of themselves.
+    pub live: Live,
 }
 
 /// The whole API, described and served.
@@ -65,11 +68,11 @@ fn described(parts: &Parts) -> (Router, OpenApi) {
 
 /// A line for each feature.
 fn features(parts: &Parts) -> OpenApiRouter {
-    let Parts { pool, clock, master, gateway_url, relay, store } = parts.clone();
+    let Parts { pool, clock, master, gateway_url, relay, store, live } = parts.clone();
     let access = Access { pool, clock: clock.clone() };
     let common = || (access.clone(), clock.clone());
     let (access, clock) = common();
-    let tenants = tenants::Needs { access, clock, master: master.clone(), gateway_url };
+    let tenants = tenants::Needs { access, clock, master: master.clone(), gateway_url, live };
     let (access, clock) = common();
     let people = people::Needs { access, clock };
     let (access, clock) = common();

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use domain::Secret;
 use secrets::{Login, VaultConfig};
-use service::telemetry::Format;
 use url::Url;
 
 /// Configuration of the control plane. What is secret in it does not show itself.
@@ -37,10 +36,6 @@ pub struct Config {
     /// `SLUICE_VAULT_MOUNT` (`secret`), `SLUICE_VAULT_NAMESPACE`, and `SLUICE_VAULT_ROLE_ID` with `SLUICE_VAULT_SECRET_ID`
     /// or `VAULT_TOKEN`.
     pub vault: Option<VaultConfig>,
-    /// How logs are written: `SLUICE_LOG_FORMAT`, `text` or `json`.
-    pub log_format: Format,
-    /// What is logged: `SLUICE_LOG`, `info` if not set.
-    pub log_filter: String,
 }
 
 /// Why the configuration can't be used. Never repeats a value: it may be a secret.
@@ -85,8 +80,6 @@ impl Config {
             gateway_url: Arc::new(source.required("SLUICE_GATEWAY_URL", GATEWAY_URL)?),
             relay_urls: source.list("SLUICE_RELAY_URLS", RELAY_URLS)?,
             vault: source.vault()?,
-            log_format: source.or("SLUICE_LOG_FORMAT", "`text` or `json`", "text")?,
-            log_filter: source.or("SLUICE_LOG", "a filter such as `info`", "info")?,
         })
     }
 }

@@ -20,5 +20,5 @@ mod tokens;
 
 pub use bootstrap::{BootstrapError, Bootstrapped, First, bootstrap, bootstrap_at};
 pub use config::{Config, ConfigError};
-pub use run::{StartError, main, run};
+pub use run::{StartError, run};
 pub use servers::Relay;

@@ -7,33 +7,22 @@ use domain::Clock;
 use secrets::keys::{ControlKeys, KeyError, NodeKeys};
 use secrets::{SigningKey, Store, StoreError, VaultConfig, VaultStore};
 use service::health::Check;
-use service::shutdown::Shutdown;
-use service::telemetry::{self, TelemetryError};
 use service::{Drain, Health};
 use store::PgPool;
 use tokio::net::TcpListener;
 
 use crate::app::{self, Parts};
-use crate::config::{Config, ConfigError};
+use crate::config::Config;
 use crate::ingest;
-use crate::publish::{Publisher, PublisherParts};
+use crate::publish::{Live, Publisher, PublisherParts};
 use crate::servers::Relay;
 
-/// How long requests and workers may take to end.
-const DRAIN_PATIENCE: Duration = Duration::from_secs(10);
+/// How often the database is asked whether it is there.
+const PING_EVERY: Duration = Duration::from_secs(5);
 
 /// Why the control plane did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// A value is missing or wrong.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// Logs can't be written.
-    #[error(transparent)]
-    Telemetry(#[from] TelemetryError),
-    /// Signals can't be heard.
-    #[error("signals can't be heard")]
-    Signals(#[source] std::io::Error),
     /// A key is missing or unusable.
     #[error(transparent)]
     Keys(#[from] KeyError),
@@ -62,29 +51,6 @@ pub enum StartError {
     },
 }
 
-/// The whole program: reads the environment through `variable`, runs until a signal, then drains.
-///
-/// # Errors
-/// [`StartError`] when it can't begin.
-pub async fn main(variable: &dyn Fn(&str) -> Option<String>) -> Result<(), StartError> {
-    let config = Config::from_env(variable)?;
-    telemetry::init(config.log_format, &config.log_filter)?;
-    let drain = Drain::new();
-    let mut shutdown = Shutdown::on_signals().map_err(StartError::Signals)?;
-    let on_signal = drain.clone();
-    drain.spawn(async move {
-        tokio::select! {
-            _ = shutdown.requested() => on_signal.begin(),
-            () = on_signal.begun().cancelled() => {}
-        }
-    });
-    let ran = run(config, drain.clone()).await;
-    if let Err(unfinished) = drain.finish(DRAIN_PATIENCE).await {
-        tracing::warn!("{unfinished}");
-    }
-    ran
-}
-
 /// Runs until the drain begins: the API and the workers. The schema is brought up to date first.
 ///
 /// # Errors
@@ -98,16 +64,30 @@ pub async fn run(config: Config, drain: Drain) -> Result<(), StartError> {
     let store = credential_store(config.vault.clone(), &drain).await?;
     let health = Health::new(&drain);
     let publisher = publisher(&config, &keys, pool.clone(), health.check("publisher"))?;
-    let parts = parts(&config, keys, (pool, service::clock(), store), &drain)?;
+    let parts = parts(&config, keys, (pool.clone(), service::clock(), store), &drain)?;
     let listener = TcpListener::bind(config.listen)
         .await
         .map_err(|source| StartError::Listen { address: config.listen, source })?;
     ingest::spawn(&audit_needs(&config, &parts, deployment), &drain)?;
-    health.check("postgres").green();
+    drain.spawn(watch(pool, health.check("postgres"), drain.clone()));
     drain.spawn(publisher.run(drain.clone()));
     tracing::info!(listen = %config.listen, "the control plane is up");
     service::listen::serve(listener, app::router(&parts).merge(health.routes()), drain.clone()).await;
     Ok(())
+}
+
+/// Says whether the database is there, until the drain begins.
+async fn watch(pool: PgPool, check: Check, drain: Drain) {
+    loop {
+        match store::ping(&pool).await {
+            Ok(()) => check.green(),
+            Err(error) => check.red(error.to_string()),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(PING_EVERY) => {}
+            () = drain.begun().cancelled() => return,
+        }
+    }
 }
 
 fn audit_needs(config: &Config, parts: &Parts, deployment: String) -> ingest::Needs {
@@ -157,7 +137,9 @@ fn parts(
     (pool, clock, store): (PgPool, Clock, Store),
     drain: &Drain,
 ) -> Result<Parts, StartError> {
+    let redis = service::redis::connect_lazily(config.redis_url.expose())?;
+    let live = Live::new(redis, &shared.master, &shared.deployment, clock.clone());
     let relay = Relay::new(config.relay_urls.clone(), signing, shared.deployment, drain.clone())?;
     let (master, gateway_url) = (Arc::new(shared.master), config.gateway_url.clone());
-    Ok(Parts { pool, clock, master, gateway_url, relay, store })
+    Ok(Parts { pool, clock, master, gateway_url, relay, store, live })
 }

@@ -179,8 +179,9 @@ impl Api {
     pub async fn is_live(&self) {
         self.until("the configuration is live everywhere", async || {
             let live = self.get("/live").await;
-            let nodes = live["nodes"].as_array().unwrap();
-            (!nodes.is_empty() && nodes.iter().all(|node| node["live"] == live["revision"])).then_some(())
+            let published = live["published"]["revision"] == live["revision"];
+            let (reached, of) = (live["reach"]["live"].as_u64(), live["reach"]["of"].as_u64());
+            (published && of > Some(0) && reached == of).then_some(())
         })
         .await;
     }

@@ -2,6 +2,7 @@
 
 pub(crate) mod actions;
 mod api;
+mod live_api;
 
 pub(crate) use api::TenantPath;
 
@@ -15,6 +16,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::access::Access;
+use crate::publish::Live;
 
 /// What this feature needs.
 #[derive(Debug, Clone, FromRef)]
@@ -24,8 +26,14 @@ pub(crate) struct Needs {
     pub(crate) master: Arc<MasterKey>,
     /// Where clients reach the data plane.
     pub(crate) gateway_url: Arc<Url>,
+    /// What the nodes say of themselves.
+    pub(crate) live: Live,
 }
 
 pub(crate) fn routes(needs: Needs) -> OpenApiRouter {
-    OpenApiRouter::new().routes(routes!(api::create)).routes(routes!(api::get, api::change)).with_state(needs)
+    OpenApiRouter::new()
+        .routes(routes!(api::create))
+        .routes(routes!(api::get, api::change))
+        .routes(routes!(live_api::live))
+        .with_state(needs)
 }

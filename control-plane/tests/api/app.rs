@@ -7,6 +7,7 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 use axum::routing::post;
 use control_plane::app::{Parts, router};
+use control_plane::publish::Live;
 use control_plane::{First, Relay, bootstrap};
 use domain::TenantId;
 use http_body_util::BodyExt as _;
@@ -87,10 +88,14 @@ impl App {
         let listening = Router::new().route(domain::relay::DISCOVER_PATH, post(handler));
         tokio::spawn(async move { axum::serve(listener, listening).await.unwrap() });
         let signing = Arc::new(SigningKey::generate());
+        let (clock, master) = (service::clock(), Arc::new(MasterKey::generate()));
+        // Nobody listens there: nothing tried here may need Redis.
+        let redis = service::redis::connect_lazily("redis://127.0.0.1:1").unwrap();
         let parts = Parts {
             pool: pool.clone(),
-            clock: service::clock(),
-            master: Arc::new(MasterKey::generate()),
+            live: Live::new(redis, &master, "dep_0123456789abcdef", clock.clone()),
+            clock,
+            master,
             gateway_url: Arc::new("https://mcp.example.com".parse().unwrap()),
             relay: Relay::new(vec![address], signing, "dep_0123456789abcdef".to_owned(), Drain::new()).unwrap(),
             store: Store::Sealed,

@@ -15,6 +15,7 @@ async fn operations(app: &App, owner: &Person) -> Vec<(&'static str, &'static st
     vec![
         ("see the tenant", "GET", at(""), json!(null)),
         ("change the tenant", "PATCH", at(""), json!({})),
+        ("see what is live", "GET", at("/live"), json!(null)),
         ("see members", "GET", at("/members"), json!(null)),
         ("add a member", "POST", at("/members"), json!({"email": "none", "name": "x", "role": "member"})),
         ("change a member", "PATCH", at(&format!("/members/{}", id("mem"))), json!({})),
@@ -91,6 +92,7 @@ async fn each_role_does_what_it_may_and_nothing_else(pool: PgPool) {
     owner admin author auditor member
     yes   yes   yes   yes   yes   see the tenant
     yes   yes   no    no    no    change the tenant
+    yes   yes   yes   yes   no    see what is live
     yes   yes   yes   yes   no    see members
     yes   yes   no    no    no    add a member
     yes   yes   no    no    no    change a member

@@ -258,6 +258,8 @@ async fn every_change_has_its_record_and_its_publication(pool: PgPool) {
     let server = app.server(&owner, "wiki", &[tool("search", "a")]).await;
     let path = format!("{}/servers/{server}", owner.path());
     let (before, records) = (revision().await, recorded().await);
+    let live = app.get(&owner, &format!("{}/live", owner.path())).await.expect(200).json();
+    assert_eq!(live, json!({"revision": before}), "nothing was published yet");
     app.post(&owner, &format!("{path}/pause"), json!({})).await.expect(200);
     app.post(&owner, &format!("{path}/pause"), json!({})).await.expect(200);
     assert_eq!((revision().await, recorded().await), (before + 1, records + 1));
