@@ -30,7 +30,7 @@ use crate::metrics::{AuditCounts, Metrics};
 use crate::relay::{self, Relay};
 use crate::tenants::source::Source;
 use crate::tenants::{Acks, CompileParts, Feed, FeedParts, Tenants, Touch, Who};
-use crate::upstream::Upstreams;
+use crate::upstream::{Shelf, Upstreams};
 
 /// How long the last records may take to become durable when a node ends.
 const LAST_RECORDS: Duration = Duration::from_secs(10);
@@ -153,7 +153,8 @@ pub async fn assemble(
     let boot = BootId::new(&clock);
     let source = Source::new(redis.clone(), &keys.deployment, keys.verifying.clone(), metrics.clone());
     let touch = Arc::new(Touch::new());
-    let upstreams = Upstreams::new(Dialer::new(rules(&config)), drain.clone());
+    let shelf = Shelf { redis: redis.clone(), sealer: keys.master.sealer(Purpose::Session, &keys.deployment) };
+    let upstreams = Upstreams::new(Dialer::new(rules(&config)), drain.clone(), Some(shelf));
     let parts = CompileParts { keys: Arc::clone(&keys), upstreams: upstreams.clone() };
     let credentials = Credentials::new(store(&config, drain).await?);
     let tenants = Tenants::new(source.clone(), Arc::clone(&touch), parts, metrics.clone(), config.tenant_cache_bytes);

@@ -46,6 +46,12 @@ pub mod keys {
         format!("{{{tenant}}}:session_ended:{nonce}")
     }
 
+    /// A session at a legacy upstream that nodes share, named by a digest of what it hangs on. Sealed by the node.
+    #[must_use]
+    pub fn upstream_session(tenant: TenantId, digest: &str) -> String {
+        format!("{{{tenant}}}:upstream_session:{digest}")
+    }
+
     /// Stands while a request to the relay can't be used again.
     #[must_use]
     pub fn relay_used(jti: &str) -> String {

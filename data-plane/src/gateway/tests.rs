@@ -292,6 +292,53 @@ async fn a_lost_session_is_opened_again_and_the_call_sent_once_more() {
 }
 
 #[tokio::test]
+async fn a_clients_session_holds_at_every_node_and_so_does_the_upstreams() {
+    let (mut stage, upstream) = stage(Speaks::Legacy).await;
+    let session = stage.session("2025-11-25").await;
+    stage.ask(legacy(Some(&session), &legacy_call(1, "echo"))).await;
+    stage.move_to_another_node().await;
+    let answer = stage.ask(legacy(Some(&session), &legacy_call(2, "echo"))).await.json();
+    assert_eq!(answer["result"]["content"][0]["text"], r#"{"a":1}"#);
+    assert_eq!(upstream.count("initialize"), 1);
+    upstream.forget_sessions();
+    let answer = stage.ask(legacy(Some(&session), &legacy_call(3, "echo"))).await.json();
+    assert_eq!(answer["result"]["content"][0]["text"], r#"{"a":1}"#);
+    assert_eq!(upstream.count("initialize"), 2);
+}
+
+#[tokio::test]
+async fn a_session_that_ended_at_one_node_has_ended_at_the_others() {
+    let (mut stage, _upstream) = stage(Speaks::Modern).await;
+    let session = stage.session("2025-11-25").await;
+    let mut end = legacy(Some(&session), &Value::Null);
+    *end.method_mut() = http::Method::DELETE;
+    assert_eq!(stage.ask(end).await.status, StatusCode::OK);
+    stage.move_to_another_node().await;
+    let ping = json!({"jsonrpc": "2.0", "id": 1, "method": "ping"});
+    assert_eq!(stage.ask(legacy(Some(&session), &ping)).await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn what_was_written_to_redis_by_hand_is_not_believed() {
+    let (mut stage, upstream) = stage(Speaks::Legacy).await;
+    let session = stage.session("2025-11-25").await;
+    stage.ask(legacy(Some(&session), &legacy_call(1, "echo"))).await;
+    let mut redis = stage.redis().await;
+    let mut names: Vec<String> = redis::cmd("KEYS").arg("*:upstream_session:*").query_async(&mut redis).await.unwrap();
+    let nonce = stage.record().await["session"]["id"].as_str().unwrap().to_owned();
+    names.push(domain::projection::keys::session_ended(stage.tenant.snapshot.tenant, &nonce));
+    assert_eq!(names.len(), 2);
+    for name in &names {
+        let forged = r#"{"id":"s-of-somebody-else","version":"2025-11-25"}"#;
+        let () = redis::cmd("SET").arg(name).arg(forged).query_async(&mut redis).await.unwrap();
+    }
+    stage.move_to_another_node().await;
+    let answer = stage.ask(legacy(Some(&session), &legacy_call(2, "echo"))).await.json();
+    assert_eq!(answer["result"]["content"][0]["text"], r#"{"a":1}"#);
+    assert_ne!(upstream.calls()[1].headers["mcp-session-id"], "s-of-somebody-else");
+}
+
+#[tokio::test]
 async fn a_server_with_a_session_for_each_call_has_it_ended() {
     let upstream = Upstream::start(Speaks::Legacy).await;
     let stage = Stage::with(&upstream.url(), |snapshot, _| snapshot.servers[0].sessions = SessionMode::PerCall).await;

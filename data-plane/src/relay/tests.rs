@@ -42,7 +42,7 @@ impl Place {
         let relay = Relay::new(Parts {
             clock: clock.clone(),
             keys: Arc::clone(&keys),
-            upstreams: Upstreams::new(Dialer::new(Rules::development()), drain.clone()),
+            upstreams: Upstreams::new(Dialer::new(Rules::development()), drain.clone(), None),
             credentials: Credentials::new(Store::Sealed),
             recorder: recorder(&keys, &redis, &clock),
             redis: service::redis::connect(&redis.url()).await.unwrap(),

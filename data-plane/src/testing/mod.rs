@@ -37,7 +37,7 @@ use crate::credentials::Credentials;
 use crate::gateway::{Gateway, Parts};
 use crate::metrics::Metrics;
 use crate::tenants::{CompileParts, Tenant};
-use crate::upstream::Upstreams;
+use crate::upstream::{Shelf, Upstreams};
 
 pub(crate) const DEPLOYMENT: &str = "dep_0123456789abcdef";
 /// The tools of the tenant's one server; `hidden` and `denied` are not allowed.
@@ -118,7 +118,7 @@ impl Stage {
     pub(crate) async fn with(upstream: &Url, change: impl FnOnce(&mut TenantSnapshot, &Secret<[u8; 32]>)) -> Self {
         let (redis, clock, drain) = (Redis::start().await, service::clock(), Drain::new());
         let keys = Arc::new(keys());
-        let upstreams = Upstreams::new(Dialer::new(Rules::development()), drain.clone());
+        let upstreams = upstreams(&keys, &redis, &drain).await;
         let parts = CompileParts { keys: Arc::clone(&keys), upstreams };
         let tenant = TenantId::new(&clock);
         let data_key = secrets::new_data_key();
@@ -152,7 +152,7 @@ impl Stage {
 
     /// The final records in the log so far, oldest first, lists and sessions left out.
     pub(crate) async fn records(&self) -> Vec<Value> {
-        let mut connection = self.redis.as_ref().unwrap().connection().await;
+        let mut connection = self.redis().await;
         let stream: StreamRangeReply = connection.xrange_all(redis_keys::audit(0)).await.unwrap();
         let sealer = self.keys.master.sealer(Purpose::AuditFrame, DEPLOYMENT);
         let entries = stream.ids.into_iter().flat_map(|entry| {
@@ -169,6 +169,20 @@ impl Stage {
             .filter_map(last)
             .filter(|record| record["outcome"]["status"] != "success" || record["kind"] == "call")
             .collect()
+    }
+
+    /// The same tenant as another node of the deployment has it.
+    pub(crate) async fn move_to_another_node(&mut self) {
+        let (redis, drain) = (self.redis.as_ref().unwrap(), Drain::new());
+        let upstreams = upstreams(&self.keys, redis, &drain).await;
+        let parts = CompileParts { keys: Arc::clone(&self.keys), upstreams };
+        self.tenant = Arc::new(Tenant::compile(self.tenant.snapshot.clone(), &parts).unwrap());
+        self.gateway = gateway(&self.keys, redis, service::clock(), &drain).await;
+    }
+
+    /// A connection to the stage's Redis.
+    pub(crate) async fn redis(&self) -> redis::aio::MultiplexedConnection {
+        self.redis.as_ref().unwrap().connection().await
     }
 
     /// Takes Redis away, and with it the way to record.
@@ -192,6 +206,14 @@ pub(crate) fn keys() -> NodeKeys {
         master: MasterKey::generate(),
         verifying: VerifyingKeys::from_text(&SigningKey::generate().verifying_text()).unwrap(),
     }
+}
+
+async fn upstreams(keys: &NodeKeys, redis: &Redis, drain: &Drain) -> Upstreams {
+    let shelf = Shelf {
+        redis: service::redis::connect(&redis.url()).await.unwrap(),
+        sealer: keys.master.sealer(Purpose::Session, DEPLOYMENT),
+    };
+    Upstreams::new(Dialer::new(Rules::development()), drain.clone(), Some(shelf))
 }
 
 async fn gateway(keys: &NodeKeys, redis: &Redis, clock: Clock, drain: &Drain) -> Gateway {

@@ -35,7 +35,7 @@ pub(super) async fn call(upstream: &Arc<Upstream>, job: Job<'_>) -> Result<Answe
             // It was not processed: it may be sent again, once, in a new session.
             Within::SessionLost => {
                 if let Some(key) = key(upstream, call.isolation) {
-                    upstream.shared.sessions.forget(key, &session);
+                    upstream.shared.sessions.forget(key, &session).await;
                 }
             }
         }

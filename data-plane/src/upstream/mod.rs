@@ -30,7 +30,7 @@ use tokio::time::Instant;
 pub use conversation::{Conversation, Item, Wants};
 pub use fault::{Fault, FaultStatus};
 pub(crate) use http::Bounds;
-pub use sessions::Isolation;
+pub use sessions::{Isolation, Shelf};
 
 use crate::credentials::Presented;
 use crate::permit::Released;
@@ -181,15 +181,16 @@ impl From<Fault> for Stop {
 }
 
 impl Upstreams {
-    /// Reaches upstreams that the dialer admits. What it has to finish later, `drain` owns.
+    /// Reaches upstreams that the dialer admits. What it has to finish later, `drain` owns;
+    /// sessions at legacy upstreams are shared with other nodes through `shelf`.
     #[must_use]
-    pub fn new(dialer: Dialer, drain: Drain) -> Self {
+    pub fn new(dialer: Dialer, drain: Drain, shelf: Option<Shelf>) -> Self {
         Self(Arc::new(Shared {
             dialer,
             drain,
             clients: Cache::builder().max_capacity(MOST).time_to_idle(IDLE).build(),
             eras: Cache::builder().max_capacity(MOST).time_to_idle(IDLE).build(),
-            sessions: Sessions::new(),
+            sessions: Sessions::new(shelf),
             ids: AtomicU64::new(1),
         }))
     }

@@ -4,14 +4,24 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::projection::keys;
 use domain::{ServerVersionId, SessionMode, TenantId, TokenId, UserId};
 use http::HeaderValue;
 use mcp::Version;
 use moka::sync::Cache;
+use redis::AsyncCommands as _;
+use redis::aio::ConnectionManager;
+use secrets::Sealer;
+use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
+use tokio::time::timeout;
 
 /// For how long an unused session is remembered.
 const IDLE: Duration = Duration::from_mins(30);
+/// For how long a session lies on the shelf: an upstream that has forgotten it earlier says so.
+const ON_SHELF: Duration = Duration::from_hours(24);
+/// How long Redis may take.
+const PATIENCE: Duration = Duration::from_millis(250);
 /// Most sessions remembered at once.
 const MOST: u64 = 100_000;
 
@@ -59,13 +69,31 @@ pub(super) struct Session {
     pub(super) version: Version,
 }
 
-/// The sessions this node has open.
-#[derive(Debug, Clone)]
-pub(super) struct Sessions(Cache<SessionKey, Arc<OnceCell<Arc<Session>>>>);
+/// The sessions this node knows.
+pub(super) struct Sessions {
+    slots: Cache<SessionKey, Arc<OnceCell<Arc<Session>>>>,
+    shelf: Option<Shelf>,
+}
+
+/// Where nodes leave sessions for each other, sealed: an upstream takes its session from any of them.
+#[derive(Clone)]
+pub struct Shelf {
+    /// Redis; while it is away, each node has sessions of its own.
+    pub redis: ConnectionManager,
+    /// Seals them (`Purpose::Session`).
+    pub sealer: Sealer,
+}
+
+/// A session as it lies on the shelf.
+#[derive(Serialize, Deserialize)]
+struct Shelved {
+    id: String,
+    version: Version,
+}
 
 impl Sessions {
-    pub(super) fn new() -> Self {
-        Self(Cache::builder().max_capacity(MOST).time_to_idle(IDLE).build())
+    pub(super) fn new(shelf: Option<Shelf>) -> Self {
+        Self { slots: Cache::builder().max_capacity(MOST).time_to_idle(IDLE).build(), shelf }
     }
 
     /// The session of that key; `open` makes it when there is none. Of several callers at once one opens, the others wait.
@@ -73,16 +101,85 @@ impl Sessions {
     where
         F: Future<Output = Result<Session, E>>,
     {
-        let slot = self.0.get_with(key, Arc::default);
-        slot.get_or_try_init(|| async { open().await.map(Arc::new) }).await.map(Arc::clone)
+        let slot = self.slots.get_with(key, Arc::default);
+        let find_or_open = || async {
+            let Some(shared) = &self.shelf else { return open().await.map(Arc::new) };
+            match shared.find(&key).await {
+                Some(found) => Ok(Arc::new(found)),
+                None => Ok(Arc::new(shared.leave(&key, open().await?).await)),
+            }
+        };
+        slot.get_or_try_init(find_or_open).await.map(Arc::clone)
     }
 
     /// Forgets a session the upstream does not know any more, unless a new one has taken its place already.
-    pub(super) fn forget(&self, key: SessionKey, lost: &Arc<Session>) {
+    pub(super) async fn forget(&self, key: SessionKey, lost: &Arc<Session>) {
         let is_lost = |slot: &Arc<OnceCell<Arc<Session>>>| slot.get().is_some_and(|kept| Arc::ptr_eq(kept, lost));
-        if self.0.get(&key).as_ref().is_some_and(is_lost) {
-            self.0.invalidate(&key);
+        if !self.slots.get(&key).as_ref().is_some_and(is_lost) {
+            return;
         }
+        // The shelf first: who comes next must not find the lost one there again.
+        if let Some(shelf) = &self.shelf {
+            shelf.remove(&key, lost).await;
+        }
+        self.slots.invalidate(&key);
+    }
+}
+
+impl Shelf {
+    async fn find(&self, key: &SessionKey) -> Option<Session> {
+        let name = key.shelf_name();
+        let mut redis = self.redis.clone();
+        let sealed = timeout(PATIENCE, redis.get::<_, Option<Vec<u8>>>(&name)).await.ok()?.ok()??;
+        let plain = self.sealer.open(&[b"upstream", name.as_bytes()], &sealed).ok()?;
+        let shelved: Shelved = serde_json::from_slice(&plain).ok()?;
+        Some(Session { id: Some(HeaderValue::from_str(&shelved.id).ok()?), version: shelved.version })
+    }
+
+    /// Leaves a session for the others; gives theirs when one of them was faster.
+    async fn leave(&self, key: &SessionKey, session: Session) -> Session {
+        let Some(id) = session.id.as_ref().and_then(|id| id.to_str().ok()) else { return session };
+        let shelved = Shelved { id: id.to_owned(), version: session.version };
+        let name = key.shelf_name();
+        let plain = serde_json::to_vec(&shelved).unwrap_or_default();
+        let sealed = self.sealer.seal(&[b"upstream", name.as_bytes()], &plain);
+        let mut set = redis::cmd("SET");
+        set.arg(&name).arg(sealed).arg("NX").arg("EX").arg(ON_SHELF.as_secs());
+        let mut redis = self.redis.clone();
+        match timeout(PATIENCE, set.query_async::<Option<String>>(&mut redis)).await {
+            Ok(Ok(None)) => self.find(key).await.unwrap_or(session),
+            _ => session,
+        }
+    }
+
+    /// Takes a session away that the upstream does not know any more.
+    async fn remove(&self, key: &SessionKey, lost: &Session) {
+        if self.find(key).await.is_some_and(|found| found.id == lost.id) {
+            let mut redis = self.redis.clone();
+            // Left there, it costs whoever finds it one more round trip.
+            let _ = timeout(PATIENCE, redis.del::<_, ()>(key.shelf_name())).await;
+        }
+    }
+}
+
+impl SessionKey {
+    fn shelf_name(&self) -> String {
+        let mut text = self.version.uuid().as_bytes().to_vec();
+        text.extend_from_slice(&self.credential_version.to_be_bytes());
+        match self.isolation {
+            Isolation::Call => text.push(0),
+            Isolation::Principal(user, token) => {
+                text.push(1);
+                text.extend_from_slice(user.uuid().as_bytes());
+                text.extend_from_slice(token.uuid().as_bytes());
+            }
+            Isolation::Client(nonce) => {
+                text.push(2);
+                text.extend_from_slice(&nonce);
+            }
+            Isolation::Shared => text.push(3),
+        }
+        keys::upstream_session(self.tenant, &hex::encode(secrets::sha256(&text)))
     }
 }
 
@@ -110,21 +207,21 @@ mod tests {
 
     #[tokio::test]
     async fn a_session_is_opened_once_and_again_only_after_it_was_lost() {
-        let sessions = Sessions::new();
+        let sessions = Sessions::new(None);
         let key = key(Isolation::Shared);
         let first = sessions.get(key, || open("a")).await.unwrap();
         let second = sessions.get(key, || open("b")).await.unwrap();
         assert!(Arc::ptr_eq(&first, &second));
-        sessions.forget(key, &first);
+        sessions.forget(key, &first).await;
         let third = sessions.get(key, || open("c")).await.unwrap();
-        sessions.forget(key, &first);
+        sessions.forget(key, &first).await;
         let fourth = sessions.get(key, || open("d")).await.unwrap();
         assert!(Arc::ptr_eq(&third, &fourth), "a late report of the old loss must not end the new session");
     }
 
     #[tokio::test]
     async fn a_failed_opening_is_tried_again_by_the_next_caller() {
-        let sessions = Sessions::new();
+        let sessions = Sessions::new(None);
         let key = key(Isolation::Shared);
         assert!(sessions.get(key, || async { Err(Fault::Unreachable) }).await.is_err());
         assert!(sessions.get(key, || open("a")).await.is_ok());
