@@ -212,8 +212,16 @@ impl World {
                 return head;
             }
             assert!(started.elapsed() < Duration::from_secs(30), "the head never came: {:?}", self.head().await);
+            a_moment().await;
         }
     }
+}
+
+/// Leaves the processor to the publisher before the next look.
+async fn a_moment() {
+    tokio::time::interval_at(tokio::time::Instant::now() + Duration::from_millis(10), Duration::from_secs(1))
+        .tick()
+        .await;
 }
 
 /// Ends the publisher and leaves the database to be dropped.
@@ -262,6 +270,7 @@ async fn a_revocation_is_numbered_and_leaves_a_tombstone(pool: PgPool) {
     let started = Instant::now();
     while world.token(digest).await.is_none() {
         assert!(started.elapsed() < Duration::from_secs(30));
+        a_moment().await;
     }
     let Some((0, TokenRecord::Live(principal))) = world.token(digest).await else { panic!("not live") };
     assert_eq!((principal.tenant, principal.user, principal.token), (world.tenant, world.user, first));
@@ -285,6 +294,7 @@ async fn a_revoked_token_nobody_has_published_yet_is_a_tombstone_from_the_start(
     let started = Instant::now();
     while world.token(digest).await.is_none() {
         assert!(started.elapsed() < Duration::from_secs(30));
+        a_moment().await;
     }
     assert_eq!(world.token(digest).await, Some((0, TokenRecord::Revoked)));
     end(&world, drain).await;
@@ -301,6 +311,7 @@ async fn an_emptied_redis_is_filled_again(pool: PgPool) {
     let started = Instant::now();
     while world.token(revoked_digest).await.is_none() {
         assert!(started.elapsed() < Duration::from_secs(30));
+        a_moment().await;
     }
     world.revoke(revoked).await;
     let before = world.until(|head| head.revocation == 1).await;
@@ -328,6 +339,7 @@ async fn a_head_somebody_else_wrote_is_replaced(pool: PgPool) {
             break;
         }
         assert!(started.elapsed() < Duration::from_secs(30));
+        a_moment().await;
     }
     assert_eq!(world.head().await.unwrap().root, before.root);
     end(&world, drain).await;
@@ -366,6 +378,7 @@ async fn policies_that_do_not_compile_are_not_published_and_the_reason_is_kept(p
     let started = Instant::now();
     while world.status().await.refusal.is_none() {
         assert!(started.elapsed() < Duration::from_secs(30));
+        a_moment().await;
     }
     let status = world.status().await;
     let refusal = status.refusal.unwrap();

@@ -32,8 +32,9 @@ const RENEW_EVERY: Duration = Duration::from_secs(1);
 const TIDY_EVERY: Duration = Duration::from_mins(1);
 /// Rows of the outbox seen to at once.
 const BATCH: i64 = 200;
-/// Longest wait for the database in one step: the head must go on.
-const STEP_WITHIN: Duration = Duration::from_secs(10);
+/// Longest time for one step, so that a database that hangs does not stop it for ever. Far more than compiling a large
+/// tenant's policies takes on a busy machine: what is cut short begins anew.
+const STEP_WITHIN: Duration = Duration::from_mins(2);
 const ZSTD_LEVEL: i32 = 3;
 
 /// What a publisher is made of.
