@@ -13,7 +13,7 @@ use mcp::header::Annotated;
 use mcp::name::{Collision, Named, Prefix, expose};
 use mcp::{Era, Json, Limits, Raw};
 
-pub use view::View;
+pub use view::{Listings, Page, View};
 
 /// A tool as clients see it, and where calls to it go.
 #[derive(Debug)]

@@ -1,19 +1,19 @@
-//! What one caller sees: worked out once for a principal and a revision, then only copied out.
+//! What one caller sees: worked out once for a principal and a revision. Callers who see the same share the listing.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use domain::Principal;
-use mcp::tools::{Side, list_result};
-use mcp::{Era, Json, Raw};
+use mcp::{Era, Json};
+use moka::sync::Cache;
 use policy::{CallerView, Visibility};
 
 use super::{Catalog, Exposed};
 
 /// Most tools on a page of `tools/list`.
 const PAGE: usize = 500;
-/// For how long a client may keep a list without asking again, milliseconds.
-const LIST_TTL_MS: u64 = 10_000;
+/// Most different sets of tools whose pages a tenant keeps written out.
+const SETS: u64 = 64;
 
 /// What one caller sees of a tenant's tools, and the policies that hold for it.
 #[derive(Debug)]
@@ -24,8 +24,25 @@ pub struct View {
     pub policy: CallerView,
     /// The listed tools, indexes into the catalog.
     listed: Vec<usize>,
-    /// The results of `tools/list`, page by page, made when first asked for: for modern and for legacy clients.
-    pages: [OnceLock<Vec<Bytes>>; 2],
+    /// SHA-256 over them: equal for all who see the same.
+    set: [u8; 32],
+}
+
+/// The pages of a tenant's lists, written out, by the set of tools they show.
+#[derive(Debug)]
+pub struct Listings(Cache<[u8; 32], Arc<Listing>>);
+
+/// The pages of one set, made when first asked for: for modern and for legacy clients.
+#[derive(Debug, Default)]
+struct Listing([OnceLock<Vec<Bytes>>; 2]);
+
+/// A page of `tools/list`.
+#[derive(Debug, Clone)]
+pub struct Page {
+    /// The JSON array of definitions.
+    pub tools: Bytes,
+    /// The place at which the next page begins.
+    pub next: Option<usize>,
 }
 
 impl View {
@@ -35,8 +52,10 @@ impl View {
         let is_listed = |tool: &Exposed| {
             principal.scope.covers(tool.server_id, tool.id) && !matches!(policy.visibility(tool.id), Visibility::Hidden)
         };
-        let listed = (0..).zip(catalog.tools()).filter(|(_, tool)| is_listed(tool)).map(|(index, _)| index).collect();
-        Self { principal, policy, listed, pages: Default::default() }
+        let tools = (0..).zip(catalog.tools());
+        let listed: Vec<usize> = tools.filter(|(_, tool)| is_listed(tool)).map(|(index, _)| index).collect();
+        let bytes: Vec<u8> = listed.iter().flat_map(|index| index.to_be_bytes()).collect();
+        Self { principal, policy, listed, set: secrets::sha256(&bytes) }
     }
 
     /// How many tools are listed.
@@ -44,39 +63,34 @@ impl View {
     pub fn listed(&self) -> usize {
         self.listed.len()
     }
+}
 
-    /// The result of `tools/list` from that tool on, by its place in this list; `None` where no page begins.
-    ///
-    /// `cursor` makes the text that names a place.
+impl Default for Listings {
+    fn default() -> Self {
+        Self(Cache::builder().max_capacity(SETS).build())
+    }
+}
+
+impl Listings {
+    /// The page that begins at a place in the view's list; `None` where none begins.
     #[must_use]
-    pub fn page(
-        &self,
-        catalog: &Catalog,
-        side: &Side<'_>,
-        place: usize,
-        cursor: impl Fn(usize) -> String,
-    ) -> Option<Bytes> {
-        let slot = match side.era {
-            Era::Modern => 0,
-            Era::Legacy => 1,
+    pub fn page(&self, view: &View, catalog: &Catalog, era: Era, place: usize) -> Option<Page> {
+        let listing = self.0.get_with(view.set, Arc::default);
+        let slot = match era {
+            Era::Modern => &listing.0[0],
+            Era::Legacy => &listing.0[1],
         };
-        let pages = self.pages[slot].get_or_init(|| self.render(catalog, side, cursor));
-        place.is_multiple_of(PAGE).then(|| pages.get(place / PAGE).cloned()).flatten()
+        let pages = slot.get_or_init(|| written(view, catalog, era));
+        let tools = pages.get(place / PAGE).filter(|_| place.is_multiple_of(PAGE))?.clone();
+        let next = place + PAGE;
+        Some(Page { tools, next: (next < view.listed.len()).then_some(next) })
     }
+}
 
-    fn render(&self, catalog: &Catalog, side: &Side<'_>, cursor: impl Fn(usize) -> String) -> Vec<Bytes> {
-        let definitions: Vec<Raw<'_>> =
-            self.listed.iter().map(|index| catalog.tools()[*index].listing(side.era)).map(Json::raw).collect();
-        let write = |tools: &[Raw<'_>], next: Option<String>| {
-            Bytes::from(list_result(tools, next.as_deref(), LIST_TTL_MS, side).into_string())
-        };
-        if definitions.is_empty() {
-            return vec![write(&[], None)];
-        }
-        let page = |(number, tools): (usize, &[Raw<'_>])| {
-            let end = (number + 1) * PAGE;
-            write(tools, (end < definitions.len()).then(|| cursor(end)))
-        };
-        definitions.chunks(PAGE).enumerate().map(page).collect()
-    }
+fn written(view: &View, catalog: &Catalog, era: Era) -> Vec<Bytes> {
+    let page = |tools: &[usize]| {
+        let definitions = tools.iter().map(|index| catalog.tools()[*index].listing(era).raw());
+        Bytes::from(Json::array(definitions).into_string())
+    };
+    if view.listed.is_empty() { vec![page(&[])] } else { view.listed.chunks(PAGE).map(page).collect() }
 }

@@ -466,6 +466,33 @@ async fn a_modern_client_that_leaves_cancels_the_call() {
 }
 
 #[tokio::test]
+async fn a_modern_client_whose_connection_breaks_cancels_the_call() {
+    let (stage, upstream) = stage(Speaks::Modern).await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (gateway, tenant, caller) = (stage.gateway.clone(), stage.tenant.clone(), stage.caller.clone());
+    let answers = tower::service_fn(move |request: Request<hyper::body::Incoming>| {
+        let (gateway, tenant, caller) = (gateway.clone(), tenant.clone(), caller.clone());
+        async move { Ok::<_, std::convert::Infallible>(gateway.answer(tenant, caller, request.map(Body::new)).await) }
+    });
+    let drain = service::Drain::new();
+    drain.spawn(service::listen::serve(listener, answers, drain.clone()));
+    let (head, body) = modern_call("slow", json!({})).into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    let mut text = format!("POST /acme/mcp HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n", body.len());
+    for (name, value) in &head.headers {
+        text.push_str(&format!("{name}: {}\r\n", value.to_str().unwrap()));
+    }
+    let mut connection = tokio::net::TcpStream::connect(address).await.unwrap();
+    let whole = [text.as_bytes(), b"\r\n", &body].concat();
+    tokio::io::AsyncWriteExt::write_all(&mut connection, &whole).await.unwrap();
+    upstream.begun().await;
+    drop(connection);
+    upstream.dropped().await;
+    assert_eq!(status(&stage.record().await), "cancelled");
+}
+
+#[tokio::test]
 async fn a_modern_client_that_leaves_has_a_legacy_upstream_told() {
     let (stage, upstream) = stage(Speaks::Legacy).await;
     tokio::select! {
@@ -573,6 +600,31 @@ async fn a_header_that_says_something_else_is_refused() {
         missing.headers_mut().remove(name);
         assert_eq!(stage.ask(missing).await.json()["error"]["code"], -32020, "{name}");
     }
+}
+
+#[tokio::test]
+async fn a_header_that_repeats_an_argument_is_checked_and_made_anew() {
+    let upstream = Upstream::start(Speaks::Modern).await;
+    let stage = Stage::with(&upstream.url(), |snapshot, _| {
+        let schema = json!({"type": "object", "properties": {"region": {"type": "string", "x-mcp-header": "Region"}}});
+        let definition = json!({"name": "echo", "inputSchema": schema}).to_string();
+        snapshot.servers[0].tools[0].definition = serde_json::value::RawValue::from_string(definition).unwrap();
+    })
+    .await;
+    let request = |value: Option<&str>| {
+        let mut request = modern_call("echo", json!({"region": "eu"}));
+        if let Some(value) = value {
+            request.headers_mut().insert("mcp-param-region", value.parse().unwrap());
+        }
+        request
+    };
+    for wrong in [None, Some("us")] {
+        let told = stage.ask(request(wrong)).await;
+        assert_eq!((told.status, &told.json()["error"]["code"]), (StatusCode::BAD_REQUEST, &json!(-32020)));
+    }
+    assert!(upstream.seen().is_empty());
+    assert_eq!(stage.ask(request(Some("=?base64?ZXU=?="))).await.status, StatusCode::OK);
+    assert_eq!(upstream.calls()[0].headers["mcp-param-region"], "eu");
 }
 
 #[tokio::test]

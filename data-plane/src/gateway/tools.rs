@@ -11,7 +11,7 @@ use http::StatusCode;
 use mcp::header::{self, Headers};
 use mcp::hello::{CAPABILITIES, Identity};
 use mcp::message;
-use mcp::tools::{Call, Side};
+use mcp::tools::{Call, Side, list_result};
 use mcp::{Era, Id, Raw, Request};
 use secrets::Scope;
 use serde_json::value::RawValue;
@@ -30,6 +30,11 @@ use crate::upstream::{Answer, Answered, Isolation, Outgoing, Wants};
 
 /// For how long a client may keep what `server/discover` says, milliseconds.
 const DISCOVER_TTL_MS: u64 = 60_000;
+
+/// For how long a client may keep a list without asking again, milliseconds.
+const LIST_TTL_MS: u64 = 10_000;
+/// Where the tools go in a result without any.
+const NO_TOOLS: &str = r#""tools":[]"#;
 
 /// A call that is allowed, on its way out.
 struct Leaving<'a> {
@@ -59,16 +64,23 @@ impl Gateway {
             None | Some(Raw::NULL) => Some(0),
             Some(cursor) => cursor.text().and_then(|cursor| self.place(context, &cursor)),
         };
-        let side = Side { era, server_info: context.tenant.server_info.raw() };
-        let cursor = |place: usize| self.cursor(context, place);
-        let page = place.and_then(|place| context.view.page(&context.tenant.catalog, &side, place, cursor));
+        let tenant = &context.tenant;
+        let page = place.and_then(|place| tenant.listings.page(&context.view, &tenant.catalog, era, place));
         let Some(page) = page else {
             let record = self.begin(Kind::McpRequest, context, client, request);
             return self.refuse_recorded(record, era, Some(&request.id), &Refusal::BadCursor);
         };
         self.listed(context, client, "tools/list", &request.id);
-        let head = format!(r#"{{"jsonrpc":"2.0","id":{},"result":"#, request.id.as_json());
-        Ready::new(StatusCode::OK, Pieces::Three([head.into(), page, Bytes::from_static(b"}")])).into()
+        let cursor = page.next.map(|place| self.cursor(context, place));
+        let side = Side { era, server_info: tenant.server_info.raw() };
+        let around = list_result(&[], cursor.as_deref(), LIST_TTL_MS, &side).into_string();
+        // The large array in the middle is shared and not copied.
+        let Some((head, tail)) = around.split_once(NO_TOOLS) else {
+            return self.refuse(context, era, Some(&request.id), &Refusal::BadCursor);
+        };
+        let head = format!(r#"{{"jsonrpc":"2.0","id":{},"result":{head}"tools":"#, request.id.as_json());
+        let pieces = [head.into(), page.tools, Bytes::from(format!("{tail}}}"))];
+        Ready::new(StatusCode::OK, Pieces::Three(pieces)).into()
     }
 
     fn cursor(&self, context: &Context, place: usize) -> String {

@@ -9,11 +9,11 @@ use moka::sync::Cache;
 use policy::World;
 use secrets::{NodeKeys, UnwrapError};
 
-use crate::catalog::{Catalog, CatalogError, View};
+use crate::catalog::{Catalog, CatalogError, Listings, View};
 use crate::upstream::{CLIENT_NAME, CLIENT_VERSION, Upstream, Upstreams};
 
 /// Most callers whose views a tenant keeps.
-const VIEWS: u64 = 10_000;
+const VIEWS: u64 = 4_000;
 
 /// What a node has that every tenant needs.
 #[derive(Clone)]
@@ -42,6 +42,8 @@ pub struct Tenant {
     pub config_version: Arc<str>,
     /// Opens its sealed credentials.
     pub(crate) data_key: Secret<[u8; 32]>,
+    /// Its lists, written out.
+    pub(crate) listings: Listings,
     world: World,
     views: Cache<TokenId, Arc<View>>,
 }
@@ -89,6 +91,7 @@ impl Tenant {
             arguments_key: ArgumentsKey::new(&snapshot.arguments_key.id, arguments_key.expose()),
             config_version: format!("{}.{}", snapshot.epoch, snapshot.revision).into(),
             data_key: parts.keys.master.unwrap(snapshot.tenant, &snapshot.data_key)?,
+            listings: Listings::default(),
             world,
             views: Cache::builder().max_capacity(VIEWS).build(),
             snapshot,
