@@ -17,6 +17,16 @@ pub(crate) struct DemoTenant {
     pub(crate) api_token: String,
 }
 
+/// What is kept of the demo tenant until it is furnished.
+#[derive(Debug, Serialize, Deserialize)]
+struct Made {
+    slug: String,
+    api_token: String,
+}
+
+/// Written when the tenant is there, so that a start that was cut off is taken up where it ended.
+const MADE: &str = "demo-tenant.json";
+/// Written when it is furnished.
 const FILE: &str = "demo.json";
 /// The starting policy.
 const PACK: &str = "read_only";
@@ -27,9 +37,27 @@ pub(crate) async fn find_or_make(
     state: &State,
     addresses: &Addresses,
 ) -> anyhow::Result<DemoTenant> {
-    if let Some(demo) = state.read(FILE).and_then(|text| serde_json::from_str(&text).ok()) {
+    if let Some(demo) = read(state, FILE) {
         return Ok(demo);
     }
+    let made = match read(state, MADE) {
+        Some(made) => made,
+        None => make(state, addresses).await?,
+    };
+    let base = format!("http://127.0.0.1:{}/api/v1/tenants/{}", settings.ports.control_plane(), made.slug);
+    let api = Api { base, token: made.api_token.clone(), http: reqwest::Client::builder().build()? };
+    let token = api.furnish(&format!("http://127.0.0.1:{}/mcp", settings.ports.demo())).await?;
+    let demo = DemoTenant { slug: made.slug, token, api_token: made.api_token };
+    state.write_private(FILE, &serde_json::to_string_pretty(&demo)?)?;
+    crate::say("made the tenant `demo`: a notes server, a read-only policy, a token");
+    Ok(demo)
+}
+
+fn read<T: serde::de::DeserializeOwned>(state: &State, file: &str) -> Option<T> {
+    serde_json::from_str(&state.read(file)?).ok()
+}
+
+async fn make(state: &State, addresses: &Addresses) -> anyhow::Result<Made> {
     let first = control_plane::First {
         slug: "demo".parse()?,
         title: "Demo".to_owned(),
@@ -42,17 +70,9 @@ pub(crate) async fn find_or_make(
             "this database has tenants already, but {FILE} is not in the .sluice folder: use another database, or put the file back"
         );
     };
-    let (slug, api_token) = (made.slug.to_string(), made.api_token.expose().to_owned());
-    let api = Api {
-        base: format!("http://127.0.0.1:{}/api/v1/tenants/{slug}", settings.ports.control_plane()),
-        token: api_token.clone(),
-        http: reqwest::Client::builder().build()?,
-    };
-    let token = api.furnish(&format!("http://127.0.0.1:{}/mcp", settings.ports.demo())).await?;
-    let demo = DemoTenant { slug, token, api_token };
-    state.write_private(FILE, &serde_json::to_string_pretty(&demo)?)?;
-    crate::say("made the tenant `demo`: a notes server, a read-only policy, a token");
-    Ok(demo)
+    let made = Made { slug: made.slug.to_string(), api_token: made.api_token.expose().to_owned() };
+    state.write_private(MADE, &serde_json::to_string_pretty(&made)?)?;
+    Ok(made)
 }
 
 /// The control plane's API below one tenant.
@@ -63,22 +83,34 @@ struct Api {
 }
 
 impl Api {
+    /// Adds what is missing of a server, a policy and a token.
     async fn furnish(&self, upstream: &str) -> anyhow::Result<String> {
-        let server = self
-            .send(Method::POST, "/servers", json!({"key": "notes", "title": "Demo notes", "endpoint": upstream}))
-            .await?;
-        let server = server["id"].as_str().context("no id")?;
-        let import = self.send(Method::POST, &format!("/servers/{server}/import"), json!({})).await?;
-        let version = import["held"]["id"].as_str().context("the demo server offered nothing")?;
-        self.send(Method::POST, &format!("/servers/{server}/versions/{version}/accept"), json!({})).await?;
+        let servers = self.send(Method::GET, "/servers", Value::Null).await?;
+        let server = if let Some(server) = servers["servers"][0]["id"].as_str() {
+            server.to_owned()
+        } else {
+            let body = json!({"key": "notes", "title": "Demo notes", "endpoint": upstream});
+            text(&self.send(Method::POST, "/servers", body).await?["id"])?
+        };
+        let import = self.send(Method::POST, &format!("/servers/{server}/import"), Value::Null).await?;
+        if let Some(version) = import["held"]["id"].as_str() {
+            self.send(Method::POST, &format!("/servers/{server}/versions/{version}/accept"), json!({})).await?;
+        }
+        if self.send(Method::GET, "/policies", Value::Null).await?["policies"][0].is_null() {
+            self.add_policy().await?;
+        }
+        let token = self.send(Method::POST, "/gateway-tokens", json!({"title": "First token", "days": 365})).await?;
+        text(&token["secret"])
+    }
+
+    async fn add_policy(&self) -> anyhow::Result<()> {
         let packs = self.send(Method::GET, "/policy-packs", Value::Null).await?;
         let pack = packs["packs"].as_array().and_then(|packs| packs.iter().find(|pack| pack["pack"] == PACK));
         let pack = pack.context("there is no read-only pack")?;
-        let policy = self.send(Method::POST, "/policies", json!({"name": pack["title"], "text": pack["text"]})).await?;
-        let policy = policy["policy"]["id"].as_str().context("no policy")?;
-        self.send(Method::POST, &format!("/policies/{policy}/activate"), json!({"revision": 1, "version": 1})).await?;
-        let token = self.send(Method::POST, "/gateway-tokens", json!({"title": "First token", "days": 365})).await?;
-        Ok(token["secret"].as_str().context("no token")?.to_owned())
+        let added = self.send(Method::POST, "/policies", json!({"name": pack["title"], "text": pack["text"]})).await?;
+        let path = format!("/policies/{}/activate", text(&added["policy"]["id"])?);
+        self.send(Method::POST, &path, json!({"revision": added["policy"]["revision"], "version": 1})).await?;
+        Ok(())
     }
 
     async fn send(&self, method: Method, path: &str, body: Value) -> anyhow::Result<Value> {
@@ -92,4 +124,8 @@ impl Api {
         }
         Ok(serde_json::from_str(&text).unwrap_or(Value::Null))
     }
+}
+
+fn text(value: &Value) -> anyhow::Result<String> {
+    value.as_str().map(str::to_owned).context("the API's answer lacks a text")
 }

@@ -42,7 +42,6 @@ pub(crate) fn prepare(settings: &Settings, state: &State, addresses: &Addresses)
         ("DATABASE_URL", addresses.database.clone()),
         ("REDIS_URL", addresses.redis_control.clone()),
         ("SLUICE_LISTEN", local(ports.control_plane())),
-        ("SLUICE_INTERNAL_LISTEN", local(ports.control_plane_internal())),
         ("SLUICE_RELAY_URLS", relays.join(",")),
     ]);
     let mut node = both.to_vec();
@@ -107,7 +106,7 @@ impl Planes {
 
     /// Whether the control plane answers.
     pub(crate) async fn control_plane_is_ready(&self) -> bool {
-        self.is_ready(self.ports.control_plane_internal()).await
+        self.is_ready(self.ports.control_plane()).await
     }
 
     /// Whether every node is ready to serve.
