@@ -44,6 +44,8 @@ pub(crate) fn command(
     if let Some(user) = user {
         command.arg("--uid").arg(user.uid.to_string()).arg("--gid").arg(user.gid.to_string());
     }
+    // A group of its own: Ctrl-C reaches us alone, and we end our children in order.
+    command.process_group(0);
     command.arg("--").arg(program).args(arguments).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
     Ok(command)
 }

@@ -92,12 +92,13 @@ impl Postgres {
         // Single-user mode: one statement a line, no server running yet.
         let roles = include_str!("../../../infra/postgres/roles.sql");
         let statements =
-            format!("{roles}\nalter role sluice password '{}';\ncreate database sluice owner sluice;\n", self.password);
+            format!("{roles}\nalter schema public owner to sluice;\nalter role sluice password '{}';\ncreate database sluice owner sluice;\n", self.password);
         let statements: String = statements
             .lines()
             .filter(|line| !line.starts_with("--"))
             .fold(String::new(), |all, line| all + line + "\n");
-        self.run("postgres", &["--single", "-D", &data, "postgres"], &statements)?;
+        // New databases are copies of this one, whose schema must be the role's own: it inherits nothing.
+        self.run("postgres", &["--single", "-D", &data, "template1"], &statements)?;
         fs::write(self.data.join("initialised"), "")?;
         Ok(())
     }
