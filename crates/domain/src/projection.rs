@@ -96,6 +96,8 @@ pub mod keys {
     pub const REVOKE: &str = "revoke";
     /// Hash: node id -> sealed member.
     pub const NODES: &str = "nodes";
+    /// Channel: a call of a legacy client was taken back. Sealed by the node; a hint only.
+    pub const WITHDRAWN: &str = "withdrawn";
     /// Channel: something changed, look at the head. A hint only.
     pub const HINT: &str = "hint";
 }
