@@ -13,7 +13,7 @@ use http::Request;
 use hyper::body::Incoming;
 use prometheus_client::registry::Registry;
 use redis::aio::ConnectionManager;
-use secrets::{KeyError, Login, NodeKeys, Purpose, Store, StoreError, VaultConfig, VaultStore};
+use secrets::{KeyError, Login, NodeKeys, Purpose, Sealer, Store, StoreError, VaultConfig, VaultStore};
 use service::health::Check;
 use service::{Drain, Health};
 use tokio::net::TcpListener;
@@ -21,6 +21,7 @@ use tokio::net::TcpListener;
 use crate::audit::{Condition, Keys, Recorder, Settings, SpoolMode, SpoolSettings, StartError as RecorderError};
 use crate::call::inflight::InFlight;
 use crate::call::session::Sessions;
+use crate::call::withdrawal::Withdrawals;
 use crate::caller::Callers;
 use crate::config::{Config, Switch, VaultLogin};
 use crate::credentials::Credentials;
@@ -173,12 +174,14 @@ pub async fn assemble(
     let feed = Feed::new(Arc::clone(&tenants), Arc::clone(&callers), feed_parts);
     let recorder = recorder(&config, &keys, boot, &clock)?;
     registry.register_collector(Box::new(AuditCounts(recorder.clone())));
+    let in_flight = InFlight::default();
     let gateway = Gateway::new(Parts {
         clock: clock.clone(),
         recorder: recorder.clone(),
         credentials: credentials.clone(),
         sessions: Sessions::new(sealer(Purpose::Session), Some(redis.clone()), clock.clone()),
-        in_flight: InFlight::default(),
+        withdrawals: Some(withdrawals(&config, drain, (&redis, sealer(Purpose::Session), &in_flight))?),
+        in_flight,
         cursors: sealer(Purpose::Cursor),
         metrics: metrics.clone(),
         drain: drain.clone(),
@@ -200,6 +203,22 @@ pub async fn assemble(
         drain: drain.clone(),
     };
     Ok((Arc::new(node), feed))
+}
+
+/// Tells other nodes of calls taken back, and hears what they tell.
+fn withdrawals(
+    config: &Config,
+    drain: &Drain,
+    (redis, sealer, calls): (&ConnectionManager, Sealer, &InFlight),
+) -> Result<Withdrawals, service::redis::ConnectError> {
+    let client = service::redis::client(config.redis_url.expose())?;
+    let hearing = Withdrawals::listen(sealer.clone(), client, calls.clone());
+    let ended = drain.begun().clone();
+    drain.spawn(async move {
+        // It ends with the drain alone.
+        let _ = ended.run_until_cancelled(hearing).await;
+    });
+    Ok(Withdrawals { redis: redis.clone(), sealer })
 }
 
 /// Reports each second how well recording goes, until the drain begins.

@@ -37,6 +37,7 @@ use crate::call::inflight::InFlight;
 use crate::call::record::{self, Subject};
 use crate::call::session::Sessions;
 use crate::call::trace::Trace;
+use crate::call::withdrawal::Withdrawals;
 use crate::call::{self, Arrival, Client, SharedSession};
 use crate::caller::{Admitted, Caller, Refused, admit};
 use crate::catalog::View;
@@ -80,6 +81,8 @@ pub struct Parts {
     pub sessions: Sessions,
     /// The running calls of legacy sessions.
     pub in_flight: InFlight,
+    /// Tells the other nodes of calls that were taken back.
+    pub withdrawals: Option<Withdrawals>,
     /// Seals places in lists (`Purpose::Cursor`).
     pub cursors: Sealer,
     /// What is counted.

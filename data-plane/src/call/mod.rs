@@ -4,6 +4,7 @@ pub mod inflight;
 pub mod record;
 pub mod session;
 pub mod trace;
+pub mod withdrawal;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;

@@ -158,8 +158,10 @@ impl Gateway {
             Message::Request(request) => request,
             Message::Notification(told) => {
                 if let Some(id) = notification::cancelled_request(told) {
-                    // A call that runs on another node is not found here and runs to its end.
-                    let _ = self.0.in_flight.cancel(session.nonce, id.as_json());
+                    let here = self.0.in_flight.cancel(session.nonce, id.as_json());
+                    if let (false, Some(others)) = (here, &self.0.withdrawals) {
+                        others.tell(session.nonce, id.as_json()).await;
+                    }
                 }
                 return Reply::Accepted;
             }

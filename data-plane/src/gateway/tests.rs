@@ -481,7 +481,7 @@ async fn a_modern_client_whose_connection_breaks_cancels_the_call() {
     let body = body.collect().await.unwrap().to_bytes();
     let mut text = format!("POST /acme/mcp HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n", body.len());
     for (name, value) in &head.headers {
-        text.push_str(&format!("{name}: {}\r\n", value.to_str().unwrap()));
+        text.extend([name.as_str(), ": ", value.to_str().unwrap(), "\r\n"]);
     }
     let mut connection = tokio::net::TcpStream::connect(address).await.unwrap();
     let whole = [text.as_bytes(), b"\r\n", &body].concat();
@@ -531,6 +531,28 @@ async fn a_legacy_client_takes_a_call_back_with_a_notification() {
         assert_eq!(status(&stage.record().await), "cancelled");
         upstream.dropped().await;
     }
+}
+
+#[tokio::test]
+async fn a_call_is_taken_back_at_any_node() {
+    let (mut stage, upstream) = stage(Speaks::Modern).await;
+    let session = stage.session("2025-11-25").await;
+    let (gateway, tenant, caller) = (stage.gateway.clone(), stage.tenant.clone(), stage.caller.clone());
+    let call = tokio::spawn({
+        let request = legacy(Some(&session), &legacy_call(7, "slow"));
+        async move { Told::read(gateway.answer(tenant, caller, request).await).await }
+    });
+    upstream.begun().await;
+    stage.move_to_another_node().await;
+    let cancel = json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 7}});
+    // The first node may not be listening yet.
+    eventually(async || {
+        stage.ask(legacy(Some(&session), &cancel)).await;
+        call.is_finished()
+    })
+    .await;
+    assert!(call.await.unwrap().text.is_empty());
+    assert_eq!(status(&stage.record().await), "cancelled");
 }
 
 #[tokio::test]

@@ -32,6 +32,7 @@ use crate::audit::tests::{Redis, eventually};
 use crate::audit::{Keys, Recorder, Settings};
 use crate::call::inflight::InFlight;
 use crate::call::session::Sessions;
+use crate::call::withdrawal::Withdrawals;
 use crate::caller::Caller;
 use crate::credentials::Credentials;
 use crate::gateway::{Gateway, Parts};
@@ -219,11 +220,15 @@ async fn upstreams(keys: &NodeKeys, redis: &Redis, drain: &Drain) -> Upstreams {
 async fn gateway(keys: &NodeKeys, redis: &Redis, clock: Clock, drain: &Drain) -> Gateway {
     let sealer = |purpose| keys.master.sealer(purpose, DEPLOYMENT);
     let connection = service::redis::connect(&redis.url()).await.unwrap();
+    let in_flight = InFlight::default();
+    let client = service::redis::client(&redis.url()).unwrap();
+    drain.spawn(Withdrawals::listen(sealer(Purpose::Session), client, in_flight.clone()));
     Gateway::new(Parts {
         recorder: recorder(keys, redis, &clock),
         credentials: Credentials::new(Store::Sealed),
-        sessions: Sessions::new(sealer(Purpose::Session), Some(connection), clock.clone()),
-        in_flight: InFlight::default(),
+        sessions: Sessions::new(sealer(Purpose::Session), Some(connection.clone()), clock.clone()),
+        withdrawals: Some(Withdrawals { redis: connection.clone(), sealer: sealer(Purpose::Session) }),
+        in_flight,
         cursors: sealer(Purpose::Cursor),
         metrics: Metrics::register(&mut prometheus_client::registry::Registry::default()),
         drain: drain.clone(),
