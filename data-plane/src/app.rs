@@ -18,7 +18,7 @@ use service::health::Check;
 use service::{Drain, Health};
 use tokio::net::TcpListener;
 
-use crate::audit::{Condition, Keys, Recorder, Settings, SpoolMode, SpoolSettings, StartError as RecorderError};
+use crate::audit::{Condition, Keys, Recorder, Settings, SpoolSettings, StartError as RecorderError};
 use crate::call::inflight::InFlight;
 use crate::call::session::Sessions;
 use crate::call::withdrawal::Withdrawals;
@@ -244,14 +244,10 @@ fn rules(config: &Config) -> Rules {
 
 fn recorder(config: &Config, keys: &NodeKeys, boot: BootId, clock: &Clock) -> Result<Recorder, RecorderError> {
     let url = config.audit_redis_url.expose().clone();
-    let mode = match config.audit_spool_always {
-        Switch::On => SpoolMode::Always,
-        Switch::Off => SpoolMode::Fallback,
-    };
     let settings = Settings {
         shards: config.audit_shards,
         stream_max: config.audit_stream_max,
-        spool: Some(SpoolSettings::new(config.data_dir.join("spool"), mode)),
+        spool: Some(SpoolSettings::new(config.data_dir.join("spool"), config.audit_spool)),
         ..Settings::new(keys.deployment.clone(), config.node, boot, url)
     };
     let sealer = |purpose| keys.master.sealer(purpose, &keys.deployment);

@@ -11,6 +11,8 @@ use ipnet::IpNet;
 use secrets::{KeyError, MasterKey, NodeKeys, VerifyingKeys};
 use url::Url;
 
+use crate::audit::SpoolMode;
+
 /// A node's settings. Every field has its variable named `SLUICE_` and the field in capitals, where not said otherwise.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -38,8 +40,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// How many audit streams there are; the same on every node and the control plane.
     pub audit_shards: u16,
-    /// Whether records go to the disk always, beside Redis, and not only while Redis is away.
-    pub audit_spool_always: Switch,
+    /// When records go to the disk: `always`, beside Redis, or as `fallback`, while Redis is away.
+    pub audit_spool: SpoolMode,
     /// Over how many bytes an audit stream is left alone and the spool is used instead.
     pub audit_stream_max: u64,
     /// Networks outside the public internet that upstreams may be in (comma-separated).
@@ -108,6 +110,17 @@ impl FromStr for Switch {
             "on" | "true" | "1" => Ok(Self::On),
             "off" | "false" | "0" | "" => Ok(Self::Off),
             _ => Err("write `on` or `off`"),
+        }
+    }
+}
+
+impl FromStr for SpoolMode {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "always" => Ok(Self::Always),
+            "fallback" => Ok(Self::Fallback),
+            _ => Err("write `always` or `fallback`"),
         }
     }
 }
@@ -181,7 +194,7 @@ impl Config {
             keys: from.keys()?,
             data_dir: from.or("SLUICE_DATA_DIR", ".sluice/node")?,
             audit_shards: from.or("SLUICE_AUDIT_SHARDS", "1")?,
-            audit_spool_always: from.or("SLUICE_AUDIT_SPOOL_ALWAYS", "off")?,
+            audit_spool: from.or("SLUICE_AUDIT_SPOOL", "fallback")?,
             audit_stream_max: from.or("SLUICE_AUDIT_STREAM_MAX", "268435456")?,
             egress_allowed: from.list("SLUICE_EGRESS_ALLOWED")?,
             egress_loopback: from.or("SLUICE_EGRESS_LOOPBACK", "off")?,
@@ -283,6 +296,7 @@ mod tests {
             ("SLUICE_NODE_ID", "srv_1"),
             ("SLUICE_EGRESS_ALLOWED", "10.0.0.0/8,x"),
             ("SLUICE_EGRESS_LOOPBACK", "perhaps"),
+            ("SLUICE_AUDIT_SPOOL", "perhaps"),
         ] {
             let Err(ConfigError::Wrong { name: named, .. }) = read(&[(name, value)]) else { panic!("{name}") };
             assert_eq!(named, name);
