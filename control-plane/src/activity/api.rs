@@ -54,6 +54,8 @@ pub(super) struct SearchQuery {
     /// Of this call.
     #[param(value_type = Option<String>)]
     call: Option<CallId>,
+    /// Of this trace: the `x-trace-id` of an answer.
+    trace: Option<String>,
     /// Holding this text anywhere, in either case; in at most seven days.
     q: Option<String>,
     /// The `next` of the page before.
@@ -70,6 +72,7 @@ impl SearchQuery {
             ("tool", &self.tool),
             ("decision", &self.decision),
             ("status", &self.status),
+            ("trace", &self.trace),
             ("q", &self.q),
         ];
         for (name, text) in texts {
@@ -87,6 +90,7 @@ impl SearchQuery {
             effect: self.decision,
             status: self.status,
             call: self.call,
+            trace: self.trace,
             text: self.q.filter(|text| !text.is_empty()),
         })
     }

@@ -3,18 +3,7 @@
 use serde_json::json;
 use sluice_tests::client::Client;
 
-use crate::house::house;
-
-/// Asks again until the answer is as wanted; the test harness ends what never comes.
-async fn until<F: Future<Output = bool>>(what: &str, ask: impl Fn() -> F) {
-    let wanted = async {
-        while !ask().await {
-            tokio::task::yield_now().await;
-        }
-    };
-    let came = tokio::time::timeout(std::time::Duration::from_secs(30), wanted).await;
-    assert!(came.is_ok(), "{what} did not come within 30 s");
-}
+use crate::house::{house, until};
 
 #[tokio::test]
 async fn a_new_tool_waits_for_review_and_is_then_live_on_every_node() {

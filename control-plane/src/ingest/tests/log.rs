@@ -28,6 +28,7 @@ fn everything() -> Filter {
         effect: None,
         status: None,
         call: None,
+        trace: None,
         text: None,
     }
 }

@@ -29,6 +29,8 @@ pub struct Filter {
     pub status: Option<String>,
     /// Of this call.
     pub call: Option<CallId>,
+    /// Of this trace.
+    pub trace: Option<String>,
     /// Holding this text anywhere, in either case.
     pub text: Option<String>,
 }
@@ -163,6 +165,7 @@ pub async fn step(
                and ($11::text is null or effect = $11)
                and ($12::text is null or status = $12)
                and ($13::uuid is null or call_id = $13)
+               and ($16::text is null or trace_id = $16)
            order by time desc, id desc limit $15"#,
         partitions.0,
         partitions.1,
@@ -179,6 +182,7 @@ pub async fn step(
         filter.call.map(CallId::uuid),
         filter.text,
         limit,
+        filter.trace,
     )
     .fetch_all(tx.connection())
     .await?;
