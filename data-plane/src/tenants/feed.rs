@@ -15,7 +15,7 @@ use tokio::sync::{Notify, Semaphore};
 use super::ack::{Acks, Position};
 use super::source::{Digests, ReadError, Source};
 use super::touch::Moment;
-use super::{Slot, Tenants, Touch};
+use super::{Tenants, Touch};
 use crate::caller::Callers;
 use crate::metrics::Metrics;
 
@@ -212,13 +212,14 @@ impl Feed {
         };
         let before = self.tenants.index.load_full();
         let has_changed = |bucket: usize| before.as_ref().is_none_or(|before| before[bucket] != digests[bucket]);
-        let now = self.touch.moment();
-        for (tenant, slot, _) in self.tenants.loaded() {
-            if has_changed(bucket_of(tenant)) {
-                mark_behind(&slot, now);
-            }
-        }
+        let changed: Vec<_> =
+            self.tenants.loaded().into_iter().filter(|(tenant, ..)| has_changed(bucket_of(*tenant))).collect();
+        // The index first, then the marks: see `Tenants::settle`.
         self.tenants.index.store(Some(Arc::from(digests)));
+        let now = self.touch.moment();
+        for (_, slot, _) in changed {
+            slot.mark_behind(now);
+        }
         self.followed.root.clone_from(&head.root);
         Ok(())
     }
@@ -274,12 +275,6 @@ impl Feed {
             }
             *said = now_said;
         }
-    }
-}
-
-fn mark_behind(slot: &Slot, now: Moment) {
-    if slot.behind.load().is_none() {
-        slot.behind.store(Arc::new(Some(now)));
     }
 }
 

@@ -74,6 +74,15 @@ struct Loaded {
     blind_max: Duration,
 }
 
+impl Slot {
+    /// Notes since when something newer is known; what is known longer stays.
+    fn mark_behind(&self, now: touch::Moment) {
+        if self.behind.load().is_none() {
+            self.behind.store(Arc::new(Some(now)));
+        }
+    }
+}
+
 impl Loaded {
     fn is(&self, entry: &IndexEntry) -> bool {
         self.revision == entry.revision && self.sha256 == entry.sha256
@@ -167,25 +176,37 @@ impl Tenants {
     /// Brings a slot to what the index says. One at a time per slot.
     async fn refresh(&self, tenant: TenantId, slot: &Slot) -> Result<Option<Arc<Loaded>>, LoadError> {
         let _only = slot.loading.lock().await;
-        let Some(entry) = self.entry(tenant).await? else {
+        let index = self.index.load_full().ok_or(LoadError::Changing)?;
+        let Some(entry) = self.entry(tenant, &index).await? else {
             self.remove(tenant);
             return Ok(None);
         };
         if let Some(loaded) = slot.loaded.load_full().filter(|loaded| loaded.is(&entry)) {
-            slot.behind.store(Arc::new(None));
+            self.settle(tenant, slot, &index);
             return Ok(Some(loaded));
         }
         let loaded = Arc::new(self.read(&entry).await?);
         self.touch.allow(tenant, loaded.blind_max);
         slot.loaded.store(Some(Arc::clone(&loaded)));
-        slot.behind.store(Arc::new(None));
+        self.settle(tenant, slot, &index);
         tracing::info!(tenant.id = %tenant, revision = loaded.revision, "a tenant's configuration is live");
         self.make_room(tenant);
         Ok(Some(loaded))
     }
 
-    async fn entry(&self, tenant: TenantId) -> Result<Option<IndexEntry>, LoadError> {
-        let Some(index) = self.index.load_full() else { return Err(LoadError::Changing) };
+    /// Takes the mark of being behind off a slot that is what `index` says.
+    ///
+    /// What was published while it was being read found the mark set already; it is set again for it. The feed stores an
+    /// index before it marks, so one of the two always sees the other.
+    fn settle(&self, tenant: TenantId, slot: &Slot, index: &Digests) {
+        slot.behind.store(Arc::new(None));
+        let bucket = bucket_of(tenant);
+        if self.index.load().as_ref().is_some_and(|newest| newest[bucket] != index[bucket]) {
+            slot.mark_behind(self.touch.moment());
+        }
+    }
+
+    async fn entry(&self, tenant: TenantId, index: &Digests) -> Result<Option<IndexEntry>, LoadError> {
         let bucket = bucket_of(tenant);
         let entries = self.source.bucket(bucket, &index[bucket]).await?.ok_or(LoadError::Changing)?;
         Ok(entries.into_iter().find(|entry| entry.tenant == tenant))
