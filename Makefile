@@ -17,7 +17,7 @@ test: setup
 	@scripts/test.sh
 
 bench: setup
-	@scripts/bench.sh calls
+	@scripts/bench.sh calls lists
 
 bench-live: setup
 	@scripts/bench.sh live

@@ -91,8 +91,10 @@ impl Postgres {
         fs::write(self.data.join("sluice.conf"), "")?;
         // Single-user mode: one statement a line, no server running yet.
         let roles = include_str!("../../../infra/postgres/roles.sql");
-        let statements =
-            format!("{roles}\nalter schema public owner to sluice;\nalter role sluice password '{}';\ncreate database sluice owner sluice;\n", self.password);
+        let statements = format!(
+            "{roles}\nalter schema public owner to sluice;\nalter role sluice password '{}';\ncreate database sluice owner sluice;\n",
+            self.password
+        );
         let statements: String = statements
             .lines()
             .filter(|line| !line.starts_with("--"))

@@ -20,7 +20,7 @@ pub(crate) struct Redis {
 
 /// What a node may do: read everything, and write what is its own. It can't write configuration, tokens, revocations or
 /// acks, so whoever has a node's password can't either.
-const NODE_RULES: &str = "+@all -@admin -@dangerous +info +config|get resetchannels &hint %R~* \
+const NODE_RULES: &str = "+@all -@admin -@dangerous +info +config|get resetchannels &hint &withdrawn %R~* \
                           %RW~audit:{?} %RW~audit:{??} %RW~audit:{???} %RW~nodes %RW~*:live \
                           %RW~*:session_ended:* %RW~*:upstream_session:* %RW~relay_used:*";
 

@@ -21,6 +21,7 @@ fn main() {
     let what = std::env::args().nth(1).unwrap_or_default();
     match what.as_str() {
         "live" => runtime.block_on(live()),
+        "lists" => runtime.block_on(lists()),
         _ => runtime.block_on(calls()),
     }
 }
@@ -71,7 +72,6 @@ async fn calls() {
     }
     println!("\nat 500 calls/s over 10 connections: what is added to the direct way\n");
     measure(&ways, 10, Some(Duration::from_millis(20))).await;
-    lists(&stack, &api, node).await;
 }
 
 async fn measure(ways: &[Way], connections: usize, pace: Option<Duration>) {
@@ -103,7 +103,11 @@ async fn with_cpu(pid: Option<u32>, target: &Target, connections: usize, pace: O
 }
 
 /// tools/list of ten servers with fifty tools each.
-async fn lists(stack: &Stack, api: &Api, node: SocketAddr) {
+async fn lists() {
+    let stack = Stack::start(1, &[]);
+    let api = Api::of(&stack.endpoints);
+    api.allow_everything().await;
+    let node: SocketAddr = stack.endpoints.data_plane_urls[0].trim_start_matches("http://").parse().unwrap();
     for number in 0..10 {
         let upstream = fast_upstream::start(50).await;
         api.add_server(&format!("list{number}"), &format!("http://{upstream}/mcp")).await;
@@ -172,7 +176,6 @@ impl Nginx {
             folder.display()
         );
         std::fs::write(folder.join("nginx.conf"), settings).unwrap();
-        #[expect(clippy::zombie_processes, reason = "waited for when dropped")]
         let child = Command::new(program)
             .arg("-c")
             .arg(folder.join("nginx.conf"))
@@ -185,7 +188,11 @@ impl Nginx {
             std::thread::yield_now();
         }
         let children = format!("/proc/{0}/task/{0}/children", child.id());
-        let worker = std::fs::read_to_string(children).unwrap().split_whitespace().next()?.parse().unwrap();
+        let worker = loop {
+            if let Some(worker) = std::fs::read_to_string(&children).unwrap().split_whitespace().next() {
+                break worker.parse().unwrap();
+            }
+        };
         Some(Self { child, address, worker, folder })
     }
 }

@@ -28,22 +28,23 @@ async fn status_and_code(request: RequestBuilder) -> (u16, Option<i64>) {
 
 #[tokio::test]
 async fn malformed_messages_are_refused_before_anything_is_done() {
-    let before = house().modern.seen().len();
     for (body, code) in [
         ("{\"jsonrpc\":\"2.0\",", -32700),
         ("[]", -32600),
         ("\"text\"", -32600),
         ("{\"jsonrpc\":\"2.0\",\"id\":null,\"method\":\"tools/call\",\"params\":{}}", -32600),
-        (&call_with(r#"{"a":1,"a":2}"#), -32600),
-        (&call_with(r#"{"deep":[{"x":{"k":1,"\u006b":2}}]}"#), -32600),
+        (&call_with(r#"{"marked":"broken","a":1,"a":2}"#), -32600),
+        (&call_with(r#"{"marked":"broken","deep":[{"x":{"k":1,"\u006b":2}}]}"#), -32600),
         (&call_with(&format!("{}1{}", "[".repeat(200), "]".repeat(200))), -32600),
     ] {
         let (status, found) = status_and_code(raw(body)).await;
         assert_eq!(status, 400, "{body}");
         assert!(found == Some(code) || found == Some(-32700), "{body}: {found:?}");
     }
-    assert_eq!(status_and_code(raw(&call_with("{}"))).await.0, 200);
-    assert_eq!(house().modern.seen().len(), before + 1);
+    assert_eq!(status_and_code(raw(&call_with(r#"{"marked":"whole"}"#))).await.0, 200);
+    let reached =
+        |mark: &str| house().modern.seen().iter().filter(|seen| seen.message.to_string().contains(mark)).count();
+    assert_eq!((reached("whole"), reached("broken")), (1, 0));
 }
 
 #[tokio::test]
@@ -132,12 +133,12 @@ async fn each_way_an_upstream_fails_has_its_answer_and_its_record() {
         Failure { tool: "legacy_error", outcome: "protocol_error" },
         Failure { tool: "status_500", outcome: "upstream_unavailable" },
         Failure { tool: "status_401", outcome: "upstream_unavailable" },
-        Failure { tool: "garbage", outcome: "upstream_unavailable" },
-        Failure { tool: "html", outcome: "upstream_unavailable" },
+        Failure { tool: "garbage", outcome: "protocol_error" },
+        Failure { tool: "html", outcome: "protocol_error" },
         Failure { tool: "half", outcome: "upstream_unavailable" },
         Failure { tool: "redirect", outcome: "upstream_unavailable" },
-        Failure { tool: "wrong_id", outcome: "upstream_unavailable" },
-        Failure { tool: "endless", outcome: "upstream_unavailable" },
+        Failure { tool: "wrong_id", outcome: "protocol_error" },
+        Failure { tool: "endless", outcome: "protocol_error" },
         Failure { tool: "hang", outcome: "timeout" },
     ];
     for failure in failures {

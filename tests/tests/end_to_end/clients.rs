@@ -108,28 +108,33 @@ async fn official_sdks_and_claude_code_call_through_the_gateway() {
             "everything__trigger-long-running-operation",
             &json!({"duration": 1, "steps": 3}),
         );
-        assert_eq!(said["progress"], json!([1, 2, 3]), "{script} {mode}: {said}");
+        let progress: Vec<_> = said["progress"].as_array().unwrap().iter().map(Value::as_f64).collect();
+        assert_eq!(progress, [Some(1.0), Some(2.0), Some(3.0)], "{script} {mode}: {said}");
         let said = run_client(&folder, script, mode, "modern__delete_all", &json!({}));
         assert_eq!(said["is_error"], true, "{script} {mode}: {said}");
     }
     claude_code(&folder);
 }
 
-/// Claude Code connects and makes a real call; only the model behind it is scripted.
-fn claude_code(folder: &Path) {
-    let program = folder.join("node_modules/@anthropic-ai/claude-code-linux-x64/claude");
-    if !program.exists() {
-        println!("SKIPPED Claude Code: its package has no program for this machine");
-        return;
+/// Claude Code with a home of its own.
+struct Claude {
+    program: PathBuf,
+    home: PathBuf,
+}
+
+impl Claude {
+    fn find(folder: &Path) -> Option<Self> {
+        let program = folder.join("node_modules/@anthropic-ai/claude-code-linux-x64/claude");
+        let home = std::env::temp_dir().join(format!("sluice-claude-{}", std::process::id()));
+        program.exists().then_some(Self { program, home })
     }
-    let home = std::env::temp_dir().join(format!("sluice-claude-{}", std::process::id()));
-    std::fs::create_dir_all(&home).unwrap();
-    let endpoints = &house().endpoints;
-    let claude = |arguments: &[&str], environment: &[(&str, &str)]| {
-        let output = Command::new(&program)
+
+    fn run(&self, arguments: &[&str], environment: &[(&str, &str)]) -> String {
+        std::fs::create_dir_all(&self.home).unwrap();
+        let output = Command::new(&self.program)
             .args(arguments)
-            .current_dir(&home)
-            .env("HOME", &home)
+            .current_dir(&self.home)
+            .env("HOME", &self.home)
             .env("DISABLE_TELEMETRY", "1")
             .env("DISABLE_AUTOUPDATER", "1")
             .env("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1")
@@ -139,45 +144,52 @@ fn claude_code(folder: &Path) {
             .output()
             .unwrap();
         format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    }
+}
+
+impl Drop for Claude {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.home);
+    }
+}
+
+/// Claude Code connects and makes a real call; only the model behind it is scripted.
+fn claude_code(folder: &Path) {
+    let Some(claude) = Claude::find(folder) else {
+        println!("SKIPPED Claude Code: its package has no program for this machine");
+        return;
     };
+    let endpoints = &house().endpoints;
     let header = format!("Authorization: Bearer {}", endpoints.token);
-    claude(
-        &["mcp", "add", "--transport", "http", "--scope", "user", "sluice", &endpoints.tenant_url, "--header", &header],
-        &[],
-    );
+    let add =
+        ["mcp", "add", "--transport", "http", "--scope", "user", "sluice", &endpoints.tenant_url, "--header", &header];
+    claude.run(&add, &[]);
     // Its exit code is 0 either way.
-    let list = claude(&["mcp", "list"], &[]);
+    let list = claude.run(&["mcp", "list"], &[]);
     assert!(list.contains("Connected"), "{list}");
 
     let tool = "mcp__sluice__everything__echo";
-    let mut model = Command::new("node")
-        .arg(here("scripted_model.mjs"))
-        .env("TOOL", tool)
-        .env("ARGS", r#"{"message":"from Claude Code"}"#)
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(model.stdout.take().unwrap()).lines();
-    let _model = Ends(model);
+    let mut model = Command::new("node");
+    model.arg(here("scripted_model.mjs")).env("TOOL", tool).env("ARGS", r#"{"message":"from Claude Code"}"#);
+    let mut model = Ends(model.stdout(Stdio::piped()).spawn().unwrap());
+    let mut lines = BufReader::new(model.0.stdout.take().unwrap()).lines();
     let first: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
-    let settings = json!({"mcpServers": {"sluice": {"type": "http", "url": endpoints.tenant_url, "headers": {"Authorization": format!("Bearer {}", endpoints.token)}}}});
-    let file = home.join("mcp.json");
-    std::fs::write(&file, settings.to_string()).unwrap();
-    let arguments = [
+    let server = json!({"type": "http", "url": endpoints.tenant_url, "headers": {"Authorization": format!("Bearer {}", endpoints.token)}});
+    let file = claude.home.join("mcp.json");
+    std::fs::write(&file, json!({"mcpServers": {"sluice": server}}).to_string()).unwrap();
+    let file = file.to_str().unwrap();
+    let call = [
         "-p",
         "call the echo tool",
         "--mcp-config",
-        file.to_str().unwrap(),
+        file,
         "--strict-mcp-config",
         "--allowedTools",
         tool,
         "--output-format",
         "json",
     ];
-    let said = claude(
-        &arguments,
-        &[("ANTHROPIC_BASE_URL", first["url"].as_str().unwrap()), ("ANTHROPIC_API_KEY", "sk-test-not-real")],
-    );
+    let model = [("ANTHROPIC_BASE_URL", first["url"].as_str().unwrap()), ("ANTHROPIC_API_KEY", "sk-test-not-real")];
+    let said = claude.run(&call, &model);
     assert!(said.contains("Echo: from Claude Code"), "{said}");
-    let _ = std::fs::remove_dir_all(&home);
 }
