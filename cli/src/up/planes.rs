@@ -49,7 +49,7 @@ pub(crate) fn prepare(settings: &Settings, state: &State, addresses: &Addresses)
         ("REDIS_URL", addresses.redis_node.clone()),
         ("SLUICE_EGRESS_LOOPBACK", "on".to_owned()),
         ("SLUICE_ALLOWED_HOSTS", "127.0.0.1,localhost".to_owned()),
-        ("SLUICE_AUDIT_SPOOL", "always".to_owned()),
+        ("SLUICE_AUDIT_SPOOL", crate::environment("SLUICE_AUDIT_SPOOL").unwrap_or_else(|| "always".to_owned())),
     ]);
     let of_nodes = (1..=settings.nodes).map(|number| of_node(state, ports, number)).collect::<anyhow::Result<_>>()?;
     let http = reqwest::Client::builder().timeout(std::time::Duration::from_secs(2)).build()?;

@@ -1,20 +1,38 @@
 //! The system's clock.
 
+use std::cell::RefCell;
+
 use domain::Clock;
-use uuid::Uuid;
 
 /// The system's time, and random bits from its random source.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "this is where the time comes from")]
 pub fn clock() -> Clock {
-    Clock::new(chrono::Utc::now, || {
-        // All bits of a version 4 UUID but two fields are random (RFC 9562, 5.4): bytes 6 and 8 are left out.
-        let uuid = Uuid::new_v4().into_bytes();
+    Clock::new(chrono::Utc::now, || DRAWN.with_borrow_mut(Drawn::next))
+}
+
+/// Random bytes drawn ahead, so that only one id in fifty costs a system call. Ids are names, not secrets.
+struct Drawn {
+    bytes: [u8; 500],
+    used: usize,
+}
+
+thread_local! {
+    static DRAWN: RefCell<Drawn> = const { RefCell::new(Drawn { bytes: [0; 500], used: 500 }) };
+}
+
+impl Drawn {
+    fn next(&mut self) -> [u8; 10] {
+        if self.used == self.bytes.len() {
+            // Without randomness nothing here is safe: the program ends rather than repeat an id.
+            getrandom::fill(&mut self.bytes).unwrap_or_else(|_| std::process::abort());
+            self.used = 0;
+        }
         let mut entropy = [0; 10];
-        entropy[..6].copy_from_slice(&uuid[..6]);
-        entropy[6..].copy_from_slice(&uuid[9..13]);
+        entropy.copy_from_slice(&self.bytes[self.used..self.used + 10]);
+        self.used += 10;
         entropy
-    })
+    }
 }
 
 #[cfg(test)]

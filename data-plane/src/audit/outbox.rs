@@ -206,8 +206,10 @@ impl Outbox {
 
     /// When the first entry came that somebody still waits for.
     pub(super) fn waiting_since(&self) -> Option<Instant> {
-        // Only frames in neither place have waiters.
-        let in_memory = self.to_send.iter().filter_map(|s| self.frames.get(s));
+        // Only frames in neither place have waiters, so they are in both sets; after a long absence of Redis or of the
+        // owner one of the two is large.
+        let in_memory = if self.to_send.len() < self.to_spool.len() { &self.to_send } else { &self.to_spool };
+        let in_memory = in_memory.iter().filter_map(|s| self.frames.get(s));
         in_memory.filter(|held| !held.waiters.is_empty()).map(|held| held.since).min()
     }
 
