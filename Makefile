@@ -13,7 +13,8 @@ setup:
 build:
 	@SQLX_OFFLINE=true cargo build --release --locked -p sluice
 
-test: setup
+test:
+	@scripts/setup.sh test
 	@scripts/test.sh
 
 bench: setup

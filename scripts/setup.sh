@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what Sluice needs and the machine lacks. Debian packages where apt and root are at hand; elsewhere it says
-# what to install. Starts no service and never asks.
+# what to install. Starts no service and never asks. With `test`, also what the tests need besides.
 set -eu
 
 packages=
@@ -18,6 +18,12 @@ need libc6-dev /usr/include/stdio.h /usr/bin/xcrun
 need redis-server redis-server /usr/bin/redis-check-rdb
 if [ -z "${SLUICE_PG_BIN:-}" ] && ! ls /usr/lib/postgresql/*/bin/initdb /opt/homebrew/opt/postgresql*/bin/initdb >/dev/null 2>&1; then
     need postgresql initdb
+fi
+
+if [ "${1:-}" = test ]; then
+    need g++ c++
+    need python3 python3
+    python3 -c 'import ensurepip, venv' >/dev/null 2>&1 || packages="$packages python3-venv"
 fi
 
 if ! command -v cargo >/dev/null 2>&1; then

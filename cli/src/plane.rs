@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use service::shutdown::Shutdown;
+use service::telemetry::DEFAULT_FILTER;
 use service::{Drain, telemetry};
 
 /// How long what is under way may take once the program was told to end.
@@ -15,7 +16,7 @@ where
     E: std::error::Error + Send + Sync + 'static,
 {
     let format = crate::environment("SLUICE_LOG_FORMAT").map(|text| text.parse()).transpose()?.unwrap_or_default();
-    telemetry::init(format, &crate::environment("SLUICE_LOG").unwrap_or_else(|| "info".to_owned()))?;
+    telemetry::init(format, &crate::environment("SLUICE_LOG").unwrap_or_else(|| DEFAULT_FILTER.to_owned()))?;
     let (drain, mut shutdown) = (Drain::new(), Shutdown::on_signals()?);
     let running = plane(drain.clone());
     tokio::pin!(running);

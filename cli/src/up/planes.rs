@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::process::Command;
 
+use service::telemetry::DEFAULT_FILTER;
+
 use super::Settings;
 use super::child;
 use super::ports::Ports;
@@ -35,7 +37,7 @@ pub(crate) fn prepare(settings: &Settings, state: &State, addresses: &Addresses)
     let both = [
         ("SLUICE_KEYS", keys.display().to_string()),
         ("SLUICE_GATEWAY_URL", format!("http://{}", local(ports.tenants()))),
-        ("SLUICE_LOG", crate::environment("SLUICE_LOG").unwrap_or_else(|| "info".to_owned())),
+        ("SLUICE_LOG", crate::environment("SLUICE_LOG").unwrap_or_else(|| DEFAULT_FILTER.to_owned())),
     ];
     let mut control_plane = both.to_vec();
     control_plane.extend([

@@ -8,7 +8,7 @@ use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 
 /// What is logged when nothing else is asked for.
-pub const DEFAULT_FILTER: &str = "info";
+pub const DEFAULT_FILTER: &str = "info,sqlx=warn";
 
 /// What is not logged unless the filter names it: these log, as errors, what every caller of theirs deals with, and
 /// repeat what a server of secrets answered.

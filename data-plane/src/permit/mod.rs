@@ -146,7 +146,9 @@ impl Denied {
     /// The tool result that tells the model, in modern form.
     #[must_use]
     pub fn to_result(&self) -> Json {
-        let rule = self.decision.as_ref().and_then(|decision| decision.determining.first());
+        // What allowed the call is no reason for denying it.
+        let decision = self.decision.as_ref().filter(|decision| decision.effect != Effect::Allow);
+        let rule = decision.and_then(|decision| decision.determining.first());
         Denial {
             code: self.code,
             rule: rule.map(|rule| rule.name.as_str()),

@@ -29,6 +29,22 @@ async fn what_is_published_is_served_and_a_new_revision_takes_its_place() {
 }
 
 #[tokio::test]
+async fn what_is_published_while_a_tenant_is_being_read_is_not_lost() {
+    let (mut plane, acme) = Plane::serving().await;
+    let tenants = Arc::clone(&plane.node.tenants);
+    tenants.get(acme).await.unwrap().unwrap();
+    let (slot, index) = (tenants.slot(acme).unwrap(), tenants.index.load_full().unwrap());
+    let reading = slot.loading.lock().await;
+    let next = snapshot(&plane.hand.keys, acme, "acme", 2);
+    plane.hand.publish(&next);
+    plane.round().await.unwrap();
+    tenants.settle(acme, &slot, &index);
+    drop(reading);
+    plane.in_step().await;
+    assert_eq!(tenants.get(acme).await.unwrap().unwrap().snapshot.revision, 2);
+}
+
+#[tokio::test]
 async fn a_snapshot_that_is_forged_moved_or_old_is_not_served() {
     let (mut plane, acme) = Plane::serving().await;
     let key = keys::snapshot(acme);
