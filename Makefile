@@ -2,7 +2,7 @@
 # make test  proves the product: formatting, lints, every test, on real servers and clients
 # make bench measures what the gateway adds; bench-live how fast a change, a revocation and a record arrive
 # make chaos kills every process again and again under load and counts the records
-.PHONY: up setup build test lint unit end-to-end bench bench-live chaos openapi sqlx
+.PHONY: up setup build test bench bench-live chaos openapi sqlx
 
 up: setup build
 	@exec target/release/sluice up

@@ -23,7 +23,7 @@ check-sqlx)
     diff -r .sqlx target/sqlx-now || { echo ".sqlx/ is not what the statements ask for: run \`make sqlx\` and commit it" >&2; exit 1; }
     ;;
 openapi)
-    SLUICE_WRITE_OPENAPI=1 SQLX_OFFLINE=true target/release/sluice with-services -- cargo test --quiet --locked -p control-plane openapi
+    SLUICE_REFRESH=1 SQLX_OFFLINE=true target/release/sluice with-services -- cargo test --quiet --locked -p control-plane --test api document
     ;;
 *)
     echo "usage: generate.sh sqlx | check-sqlx | openapi" >&2
