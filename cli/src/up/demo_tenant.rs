@@ -64,7 +64,7 @@ async fn make(state: &State, addresses: &Addresses) -> anyhow::Result<Made> {
         owner_email: "owner@example.com".to_owned(),
         owner_name: "Demo owner".to_owned(),
     };
-    let made = control_plane::bootstrap_at(&addresses.database, &state.path("keys"), first).await?;
+    let made = control_plane::bootstrap_at(&addresses.database, &state.keys(), first).await?;
     let Some(made) = made else {
         bail!(
             "this database has tenants already, but {FILE} is not in the .sluice folder: use another database, or put the file back"

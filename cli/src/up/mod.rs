@@ -80,6 +80,7 @@ pub(crate) async fn run() -> anyhow::Result<()> {
         }
     };
     stop.cancel();
+    let _ = std::fs::remove_file(state.path("endpoints.json"));
     supervisor.end().await;
     state.note_started(&[])?;
     outcome
@@ -95,11 +96,11 @@ async fn start_and_watch(
     let planes = planes::prepare(settings, state, &addresses)?;
     planes.start(supervisor)?;
     state.note_started(&supervisor.started())?;
-    wait_until("the control plane is ready", supervisor, || planes.control_plane_is_ready()).await?;
+    wait_until("the control plane is ready", (state, supervisor), || planes.control_plane_is_ready()).await?;
     let tenants = TcpListener::bind(("127.0.0.1", settings.ports.tenants())).await?;
     let nodes = (1..=settings.nodes).map(|number| settings.ports.node(number)).collect();
     tokio::spawn(round_robin::serve(tenants, nodes, stop.clone()));
-    wait_until("the nodes are ready", supervisor, || planes.nodes_are_ready()).await?;
+    wait_until("the nodes are ready", (state, supervisor), || planes.nodes_are_ready()).await?;
     let demo = demo_tenant::find_or_make(settings, state, &addresses).await?;
     let endpoints = Endpoints::new(settings, &addresses, &demo);
     endpoints.write(state, &supervisor.started())?;
@@ -116,16 +117,21 @@ async fn start_and_watch(
 /// Waits until a part is ready, and says which one ended instead, if one did.
 async fn wait_until<F: Future<Output = bool>>(
     what: &str,
-    supervisor: &mut Supervisor,
+    (state, supervisor): (&State, &mut Supervisor),
     ready: impl Fn() -> F,
 ) -> anyhow::Result<()> {
     let start = Instant::now();
     while !ready().await {
         if let Some(name) = supervisor.find_ended() {
-            bail!("{name} ended before {what}; its log says why: {name}.log in the .sluice folder");
+            let (words, log) = (state.last_words(&name), state.path(&format!("{name}.log")));
+            bail!("{name} ended before {what}: {words} (more in {})", log.display());
         }
         if start.elapsed() > PATIENCE {
-            bail!("it took more than {} s until {what}; the logs are in the .sluice folder", PATIENCE.as_secs());
+            bail!(
+                "it took more than {} s until {what}; the logs are in {}",
+                PATIENCE.as_secs(),
+                state.path("").display()
+            );
         }
         tokio::time::sleep(TICK).await;
     }

@@ -25,8 +25,10 @@ pub(crate) struct Planes {
 
 /// Makes keys and node ids where there are none, and works out each program's environment.
 pub(crate) fn prepare(settings: &Settings, state: &State, addresses: &Addresses) -> anyhow::Result<Planes> {
-    let keys = state.path("keys");
-    if !keys.exists() {
+    let keys = state.keys();
+    // The id is written last: without it the keys are of a start that was cut off, and nothing was made with them.
+    if !keys.join("deployment.id").exists() {
+        let _ = std::fs::remove_dir_all(&keys);
         secrets::keys::create(&keys)?;
         crate::say("made the deployment's keys");
     }

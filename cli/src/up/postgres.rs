@@ -43,7 +43,7 @@ impl Postgres {
         if !postgres.data.join("initialised").exists() {
             postgres.initialise(state, &parent)?;
         }
-        fs::write(postgres.data.join("sluice.conf"), settings(port, &parent, safety))?;
+        fs::write(postgres.data.join("sluice.conf"), settings(port, safety))?;
         Ok(postgres)
     }
 
@@ -126,11 +126,10 @@ impl Postgres {
 }
 
 /// What differs from Postgres' defaults.
-fn settings(port: u16, sockets: &Path, safety: Safety) -> String {
+fn settings(port: u16, safety: Safety) -> String {
     let mut text = format!(
-        "listen_addresses = '127.0.0.1'\nport = {port}\nunix_socket_directories = '{}'\nmax_connections = 200\n\
-         shared_buffers = '128MB'\nlog_min_messages = warning\n",
-        sockets.display()
+        "listen_addresses = '127.0.0.1'\nport = {port}\nunix_socket_directories = ''\nmax_connections = 200\n\
+         shared_buffers = '128MB'\nlog_min_messages = warning\n"
     );
     if safety == Safety::Throwaway {
         text.push_str("fsync = off\nsynchronous_commit = off\nfull_page_writes = off\n");

@@ -46,6 +46,14 @@ impl Redis {
         })
     }
 
+    /// The search path with the server's program on it, for tests that start servers of their own.
+    pub(crate) fn path_with_program(state: &State) -> anyhow::Result<std::ffi::OsString> {
+        let program = find_program(state)?;
+        let path = crate::environment("PATH").unwrap_or_default();
+        let places = program.parent().map(std::path::Path::to_path_buf).into_iter().chain(std::env::split_paths(&path));
+        Ok(std::env::join_paths(places)?)
+    }
+
     /// The address for the control plane.
     pub(crate) fn control_url(&self) -> String {
         format!("redis://control:{}@127.0.0.1:{}/", self.control_password, self.port)

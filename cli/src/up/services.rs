@@ -47,7 +47,7 @@ async fn start_postgres(
         move || postgres.command()
     })?;
     state.note_started(&supervisor.started())?;
-    wait_until("Postgres is ready", supervisor, || std::future::ready(postgres.is_ready())).await?;
+    wait_until("Postgres is ready", (state, supervisor), || std::future::ready(postgres.is_ready())).await?;
     Ok(postgres.url())
 }
 
@@ -58,7 +58,7 @@ async fn start_redis(state: &State, port: u16, supervisor: &mut Supervisor) -> a
         move || redis.command()
     })?;
     state.note_started(&supervisor.started())?;
-    wait_until("Redis is ready", supervisor, || redis.is_ready()).await?;
+    wait_until("Redis is ready", (state, supervisor), || redis.is_ready()).await?;
     Ok((redis.control_url(), redis.node_url()))
 }
 
@@ -98,6 +98,7 @@ async fn run_with(state: &State, command: &[String], supervisor: &mut Supervisor
         .args(rest)
         .env("DATABASE_URL", database)
         .env("REDIS_URL", redis)
+        .env("PATH", Redis::path_with_program(state)?)
         .kill_on_drop(true)
         .spawn()
         .with_context(|| format!("can't start {program}"))?;

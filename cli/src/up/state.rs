@@ -54,13 +54,14 @@ impl State {
 
     /// Writes a file whole or not at all, readable by its owner only.
     pub(crate) fn write_private(&self, name: &str, text: &str) -> anyhow::Result<()> {
-        let new = self.root.join(format!("{name}.new"));
-        let _ = fs::remove_file(&new);
-        let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&new)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&new, self.root.join(name))?;
-        Ok(())
+        write_private(&self.root.join(name), text)
+    }
+
+    /// The last words of a process in its log.
+    pub(crate) fn last_words(&self, process: &str) -> String {
+        let log = self.read(&format!("{process}.log")).unwrap_or_default();
+        let last = log.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
+        last.trim_start_matches("sluice: ").to_owned()
     }
 
     /// Reads a file of ours, where it is there.
@@ -68,14 +69,21 @@ impl State {
         fs::read_to_string(self.root.join(name)).ok()
     }
 
-    /// A password or such that is made once and kept.
+    /// A password or such that is made once and kept beside the data it opens.
     pub(crate) fn keep_secret(&self, name: &str) -> anyhow::Result<String> {
-        if let Some(text) = self.read(name) {
+        let path = self.data.join(name);
+        if let Ok(text) = fs::read_to_string(&path) {
             return Ok(text.trim().to_owned());
         }
+        fs::create_dir_all(&self.data)?;
         let text = format!("{:032x}", u128::from_be_bytes(secrets::random()));
-        self.write_private(name, &text)?;
+        write_private(&path, &text)?;
         Ok(text)
+    }
+
+    /// The deployment's keys, beside the data they open.
+    pub(crate) fn keys(&self) -> PathBuf {
+        self.data.join("keys")
     }
 
     /// Notes which processes run, so that the next start can end them if this one is killed.
@@ -100,6 +108,17 @@ impl State {
         }
         alive.into_iter().map(|process| process.name).collect()
     }
+}
+
+/// Writes a file whole or not at all, readable by its owner only.
+fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
+    let new = path.with_extension("new");
+    let _ = fs::remove_file(&new);
+    let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&new)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&new, path)?;
+    Ok(())
 }
 
 impl Started {

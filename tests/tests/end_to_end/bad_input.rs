@@ -39,7 +39,7 @@ async fn malformed_messages_are_refused_before_anything_is_done() {
     ] {
         let (status, found) = status_and_code(raw(body)).await;
         assert_eq!(status, 400, "{body}");
-        assert!(found == Some(code) || found == Some(-32700), "{body}: {found:?}");
+        assert_eq!(found, Some(code), "{body}");
     }
     assert_eq!(status_and_code(raw(&call_with(r#"{"marked":"whole"}"#))).await.0, 200);
     let reached =
@@ -94,6 +94,7 @@ async fn a_huge_body_is_refused_with_413() {
         Err(error) => error.is_request() || error.is_body(),
     };
     assert!(refused);
+    assert_eq!(house().client().call("modern__echo", json!({})).await.status, 200, "and the node goes on");
 }
 
 #[tokio::test]
@@ -106,7 +107,7 @@ async fn a_foreign_origin_or_host_is_refused() {
 }
 
 #[tokio::test]
-async fn an_unknown_tool_and_a_hidden_one_look_alike() {
+async fn an_unknown_tool_looks_the_same_whether_its_server_exists() {
     let client = house().client();
     let unknown = client.call("modern__nothing", json!({})).await;
     assert_eq!((unknown.status.as_u16(), unknown.error_code()), (200, Some(-32602)));
@@ -162,7 +163,7 @@ async fn fails_as(client: &Client, server: &str, failure: &Failure) {
 }
 
 #[tokio::test]
-async fn a_large_answer_passes_and_one_that_is_too_large_does_not() {
+async fn a_large_answer_passes() {
     let answer = house().client().call("modern__big", json!({})).await;
     assert_eq!(answer.tool_text().len(), 3 * 1024 * 1024);
 }

@@ -42,7 +42,7 @@ async fn no_secret_is_in_a_log_a_record_redis_postgres_or_a_metric() {
         places.push(("metrics", send(client.at(url).with_token(None).request(Method::GET)).await.unwrap().text));
     }
     places.push(("redis", sluice_tests::api::redis_dump(&house.endpoints.redis_url).await));
-    let password = std::fs::read_to_string(house.folder.join("postgres-superuser.password")).unwrap();
+    let password = std::fs::read_to_string(house.folder.join("data/postgres-superuser.password")).unwrap();
     places.push(("postgres", sluice_tests::api::postgres_dump(&house.endpoints.postgres_url, password.trim()).await));
     for (place, text) in &places {
         assert!(!text.is_empty() || *place == "log", "{place} is empty");

@@ -80,7 +80,8 @@ async fn every_route_of_the_api_hides_the_other_tenant() {
         // Their ids below our own path.
         let mixed = path.replace("{tenant}", &other.slug);
         let mixed = ids.iter().fold(mixed, |path, (name, id)| path.replace(&format!("{{{name}}}"), id));
-        if mixed.contains("srv_") || mixed.contains("pol_") || mixed.contains("tok_") || mixed.contains("call_") {
+        assert!(!mixed.contains('{'), "{mixed}: no id is known for a part of this path");
+        if ids.keys().any(|name| path.contains(&format!("{{{name}}}"))) {
             let answer = house.api.send_as(&other.api_token, method, &mixed).await;
             assert!(answer.status.is_client_error(), "{method} {mixed}: {answer:?}");
             assert!(ids.values().all(|id| !leaks(&answer, id)), "{method} {mixed}: {answer:?}");
