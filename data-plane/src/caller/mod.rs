@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use domain::projection::{Revocation, RevocationKind, TokenRecord};
-use domain::{Clock, Principal, TenantId, TokenDigest, TokenKind, TokenText};
+use domain::{Clock, Permission, Principal, TenantId, TokenDigest, TokenKind, TokenText};
 use http::HeaderValue;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -128,8 +128,10 @@ impl Callers {
     /// Checked on every request, after the cache: the caller is this tenant's and its token has not expired or ended.
     fn still_valid(&self, tenant: TenantId, caller: Arc<Caller>) -> Result<Arc<Caller>, Refused> {
         let principal = &caller.principal;
-        let valid =
-            principal.tenant == tenant && principal.expires_at > self.clock.now() && !caller.ended.is_cancelled();
+        let valid = principal.tenant == tenant
+            && principal.expires_at > self.clock.now()
+            && principal.role.allows(Permission::CallTools)
+            && !caller.ended.is_cancelled();
         if valid { Ok(caller) } else { Err(Refused::Unauthorized) }
     }
 

@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
@@ -11,22 +12,29 @@ use http_body_util::BodyExt;
 /// Largest body a client may send, bytes.
 pub const BODY_MAX_BYTES: usize = 4 * 1024 * 1024;
 
+/// Longest wait for the end of a client's body: a body under way holds a place in the node.
+pub const BODY_WITHIN: Duration = Duration::from_secs(20);
+
 /// Why a body could not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
     /// It is over [`BODY_MAX_BYTES`].
     #[error("the body is over {BODY_MAX_BYTES} bytes")]
     TooLarge,
-    /// The connection ended before it did.
+    /// The connection ended before it did, or it took longer than [`BODY_WITHIN`].
     #[error("the body did not arrive whole")]
     CutOff,
 }
 
-/// Reads a body of at most [`BODY_MAX_BYTES`]. A body that arrived in one piece is not copied.
+/// Reads a body of at most [`BODY_MAX_BYTES`] within [`BODY_WITHIN`]. A body that arrived in one piece is not copied.
 ///
 /// # Errors
 /// [`BodyError`] when it is too large or did not arrive.
-pub async fn read(mut body: Body) -> Result<Bytes, BodyError> {
+pub async fn read(body: Body) -> Result<Bytes, BodyError> {
+    tokio::time::timeout(BODY_WITHIN, collect(body)).await.unwrap_or(Err(BodyError::CutOff))
+}
+
+async fn collect(mut body: Body) -> Result<Bytes, BodyError> {
     let announced = body.size_hint().lower();
     if announced > BODY_MAX_BYTES as u64 {
         return Err(BodyError::TooLarge);

@@ -14,6 +14,7 @@ use axum::body::Body;
 use axum::response::Response;
 use http::{HeaderName, HeaderValue, Request, StatusCode};
 use http_body::Body as _;
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub(crate) use answer::out_of_touch;
@@ -53,9 +54,8 @@ impl Entrance {
         let trace = given_trace(&request);
         let response = match Arc::clone(&self.room).try_acquire_owned() {
             Ok(permit) => {
-                self.node.metrics.in_flight.inc();
+                let _counted = Counted::new(&self.node.metrics.in_flight);
                 let response = self.route(request).await;
-                self.node.metrics.in_flight.dec();
                 while_it_lasts(response, permit)
             }
             Err(_) => answer::overloaded(),
@@ -78,16 +78,35 @@ impl Entrance {
         let taken = started.elapsed();
         self.node.metrics.answers.get_or_create(&AnswerLabels { status: response.status().as_u16() }).inc();
         self.node.metrics.answer_seconds.observe(taken.as_secs_f64());
+        let response_is_for_strangers = response.status() == StatusCode::UNAUTHORIZED;
         let headers = response.headers_mut();
         // The pipeline knows better: a message may name its trace itself.
         if !headers.contains_key(TRACE_ID) {
             headers.insert(TRACE_ID, trace.unwrap_or_else(|| new_trace(&self.node.clock)));
         }
-        let total = format!("total;dur={:.3}", taken.as_secs_f64() * 1000.0);
+        // How long a stranger's refusal took would tell which tenants there are.
+        let told = if response_is_for_strangers { 0.0 } else { taken.as_secs_f64() * 1000.0 };
+        let total = format!("total;dur={told:.3}");
         if let Ok(total) = HeaderValue::from_maybe_shared(bytes::Bytes::from(total)) {
             headers.append(SERVER_TIMING, total);
         }
         response
+    }
+}
+
+/// A request being served, counted until it is answered or its client has gone.
+struct Counted<'a>(&'a Gauge);
+
+impl<'a> Counted<'a> {
+    fn new(gauge: &'a Gauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 

@@ -104,8 +104,12 @@ impl Relay {
         let began = Instant::now();
         let looked = tokio::select! {
             looked = self.look(&asked, &events) => looked,
-            // Whoever asked has gone.
-            () = events.closed() => return,
+            // Whoever asked has gone; what was presented until then is on record all the same.
+            () = events.closed() => Err(Failed {
+                step: StepName::Tools,
+                code: "cancelled".to_owned(),
+                detail: "Whoever asked did not wait for the end.".to_owned(),
+            }),
         };
         self.record(&asked, looked.as_ref().err(), began);
         let last = match &looked {

@@ -196,10 +196,17 @@ async fn a_changed_principal_is_read_again_and_the_old_one_is_not() {
     let outcome = plane.node.callers.authenticate(acme, Some(&issued.header())).await;
     assert_eq!(outcome.unwrap_err(), Refused::Unauthorized, "the record is older than the change");
     let mut changed = issued.principal.clone();
-    changed.role = domain::Role::Auditor;
-    plane.hand.record(acme, issued.digest(), &TokenRecord::Live(changed), 1);
+    changed.role = domain::Role::Admin;
+    plane.hand.record(acme, issued.digest(), &TokenRecord::Live(changed.clone()), 1);
     let caller = plane.node.callers.authenticate(acme, Some(&issued.header())).await.unwrap();
-    assert_eq!(caller.principal.role, domain::Role::Auditor);
+    assert_eq!(caller.principal.role, domain::Role::Admin);
+    // A role that calls nothing is nobody here.
+    plane.hand.revoke(&issued, RevocationKind::Changed);
+    plane.round().await.unwrap();
+    changed.role = domain::Role::Auditor;
+    plane.hand.record(acme, issued.digest(), &TokenRecord::Live(changed), 2);
+    let outcome = plane.node.callers.authenticate(acme, Some(&issued.header())).await;
+    assert_eq!(outcome.unwrap_err(), Refused::Unauthorized);
 }
 
 #[tokio::test]

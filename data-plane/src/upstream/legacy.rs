@@ -130,7 +130,7 @@ fn key(upstream: &Upstream, isolation: Isolation) -> Option<SessionKey> {
     (isolation != Isolation::Call).then_some(SessionKey {
         tenant: upstream.tenant,
         version: upstream.version,
-        credential_version: upstream.credential_version,
+        credential: upstream.credential,
         isolation,
     })
 }

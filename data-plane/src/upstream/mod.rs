@@ -102,7 +102,7 @@ impl Learned {
 pub struct Upstream {
     tenant: TenantId,
     version: ServerVersionId,
-    credential_version: u64,
+    credential: Option<(CredentialId, u64)>,
     endpoint: Uri,
     client: HttpClient,
     pin: EraPin,
@@ -214,7 +214,7 @@ impl Upstreams {
         Arc::new(Upstream {
             tenant,
             version: server.version,
-            credential_version: credential.map_or(0, |(_, version)| version),
+            credential,
             endpoint,
             client,
             pin: server.era,

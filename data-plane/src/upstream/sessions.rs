@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::projection::keys;
-use domain::{ServerVersionId, SessionMode, TenantId, TokenId, UserId};
+use domain::{CredentialId, ServerVersionId, SessionMode, TenantId, TokenId, UserId};
 use http::HeaderValue;
 use mcp::Version;
 use moka::sync::Cache;
@@ -56,7 +56,7 @@ impl Isolation {
 pub(super) struct SessionKey {
     pub(super) tenant: TenantId,
     pub(super) version: ServerVersionId,
-    pub(super) credential_version: u64,
+    pub(super) credential: Option<(CredentialId, u64)>,
     pub(super) isolation: Isolation,
 }
 
@@ -165,7 +165,10 @@ impl Shelf {
 impl SessionKey {
     fn shelf_name(&self) -> String {
         let mut text = self.version.uuid().as_bytes().to_vec();
-        text.extend_from_slice(&self.credential_version.to_be_bytes());
+        if let Some((credential, version)) = self.credential {
+            text.extend_from_slice(credential.uuid().as_bytes());
+            text.extend_from_slice(&version.to_be_bytes());
+        }
         match self.isolation {
             Isolation::Call => text.push(0),
             Isolation::Principal(user, token) => {
@@ -195,7 +198,7 @@ mod tests {
         SessionKey {
             tenant: TenantId::from_uuid(id),
             version: ServerVersionId::from_uuid(id),
-            credential_version: 0,
+            credential: None,
             isolation,
         }
     }
