@@ -63,7 +63,8 @@ pub(crate) async fn add(
     Ok(membership)
 }
 
-/// Gives a member another name, role or groups. Their gateway tokens carry the new role and groups at once.
+/// Gives a member another name, role or groups. Their gateway tokens carry the new role and groups at once; their API
+/// tokens end with the role they were issued for.
 pub(crate) async fn change(
     tx: &mut TenantTx,
     author: &Author,
@@ -85,6 +86,10 @@ pub(crate) async fn change(
         return Err(PeopleError::LastOwner);
     }
     people::change(tx, &after).await?;
+    if after.role != before.role {
+        // A token acts as its holder, and somebody else may have issued it: a new role is not theirs to use.
+        tokens::revoke_all_api(tx, after.user, author.now()).await?;
+    }
     author.noted(tx, Change::new("member.change", "member", id).before(&seen(&before)).after(&seen(&after))).await?;
     for token in tokens::list_gateway_of(tx, after.user).await?.iter().filter(|token| token.revoked_at.is_none()) {
         outbox::token_changed(tx, token.id).await?;

@@ -150,6 +150,11 @@ pub(super) async fn change(
     Body(wanted): Body<ChangeServer>,
 ) -> Result<Json<Server>, Problem> {
     let mut tx = can.begin().await?;
+    let before = servers::find(&mut tx, path.server).await?.ok_or_else(Problem::not_found)?;
+    if wanted.endpoint.as_ref().is_some_and(|endpoint| endpoint.origin() != before.settings.endpoint.origin()) {
+        // Its tools were reviewed and its credential was given for where it is.
+        return Err(Problem::invalid("endpoint", "another origin is another server: add it as one"));
+    }
     let named = (path.server, wanted.revision);
     let changed = actions::change(&mut tx, &can.author(&clock), named, |settings| wanted.apply(settings)).await?;
     // Before the commit: what does not fit is rolled back.

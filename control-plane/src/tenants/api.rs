@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use domain::snapshot::Prefix;
-use domain::{Clock, Slug, TenantId};
+use domain::{Clock, Role, Slug, TenantId};
 use serde::{Deserialize, Serialize};
 use store::PlatformTx;
 use store::tenants::{AddError, Settings};
@@ -64,7 +64,7 @@ pub(super) struct CreatedTenant {
 
 /// Makes a tenant.
 ///
-/// The caller becomes its owner, and gets an API token in it: a token is good in one tenant only.
+/// The caller, who must be an owner already, becomes its owner, and gets an API token in it: a token is good in one tenant only.
 #[utoipa::path(post, path = "/tenants", tag = "tenants", request_body = CreateTenant,
     responses((status = 201, body = CreatedTenant), (status = "4XX", body = Problem)))]
 pub(super) async fn create(
@@ -72,6 +72,11 @@ pub(super) async fn create(
     actor: Actor,
     Body(new): Body<CreateTenant>,
 ) -> Result<(StatusCode, Json<CreatedTenant>), Problem> {
+    if actor.role() != Role::Owner {
+        // An admin may issue tokens of others, and must not make tenants in their name.
+        return Err(Problem::new(StatusCode::FORBIDDEN, "not-permitted", "Your role does not allow this")
+            .detail("only an owner of a tenant makes another one"));
+    }
     check_title("title", &new.title, 100)?;
     check_title("owner_name", &new.owner_name, 100)?;
     let author = Author { user: actor.user(), actor: actor.recorded(), clock: needs.clock.clone() };

@@ -96,7 +96,32 @@ async fn a_role_that_was_taken_away_is_gone_with_the_next_request(pool: PgPool) 
     let owner = app.owner().await;
     let (admin, id) = app.member(&owner, "ada@acme.example", "admin").await;
     app.patch(&owner, &format!("{}/members/{id}", owner.path()), json!({"role": "member"})).await.expect(200);
-    app.get(&admin, &format!("{}/servers", owner.path())).await.expect(403);
+    app.get(&admin, &format!("{}/servers", owner.path())).await.expect(401);
+}
+
+#[sqlx::test(migrator = "store::MIGRATOR")]
+async fn a_token_somebody_else_issued_does_not_rise_with_its_holder(pool: PgPool) {
+    let app = App::new(&pool).await;
+    let owner = app.owner().await;
+    let (admin, _) = app.member(&owner, "ada@acme.example", "admin").await;
+    // The token below was issued by the owner; an admin may issue one for Bob just as well, and keep it.
+    let (bob, id) = app.member(&owner, "bob@acme.example", "member").await;
+    app.patch(&owner, &format!("{}/members/{id}", owner.path()), json!({"role": "owner"})).await.expect(200);
+    let eve = json!({"email": "eve@acme.example", "name": "Eve", "role": "owner"});
+    app.post(&bob, &format!("{}/members", owner.path()), eve.clone()).await.expect(401);
+    app.post(&admin, &format!("{}/members", owner.path()), eve).await.expect(403);
+}
+
+#[sqlx::test(migrator = "store::MIGRATOR")]
+async fn only_an_owner_makes_another_tenant(pool: PgPool) {
+    let app = App::new(&pool).await;
+    let owner = app.owner().await;
+    let wanted = |slug: &str| json!({"slug": slug, "title": "Other", "owner_name": "Somebody"});
+    for role in ["admin", "policy_author", "member"] {
+        let (caller, _) = app.member(&owner, &format!("{role}@acme.example").replace('_', "-"), role).await;
+        app.post(&caller, "/tenants", wanted("others")).await.expect(403);
+    }
+    app.post(&owner, "/tenants", wanted("others")).await.expect(201);
 }
 
 #[sqlx::test(migrator = "store::MIGRATOR")]

@@ -266,3 +266,18 @@ async fn every_change_has_its_record_and_its_publication(pool: PgPool) {
     app.patch(&owner, &path, json!({"revision": 999, "title": "x"})).await.expect(409);
     assert_eq!((revision().await, recorded().await), (before + 1, records + 1));
 }
+
+#[sqlx::test(migrator = "store::MIGRATOR")]
+async fn a_server_stays_at_the_origin_it_was_reviewed_at(pool: PgPool) {
+    let app = App::new(&pool).await;
+    let owner = app.owner().await;
+    let path = format!("{}/servers", owner.path());
+    let body = json!({"key": "wiki", "title": "Wiki", "endpoint": "https://wiki.example/mcp"});
+    let server = app.post(&owner, &path, body).await.expect(201).json();
+    let at = format!("{path}/{}", server["id"].as_str().unwrap());
+    let moved = |endpoint: &str| json!({"revision": server["revision"], "endpoint": endpoint});
+    for elsewhere in ["https://evil.example/mcp", "http://wiki.example/mcp", "https://wiki.example:8443/mcp"] {
+        app.patch(&owner, &at, moved(elsewhere)).await.expect(422);
+    }
+    app.patch(&owner, &at, moved("https://wiki.example/v2/mcp")).await.expect(200);
+}
