@@ -49,7 +49,7 @@ fi
 phase "format" cargo fmt --all --check
 phase "lints" cargo clippy --workspace --all-targets --locked -- -D warnings
 phase "program" cargo build --release --locked -p sluice
-phase "unit tests" services cargo test --workspace --locked --exclude sluice-tests -- --show-output
+phase "unit tests" services cargo test --workspace --locked --no-fail-fast --exclude sluice-tests -- --show-output
 phase "end-to-end tests" cargo test --locked -p sluice-tests -- --nocapture
 if [ -n "${SLUICE_CI:-}" ]; then
     phase "statements" scripts/generate.sh check-sqlx
