@@ -77,6 +77,7 @@ pub(crate) struct WithServicesArgs {
 pub(crate) async fn run(arguments: WithServicesArgs) -> anyhow::Result<()> {
     let state = State::open(&arguments.folder)?;
     let _ = state.end_leftovers();
+    state.forget_data()?;
     let mut supervisor = Supervisor::default();
     let outcome = tokio::select! {
         outcome = run_with(&state, &arguments.command, &mut supervisor) => outcome,

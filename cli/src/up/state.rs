@@ -81,6 +81,14 @@ impl State {
         Ok(text)
     }
 
+    /// Throws away all data and the passwords beside it.
+    pub(crate) fn forget_data(&self) -> anyhow::Result<()> {
+        if self.data.exists() {
+            fs::remove_dir_all(&self.data)?;
+        }
+        Ok(())
+    }
+
     /// The deployment's keys, beside the data they open.
     pub(crate) fn keys(&self) -> PathBuf {
         self.data.join("keys")
