@@ -200,8 +200,10 @@ proptest! {
         match check(&text) {
             Ok(raw) => {
                 prop_assert!(theirs, "we took {text:?}");
-                let value: Value = raw.read().unwrap();
-                prop_assert_eq!(value, serde_json::from_str::<Value>(&text).unwrap());
+                // A number beyond an f64 is JSON, which we keep byte for byte, but no `Value`.
+                if let Ok(value) = serde_json::from_str::<Value>(&text) {
+                    prop_assert_eq!(raw.read::<Value>().unwrap(), value);
+                }
             }
             Err(error) => prop_assert!(!theirs || is_refused_on_purpose(error), "we refused {:?}: {}", text, error),
         }
