@@ -255,7 +255,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Takes one `\uXXXX`.
+    /// Takes one `\u` and four hexadecimal digits.
     fn unit(&mut self) -> Result<u16> {
         let digits = self
             .text
