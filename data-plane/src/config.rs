@@ -52,6 +52,10 @@ pub struct Config {
     pub vault: Option<VaultConfig>,
     /// Most requests served at once.
     pub concurrency: usize,
+    /// Most of them that one tenant may have, in percent.
+    pub tenant_share: Percent,
+    /// Most of them that one person may have, in percent.
+    pub caller_share: Percent,
     /// Most bytes of loaded tenants' configurations kept in memory.
     pub tenant_cache_bytes: u64,
     /// Most callers kept in memory.
@@ -111,6 +115,26 @@ impl FromStr for Switch {
             "off" | "false" | "0" | "" => Ok(Self::Off),
             _ => Err("write `on` or `off`"),
         }
+    }
+}
+
+/// A part of a whole, 1 to 100 percent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Percent(u8);
+
+impl Percent {
+    /// This part of so many, at least one.
+    #[must_use]
+    pub fn of(self, whole: usize) -> usize {
+        (whole.saturating_mul(usize::from(self.0)) / 100).max(1)
+    }
+}
+
+impl FromStr for Percent {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let number = text.parse().ok().filter(|number| (1..=100).contains(number));
+        number.map(Self).ok_or("write a number from 1 to 100")
     }
 }
 
@@ -200,6 +224,8 @@ impl Config {
             egress_loopback: from.or("SLUICE_EGRESS_LOOPBACK", "off")?,
             vault: from.vault()?,
             concurrency: from.or("SLUICE_CONCURRENCY", "1024")?,
+            tenant_share: from.or("SLUICE_TENANT_SHARE", "75")?,
+            caller_share: from.or("SLUICE_CALLER_SHARE", "50")?,
             tenant_cache_bytes: from.or("SLUICE_TENANT_CACHE_BYTES", "536870912")?,
             caller_cache: from.or("SLUICE_CALLER_CACHE", "100000")?,
             max_stale: Duration::from_secs(from.or("SLUICE_MAX_STALE_S", "86400")?),

@@ -42,17 +42,17 @@ use crate::call::{self, Arrival, Client, SharedSession};
 use crate::caller::{Admitted, Caller, Refused, admit};
 use crate::catalog::View;
 use crate::credentials::Credentials;
-use crate::listen::TRACE_ID;
 use crate::listen::body::{self, BodyError};
+use crate::listen::{Full, Seat, TRACE_ID};
 use crate::metrics::Metrics;
 use crate::refusal::Refusal;
 use crate::reply::{self, Ready, Reply};
 use crate::tenants::Tenant;
 
 /// Answers a request to a tenant's endpoint, `/{slug}/mcp`.
-pub async fn serve(node: &Arc<Node>, slug: &Slug, request: Request<Body>) -> Response {
+pub async fn serve(node: &Arc<Node>, slug: &Slug, request: Request<Body>, seat: &Seat) -> Response {
     match admit(node, slug, request.headers()).await {
-        Ok(Admitted { caller, tenant }) => node.gateway.answer(tenant, caller, request).await,
+        Ok(Admitted { caller, tenant }) => node.gateway.answer(tenant, caller, request, seat).await,
         Err(refused) => {
             let whose = refused.tenant.unwrap_or(audit::protocol::DEPLOYMENT);
             let reason = match refused.refused {
@@ -106,6 +106,8 @@ struct Context {
     arrival: Arrival,
     trace: Trace,
     session: SharedSession,
+    /// The request's place in the node. Work that outlives the request holds a clone.
+    seat: Seat,
 }
 
 impl Gateway {
@@ -115,22 +117,36 @@ impl Gateway {
         Self(Arc::new(parts))
     }
 
-    /// Answers a request of a known caller.
-    pub async fn answer(&self, tenant: Arc<Tenant>, caller: Arc<Caller>, request: Request<Body>) -> Response {
+    /// Answers a request of a known caller, to whom its place is counted from here on.
+    pub async fn answer(
+        &self,
+        tenant: Arc<Tenant>,
+        caller: Arc<Caller>,
+        request: Request<Body>,
+        seat: &Seat,
+    ) -> Response {
         let (head, body) = request.into_parts();
         let arrival = Arrival::read(&head, &self.0.clock);
         let trace = Trace::begin(None, arrival.traceparent.as_deref(), &self.0.clock);
         let view = tenant.view(&caller.principal);
-        let mut context = Context { tenant, caller, view, arrival, trace, session: None };
-        let mut response = match head.method {
-            Verb::POST => self.post(&mut context, &head.headers, body).await,
-            Verb::DELETE => self.terminate(&context, &head.headers).await,
+        let claimed = seat.claim(caller.principal.tenant, caller.principal.user);
+        let mut context = Context { tenant, caller, view, arrival, trace, session: None, seat: seat.clone() };
+        let mut response = match (claimed, head.method) {
+            (Err(full), _) => self.no_room(&context, &head.headers, full),
+            (Ok(()), Verb::POST) => self.post(&mut context, &head.headers, body).await,
+            (Ok(()), Verb::DELETE) => self.terminate(&context, &head.headers).await,
             _ => self.refuse(&context, Era::Legacy, None, &Refusal::HttpMethod).into_response(&context),
         };
         if let Ok(id) = HeaderValue::try_from(context.trace.id_text()) {
             response.headers_mut().insert(TRACE_ID, id);
         }
         response
+    }
+
+    /// Refuses a request before anything of its body is read.
+    fn no_room(&self, context: &Context, headers: &HeaderMap, full: Full) -> Response {
+        let era = guess(&call::protocol_headers(headers));
+        self.refuse(context, era, None, &Refusal::Overloaded(full)).into_response(context)
     }
 
     async fn post(&self, context: &mut Context, headers: &HeaderMap, body: Body) -> Response {

@@ -20,7 +20,7 @@ pub struct Metrics {
     pub answers: Family<AnswerLabels, Counter>,
     /// From a request's head to its answer's head.
     pub answer_seconds: Histogram,
-    /// Requests being served.
+    /// Places taken by requests and calls under way.
     pub in_flight: Gauge,
     /// Calls of tools by how they ended.
     pub calls: Family<CallLabels, Counter>,
@@ -157,7 +157,7 @@ impl Metrics {
         registry.register("sluice_answers", "Answers on the tenant port", self.answers.clone());
         let seconds = self.answer_seconds.clone();
         registry.register_with_unit("sluice_answer", "From a request's head to its answer's", Unit::Seconds, seconds);
-        registry.register("sluice_in_flight", "Requests being served", self.in_flight.clone());
+        registry.register("sluice_in_flight", "Places taken by requests and calls", self.in_flight.clone());
         registry.register("sluice_calls", "Calls of tools by how they ended", self.calls.clone());
         registry.register("sluice_refusals", "Refused requests of known callers by reason", self.refusals.clone());
         registry.register("sluice_callers", "Look-ups of callers by outcome", self.callers.clone());

@@ -8,6 +8,7 @@ use mcp::{Code, Era, Id, RpcError};
 use axum::body::Body;
 use axum::response::Response;
 
+use crate::listen::Full;
 use crate::upstream::Fault;
 
 /// A request or call that is refused. A visible denial by policy is not one: it is a tool result (`permit`).
@@ -43,6 +44,9 @@ pub enum Refusal {
     /// The cursor is not one we gave to this caller, or its list is gone.
     #[error("the cursor is unknown")]
     BadCursor,
+    /// There is no place for one more.
+    #[error("there is no place for one more")]
+    Overloaded(Full),
     /// The record of what was about to be done could not be stored.
     #[error("no audit record could be stored")]
     AuditUnavailable,
@@ -83,6 +87,9 @@ impl Refusal {
             Self::UnknownMethod(_) => "unknown_method",
             Self::UnknownTool => "unknown_tool",
             Self::BadCursor => "bad_cursor",
+            Self::Overloaded(Full::Node) => "overloaded",
+            Self::Overloaded(Full::Tenant) => "overloaded_tenant",
+            Self::Overloaded(Full::Caller) => "overloaded_caller",
             Self::AuditUnavailable => "audit_unavailable",
             Self::Credential { .. } => "credential_unavailable",
             Self::Upstream { fault, .. } => fault.code(),
@@ -105,6 +112,7 @@ impl Refusal {
             Self::UnknownMethod(method) => RpcError::method_not_found(method),
             Self::UnknownTool => RpcError::unknown_tool(),
             Self::BadCursor => RpcError::new(Code::InvalidParams, "Unknown cursor"),
+            Self::Overloaded(full) => RpcError::new(Code::Overloaded, overloaded(*full)),
             Self::AuditUnavailable => {
                 RpcError::new(Code::AuditUnavailable, "The call could not be recorded, so it was not made; try again")
             }
@@ -145,6 +153,14 @@ impl Refusal {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response
+    }
+}
+
+const fn overloaded(full: Full) -> &'static str {
+    match full {
+        Full::Node => "The gateway is overloaded; try again",
+        Full::Tenant => "Your workspace has as many requests under way as one may have; try again",
+        Full::Caller => "You have as many requests under way as one person may have; try again",
     }
 }
 

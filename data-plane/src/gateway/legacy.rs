@@ -15,13 +15,14 @@ use mcp::era::{self, Misfit};
 use mcp::header::Headers;
 use mcp::hello::{CAPABILITIES, Identity, Introduction};
 use mcp::message::{self, ParseError};
-use mcp::{Body as Parsed, Code, Era, Limits, Message, Method, Raw, Request, RpcError, notification, sse};
+use mcp::{Body as Parsed, Code, Era, Id, Limits, Message, Method, Raw, Request, RpcError, notification, sse};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Context, Gateway};
 use crate::call::record::{self, Subject};
 use crate::call::session::LegacySession;
 use crate::call::{self, Client, Takes};
+use crate::listen::{Full, Seat};
 use crate::refusal::Refusal;
 use crate::reply::{self, Ready, Reply, received};
 
@@ -109,7 +110,8 @@ impl Gateway {
         }
     }
 
-    /// Messages within a session. A call goes on when its client leaves, so it runs in a task of its own.
+    /// Messages within a session. A call goes on when its client leaves, so it runs in a task of its own, which holds the
+    /// request's place until it ends.
     pub(super) async fn in_session(&self, context: &Context, bytes: Bytes, parsed: &Parsed<'_>) -> Response {
         let batches = context.session.as_ref().is_some_and(|session| session.state.version.has_batches());
         match parsed {
@@ -215,15 +217,26 @@ impl Gateway {
         }
     }
 
-    /// One message of a batch.
+    /// One message of a batch. A call takes a place of its own.
     async fn member(&self, context: &Context, message: &Result<Message<'_>, ParseError>) -> Option<Bytes> {
-        let reply = match message {
-            Ok(message) => self.legacy(context, message).await,
+        let reply = match message.as_ref().map(|message| (message, seat(context, message))) {
+            Ok((message, Ok(_seat))) => self.legacy(context, message).await,
+            Ok((_, Err((full, id)))) => self.refuse(context, Era::Legacy, Some(id), &Refusal::Overloaded(full)),
             Err(error) => self.refuse(context, Era::Legacy, error.id.as_ref(), &error.clone().into()),
         };
         match reply {
             Reply::Whole(ready) => Some(ready.body.joined()),
             Reply::Stream(_) | Reply::Withdrawn | Reply::Accepted => None,
         }
+    }
+}
+
+/// A place for a call of a batch; other messages are over at once and need none.
+fn seat<'m>(context: &Context, message: &'m Message<'_>) -> Result<Option<Seat>, (Full, &'m Id<'m>)> {
+    match message {
+        Message::Request(request) if request.method == Method::ToolsCall.as_str() => {
+            context.seat.another().map(Some).map_err(|full| (full, &request.id))
+        }
+        _ => Ok(None),
     }
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::audit::tests::eventually;
 use crate::testing::upstream::{Speaks, Upstream};
-use crate::testing::{Stage, Told, initialize, legacy, legacy_call, modern, modern_call};
+use crate::testing::{Stage, Told, initialize, legacy, legacy_call, modern, modern_call, room};
 
 async fn stage(speaks: Speaks) -> (Stage, Upstream) {
     let upstream = Upstream::start(speaks).await;
@@ -471,9 +471,11 @@ async fn a_modern_client_whose_connection_breaks_cancels_the_call() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (gateway, tenant, caller) = (stage.gateway.clone(), stage.tenant.clone(), stage.caller.clone());
+    let seat = stage.room.enter().unwrap();
     let answers = tower::service_fn(move |request: Request<hyper::body::Incoming>| {
-        let (gateway, tenant, caller) = (gateway.clone(), tenant.clone(), caller.clone());
-        async move { Ok::<_, std::convert::Infallible>(gateway.answer(tenant, caller, request.map(Body::new)).await) }
+        let (gateway, tenant, caller, seat) = (gateway.clone(), tenant.clone(), caller.clone(), seat.clone());
+        let request = request.map(Body::new);
+        async move { Ok::<_, std::convert::Infallible>(gateway.answer(tenant, caller, request, &seat).await) }
     });
     let drain = service::Drain::new();
     drain.spawn(service::listen::serve(listener, answers, drain.clone()));
@@ -517,6 +519,40 @@ async fn a_legacy_client_that_leaves_cancels_nothing() {
 }
 
 #[tokio::test]
+async fn a_legacy_call_keeps_its_place_until_it_ends_though_its_client_left() {
+    let (mut stage, upstream) = stage(Speaks::Modern).await;
+    stage.room = room(&[("SLUICE_CONCURRENCY", "8"), ("SLUICE_CALLER_SHARE", "12")]);
+    let session = stage.session("2025-11-25").await;
+    tokio::select! {
+        _ = stage.send(legacy(Some(&session), &legacy_call(7, "slow"))) => panic!("it does not end by itself"),
+        () = upstream.begun() => {}
+    }
+    let ping = || legacy(Some(&session), &json!({"jsonrpc": "2.0", "id": 8, "method": "ping"}));
+    let refused = stage.ask(ping()).await;
+    assert_eq!(
+        (refused.status, &refused.headers["retry-after"]),
+        (StatusCode::SERVICE_UNAVAILABLE, &"1".parse().unwrap())
+    );
+    assert_eq!(refused.json()["error"]["code"], -31004);
+    assert_eq!(stage.record().await["outcome"]["reason"], "overloaded_caller");
+    upstream.go_on();
+    eventually(async || stage.ask(ping()).await.status == StatusCode::OK).await;
+}
+
+#[tokio::test]
+async fn each_call_of_a_batch_counts() {
+    let (mut stage, upstream) = stage(Speaks::Modern).await;
+    let session = stage.session("2025-03-26").await;
+    // One for the batch itself, two for its calls.
+    stage.room = room(&[("SLUICE_CONCURRENCY", "8"), ("SLUICE_TENANT_SHARE", "38")]);
+    let calls: Vec<Value> = (1..=5).map(|id| legacy_call(id, "echo")).collect();
+    let told = stage.ask(legacy(Some(&session), &json!(calls))).await;
+    let codes = told.events().into_iter().map(|event| event["error"]["code"].clone());
+    assert_eq!(codes.filter(|code| *code == -31004).count(), 3, "{}", told.text);
+    assert_eq!(upstream.calls().len(), 2);
+}
+
+#[tokio::test]
 async fn a_legacy_client_takes_a_call_back_with_a_notification() {
     for speaks in [Speaks::Modern, Speaks::Legacy] {
         let (stage, upstream) = stage(speaks).await;
@@ -540,7 +576,8 @@ async fn a_call_is_taken_back_at_any_node() {
     let (gateway, tenant, caller) = (stage.gateway.clone(), stage.tenant.clone(), stage.caller.clone());
     let call = tokio::spawn({
         let request = legacy(Some(&session), &legacy_call(7, "slow"));
-        async move { Told::read(gateway.answer(tenant, caller, request).await).await }
+        let seat = stage.room.enter().unwrap();
+        async move { Told::read(gateway.answer(tenant, caller, request, &seat).await).await }
     });
     upstream.begun().await;
     stage.move_to_another_node().await;

@@ -6,6 +6,7 @@ mod answer;
 pub mod body;
 mod guard;
 mod path;
+mod room;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,13 +15,12 @@ use axum::body::Body;
 use axum::response::Response;
 use http::{HeaderName, HeaderValue, Request, StatusCode};
 use http_body::Body as _;
-use prometheus_client::metrics::gauge::Gauge;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub(crate) use answer::out_of_touch;
 pub use answer::unauthorized;
 pub use guard::{Guard, PublicUrl};
 pub use path::Place;
+pub use room::{Full, Room, Seat};
 
 use crate::app::Node;
 use crate::gateway;
@@ -36,7 +36,7 @@ pub const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 pub struct Entrance {
     node: Arc<Node>,
     guard: Guard,
-    room: Arc<Semaphore>,
+    room: Room,
 }
 
 impl Entrance {
@@ -44,7 +44,7 @@ impl Entrance {
     #[must_use]
     pub fn new(node: Arc<Node>) -> Self {
         let guard = Guard::new(&node.config);
-        let room = Arc::new(Semaphore::new(node.config.concurrency));
+        let room = Room::new(&node.config, node.metrics.in_flight.clone());
         Self { node, guard, room }
     }
 
@@ -52,23 +52,19 @@ impl Entrance {
     pub async fn answer(&self, request: Request<Body>) -> Response {
         let started = Instant::now();
         let trace = given_trace(&request);
-        let response = match Arc::clone(&self.room).try_acquire_owned() {
-            Ok(permit) => {
-                let _counted = Counted::new(&self.node.metrics.in_flight);
-                let response = self.route(request).await;
-                while_it_lasts(response, permit)
-            }
-            Err(_) => answer::overloaded(),
+        let response = match self.room.enter() {
+            Some(seat) => while_it_lasts(self.route(request, &seat).await, seat),
+            None => answer::overloaded(),
         };
         self.finish(response, trace, started)
     }
 
-    async fn route(&self, request: Request<Body>) -> Response {
+    async fn route(&self, request: Request<Body>, seat: &Seat) -> Response {
         if !self.guard.admits(request.headers(), request.uri()) {
             return answer::empty(StatusCode::FORBIDDEN);
         }
         match Place::read(request.uri().path()) {
-            Some(Place::Endpoint(slug)) => gateway::serve(&self.node, &slug, request).await,
+            Some(Place::Endpoint(slug)) => gateway::serve(&self.node, &slug, request, seat).await,
             Some(Place::Metadata(slug)) => answer::metadata(request.method(), &self.node.public_url, &slug),
             None => answer::empty(StatusCode::NOT_FOUND),
         }
@@ -94,22 +90,6 @@ impl Entrance {
     }
 }
 
-/// A request being served, counted until it is answered or its client has gone.
-struct Counted<'a>(&'a Gauge);
-
-impl<'a> Counted<'a> {
-    fn new(gauge: &'a Gauge) -> Self {
-        gauge.inc();
-        Self(gauge)
-    }
-}
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.0.dec();
-    }
-}
-
 /// The trace id of a well-formed `traceparent` (W3C Trace Context, 3.2.2).
 fn given_trace(request: &Request<Body>) -> Option<HeaderValue> {
     let text = request.headers().get("traceparent")?.as_bytes();
@@ -127,12 +107,12 @@ fn new_trace(clock: &domain::Clock) -> HeaderValue {
 }
 
 /// Keeps the request's place in the node until the answer's last byte is sent.
-fn while_it_lasts(response: Response, permit: OwnedSemaphorePermit) -> Response {
+fn while_it_lasts(response: Response, seat: Seat) -> Response {
     // An answer that is all there needs nothing any more but to be written.
     if response.body().size_hint().exact().is_some() {
         return response;
     }
-    response.map(|body| Body::new(body::Holding::new(body, permit)))
+    response.map(|body| Body::new(body::Holding::new(body, seat)))
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ use domain::{
 use egress::{Dialer, Rules};
 use http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
+use prometheus_client::metrics::gauge::Gauge;
 use redis::AsyncCommands as _;
 use redis::streams::StreamRangeReply;
 use secrets::{MasterKey, NodeKeys, Purpose, SigningKey, Store, VerifyingKeys};
@@ -36,6 +37,7 @@ use crate::call::withdrawal::Withdrawals;
 use crate::caller::Caller;
 use crate::credentials::Credentials;
 use crate::gateway::{Gateway, Parts};
+use crate::listen::Room;
 use crate::metrics::Metrics;
 use crate::tenants::{CompileParts, Tenant};
 use crate::upstream::{Shelf, Upstreams};
@@ -79,6 +81,7 @@ pub(crate) struct Stage {
     pub(crate) gateway: Gateway,
     pub(crate) tenant: Arc<Tenant>,
     pub(crate) caller: Arc<Caller>,
+    pub(crate) room: Room,
     redis: Option<Redis>,
     keys: Arc<NodeKeys>,
 }
@@ -128,11 +131,12 @@ impl Stage {
         let tenant = Arc::new(Tenant::compile(snapshot, &parts).unwrap());
         let gateway = gateway(&keys, &redis, clock, &drain).await;
         let caller = Arc::new(Caller::new(principal(tenant.snapshot.tenant)));
-        Self { gateway, tenant, caller, redis: Some(redis), keys }
+        Self { gateway, tenant, caller, room: room(&[]), redis: Some(redis), keys }
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Response {
-        self.gateway.answer(Arc::clone(&self.tenant), Arc::clone(&self.caller), request).await
+        let seat = self.room.enter().unwrap();
+        self.gateway.answer(Arc::clone(&self.tenant), Arc::clone(&self.caller), request, &seat).await
     }
 
     pub(crate) async fn ask(&self, request: Request<Body>) -> Told {
@@ -198,6 +202,11 @@ impl Stage {
         assert_eq!(records.len(), 1, "{records:#?}");
         records.into_iter().next().unwrap()
     }
+}
+
+/// The places of a node that is configured so.
+pub(crate) fn room(changes: &[(&str, &str)]) -> Room {
+    Room::new(&crate::app::tests::config(changes), Gauge::default())
 }
 
 /// A deployment's keys, fresh.
