@@ -243,9 +243,18 @@ impl Gateway {
             reason: Some(refusal.label().into()),
             ..std::mem::take(&mut record.outcome)
         };
-        self.0.recorder.add(*record);
+        if self.0.recorder.add(*record).is_err() {
+            return self.unrecorded(era, id);
+        }
         self.0.metrics.refused(refusal);
         Reply::Whole(Ready::new(status, error.body(id).into_string()))
+    }
+
+    /// Refuses what could not be recorded: nothing else is told of it.
+    fn unrecorded(&self, era: Era, id: Option<&Id<'_>>) -> Reply {
+        let refusal = Refusal::AuditUnavailable;
+        self.0.metrics.refused(&refusal);
+        Ready::new(refusal.status(era), refusal.error().body(id).into_string()).into()
     }
 }
 

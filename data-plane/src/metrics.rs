@@ -107,7 +107,7 @@ impl Collector for AuditCounts {
             ("sluice_audit_carrier_failures", "Times that Redis failed or was late", &counters.carrier_failures),
             ("sluice_audit_spool_failures", "Times that the spool failed", &counters.spool_failures),
             ("sluice_audit_acks_refused", "Acks that nobody vouches for", &counters.acks_refused),
-            ("sluice_audit_refused_calls", "Calls refused for want of a record", &counters.refused_calls),
+            ("sluice_audit_refused_calls", "Calls and requests refused for want of a record", &counters.refused_calls),
         ];
         for (name, help, count) in counts {
             let counter = ConstCounter::new(count.get());
@@ -117,12 +117,13 @@ impl Collector for AuditCounts {
             (
                 "sluice_audit_uncommitted_bytes",
                 "Records in memory that took no effect yet",
-                &counters.uncommitted_bytes,
+                counters.uncommitted_bytes.get(),
             ),
-            ("sluice_audit_spool_bytes", "Bytes of the spool's files", &counters.spool_bytes),
+            ("sluice_audit_waiting_bytes", "Records in memory that are in no frame yet", counters.waiting_bytes.get()),
+            ("sluice_audit_spool_bytes", "Bytes of the spool's files", self.0.spool_bytes()),
         ];
         for (name, help, level) in levels {
-            let gauge = ConstGauge::new(i64::try_from(level.get()).unwrap_or(i64::MAX));
+            let gauge = ConstGauge::new(i64::try_from(level).unwrap_or(i64::MAX));
             gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
         }
         Ok(())

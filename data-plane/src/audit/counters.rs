@@ -22,12 +22,12 @@ pub struct Counters {
     pub spool_failures: Count,
     /// Acks in Redis that nobody vouches for.
     pub acks_refused: Count,
-    /// Calls refused because their record could not be made durable.
+    /// Calls and other requests refused because their record could not be kept.
     pub refused_calls: Count,
     /// Bytes of frames in memory that did not take effect yet.
     pub uncommitted_bytes: Count,
-    /// Bytes of the spool's files.
-    pub spool_bytes: Count,
+    /// Bytes of records in memory that wait to become frames.
+    pub waiting_bytes: Count,
     /// How long calls waited for their record to be durable.
     pub wait: Waits,
 }
@@ -35,6 +35,14 @@ pub struct Counters {
 /// A number that many threads count.
 #[derive(Debug, Default)]
 pub struct Count(AtomicU64);
+
+impl Counters {
+    /// Bytes of records in memory.
+    #[must_use]
+    pub fn memory_bytes(&self) -> u64 {
+        self.waiting_bytes.get() + self.uncommitted_bytes.get()
+    }
+}
 
 impl Count {
     /// The number now.

@@ -2,7 +2,7 @@
 //! section and never taken back.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use audit::entry::{Entry, Form, Private};
 use audit::frame::Builder;
@@ -11,13 +11,17 @@ use domain::TenantId;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
+use super::counters::Counters;
+
 /// A frame takes no more entries once it has so many bytes.
 const FRAME_BYTES: usize = 512 * 1024;
 
 /// The entries of one shard.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Queue {
     line: Mutex<Line>,
+    /// The bytes in line are counted here, with those of other shards.
+    counters: Arc<Counters>,
     /// Told when the line is no longer empty.
     pub(super) wake: Notify,
 }
@@ -53,6 +57,10 @@ pub(super) struct Item<'a> {
 }
 
 impl Queue {
+    pub(super) fn new(counters: Arc<Counters>) -> Self {
+        Self { line: Mutex::default(), counters, wake: Notify::new() }
+    }
+
     /// Puts a record in line and gives its counter.
     pub(super) fn push(&self, item: Item<'_>) -> u64 {
         let mut line = self.line();
@@ -71,6 +79,7 @@ impl Queue {
             None => forming.tenants.push((item.tenant, bytes)),
         }
         forming.waiters.extend(item.waiter);
+        self.counters.waiting_bytes.add(bytes);
         drop(line);
         self.tell(was_empty);
         n
@@ -87,7 +96,10 @@ impl Queue {
 
     /// Takes the first frame's content.
     pub(super) fn pop(&self) -> Option<Forming> {
-        self.line().forming.pop_front()
+        let mut line = self.line();
+        let forming = line.forming.pop_front()?;
+        self.counters.waiting_bytes.take(forming.tenants.iter().map(|(_, bytes)| bytes).sum());
+        Some(forming)
     }
 
     /// When the first entry in line came.

@@ -121,14 +121,15 @@ pub(super) struct Common {
     pub(super) clock: Clock,
     pub(super) client: redis::Client,
     pub(super) spool: Option<Spool>,
-    pub(super) counters: Counters,
+    pub(super) counters: Arc<Counters>,
     pub(super) closing: CancellationToken,
 }
 
 impl Common {
-    /// Whether a call of the tenant may begin: nothing that bounds memory or disk is exceeded.
+    /// Whether a record of the tenant may be taken in: nothing that bounds memory or disk is exceeded. The outcome of a call
+    /// that has begun is always taken.
     fn admits(&self, tenant: TenantId) -> bool {
-        let memory = self.counters.uncommitted_bytes.get();
+        let memory = self.counters.memory_bytes();
         match &self.spool {
             Some(spool) => memory <= 2 * self.settings.uncommitted_max && spool.has_room(tenant),
             None => memory <= self.settings.uncommitted_max,
@@ -161,7 +162,7 @@ impl Recorder {
     /// # Errors
     /// [`StartError`] when the Redis address is none, or the spool can't be read or is another process's.
     pub fn start(settings: Settings, keys: Keys, clock: Clock) -> Result<Self, StartError> {
-        let counters = Counters::default();
+        let counters = Arc::new(Counters::default());
         let client = service::redis::client(&settings.redis_url)?;
         let opened = match &settings.spool {
             Some(spool) => Some(Spool::open(spool, settings.node, settings.boot)?),
@@ -194,11 +195,7 @@ impl Recorder {
     pub async fn open(&self, record: Record) -> Result<OpenRecord, AuditUnavailable> {
         let common = &self.0.common;
         let (mut record, tenant, call) = self.prepare(Box::new(record));
-        if !common.admits(tenant) {
-            common.counters.refused_calls.add(1);
-            self.refused(tenant, "audit_unavailable");
-            return Err(AuditUnavailable);
-        }
+        self.admit(tenant)?;
         let shard = self.shard_for(tenant);
         shard.open.add(1);
         let key = secrets::random();
@@ -234,14 +231,14 @@ impl Recorder {
         Err(AuditUnavailable)
     }
 
-    /// Records a call that is not forwarded, and waits until that is durable. Answer only then; a denial stands also
-    /// when this fails.
+    /// Records a call that is not forwarded, and waits until that is durable. Tell the decision only then.
     ///
     /// # Errors
-    /// [`AuditUnavailable`] when the record could not be made durable in time. It is formed all the same.
+    /// [`AuditUnavailable`] when there is no room for the record, or it could not be made durable in time; then it is formed
+    /// all the same.
     pub async fn note(&self, record: Record) -> Result<(), AuditUnavailable> {
         let (waiter, durable) = oneshot::channel();
-        self.add_final(Box::new(record), Some(waiter));
+        self.add_final(Box::new(record), Some(waiter))?;
         let began = Instant::now();
         let stored = durable.await;
         self.0.common.counters.wait.observe(began.elapsed());
@@ -249,8 +246,11 @@ impl Recorder {
     }
 
     /// Records something that is over and nobody waits for, such as a list that was answered from memory.
-    pub fn add(&self, record: Record) {
-        self.add_final(Box::new(record), None);
+    ///
+    /// # Errors
+    /// [`AuditUnavailable`] when there is no room for the record: nothing may be told of what it was about.
+    pub fn add(&self, record: Record) -> Result<(), AuditUnavailable> {
+        self.add_final(Box::new(record), None)
     }
 
     /// Counts a request that was refused before anybody was known: one record per tenant, reason and minute. Requests
@@ -265,11 +265,17 @@ impl Recorder {
         &self.0.common.counters
     }
 
+    /// Bytes of the spool's files.
+    #[must_use]
+    pub fn spool_bytes(&self) -> u64 {
+        self.0.common.spool.as_ref().map_or(0, Spool::bytes)
+    }
+
     /// How well recording goes, for readiness.
     #[must_use]
     pub fn condition(&self) -> Condition {
         let common = &self.0.common;
-        let memory = common.counters.uncommitted_bytes.get();
+        let memory = common.counters.memory_bytes();
         let full = match &common.spool {
             Some(spool) => memory > 2 * common.settings.uncommitted_max || !spool.has_any_room(),
             None => memory > common.settings.uncommitted_max,
@@ -296,11 +302,24 @@ impl Recorder {
         let _ = tokio::time::timeout_at(until + ship::LAST_WRITE, self.0.tasks.wait()).await;
     }
 
-    fn add_final(&self, record: Box<Record>, waiter: Option<oneshot::Sender<()>>) {
+    fn add_final(&self, record: Box<Record>, waiter: Option<oneshot::Sender<()>>) -> Result<(), AuditUnavailable> {
         let (mut record, tenant, call) = self.prepare(record);
+        self.admit(tenant)?;
         record.is_final = true;
         self.put(record, tenant, Form::Final(call), waiter);
         self.0.common.counters.final_records.add(1);
+        Ok(())
+    }
+
+    /// Lets a record of the tenant in, or counts that there is no room for it.
+    fn admit(&self, tenant: TenantId) -> Result<(), AuditUnavailable> {
+        let common = &self.0.common;
+        if common.admits(tenant) {
+            return Ok(());
+        }
+        common.counters.refused_calls.add(1);
+        self.refused(tenant, "audit_unavailable");
+        Err(AuditUnavailable)
     }
 
     fn put(&self, mut record: Box<Record>, tenant: TenantId, form: Form, waiter: Option<oneshot::Sender<()>>) {
@@ -334,7 +353,8 @@ impl Recorder {
         let place = inner.shards.get(usize::from(number)).unwrap_or(&inner.shards[0]);
         let begin = || {
             let Settings { node, boot, .. } = inner.common.settings;
-            let shard = Arc::new(Shard::new(Source { node, boot, shard: number }));
+            let source = Source { node, boot, shard: number };
+            let shard = Arc::new(Shard::new(source, Arc::clone(&inner.common.counters)));
             inner.tasks.spawn(ship::run(Arc::clone(&inner.common), Arc::clone(&shard), inherited));
             shard
         };
@@ -360,8 +380,9 @@ impl Recorder {
     }
 
     fn write_refused(&self) {
-        let Common { clock, .. } = &*self.0.common;
-        for record in self.0.refused.take(clock) {
+        let common = &self.0.common;
+        // What there is no room for counts on.
+        for record in self.0.refused.take(&common.clock, |tenant| common.admits(tenant)) {
             let (record, tenant, _) = self.prepare(Box::new(record));
             self.put(record, tenant, Form::Note, None);
         }

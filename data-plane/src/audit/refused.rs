@@ -24,10 +24,12 @@ impl Refused {
         *counts.entry((if known { tenant } else { DEPLOYMENT }, reason)).or_default() += 1;
     }
 
-    /// Begins a new minute, and gives the records of the old one.
-    pub(super) fn take(&self, clock: &Clock) -> Vec<Record> {
-        let counts = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        counts.into_iter().map(|((tenant, reason), count)| summary(clock, tenant, reason, count)).collect()
+    /// Begins a new minute, and gives the records of the old one; those of tenants that `admits` refuses count on.
+    pub(super) fn take(&self, clock: &Clock, admits: impl Fn(TenantId) -> bool) -> Vec<Record> {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let ended: Vec<_> = counts.extract_if(|(tenant, _), _| admits(*tenant)).collect();
+        drop(counts);
+        ended.into_iter().map(|((tenant, reason), count)| summary(clock, tenant, reason, count)).collect()
     }
 }
 

@@ -17,7 +17,7 @@ use redis::aio::MultiplexedConnection;
 use tokio::time::Instant;
 
 use super::carrier::{self, Answer, Request};
-use super::counters::Count;
+use super::counters::{Count, Counters};
 use super::outbox::{Bytesof, Outbox};
 use super::queue::Queue;
 use super::recorder::Common;
@@ -48,10 +48,10 @@ pub(super) struct Shard {
 }
 
 impl Shard {
-    pub(super) fn new(source: Source) -> Self {
+    pub(super) fn new(source: Source, counters: Arc<Counters>) -> Self {
         Self {
             source,
-            queue: Queue::default(),
+            queue: Queue::new(counters),
             open: Count::default(),
             away: AtomicBool::new(false),
             refusing: AtomicBool::new(false),

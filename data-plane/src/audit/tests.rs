@@ -435,6 +435,40 @@ async fn a_tenant_whose_share_of_the_spool_is_full_is_refused_and_no_other() {
 }
 
 #[tokio::test]
+async fn what_is_in_memory_is_bounded_whatever_kind_of_record_it_is() {
+    const MOST: u64 = 20_000;
+    let (place, redis) = (Place::new(), Redis::start().await);
+    let settings = Settings { uncommitted_max: MOST, ..place.settings(redis.url(), None) };
+    let source = Source { node: place.node, boot: settings.boot, shard: 0 };
+    let recorder = place.start(settings).unwrap();
+    let open = recorder.open(place.record()).await.unwrap();
+    // Nothing is awaited, so nothing leaves the line meanwhile.
+    while recorder.add(place.record()).is_ok() {
+        assert!(recorder.counters().memory_bytes() < MOST + 2_000);
+    }
+    assert_eq!(recorder.note(place.record()).await, Err(AuditUnavailable));
+    assert_eq!(recorder.open(place.record()).await.unwrap_err(), AuditUnavailable);
+    assert_eq!(recorder.condition(), Condition::Refusing);
+    // A call that has begun has its outcome all the same.
+    open.finish(success());
+
+    let mut connection = redis.connection().await;
+    eventually(async || recorder.counters().waiting_bytes.get() == 0).await;
+    place.ack(&mut connection, &source, &ack_up_to(99, 1)).await;
+    eventually(async || recorder.counters().memory_bytes() == 0).await;
+    assert_eq!(recorder.add(place.record()), Ok(()));
+    recorder.close(Duration::ZERO).await;
+    let entries = place.entries(&mut connection).await;
+    assert!(entries.iter().any(|entry| matches!(entry, Entry::Final { had_intent: true, .. })));
+    let notes = entries.iter().filter_map(|entry| match entry {
+        Entry::Note { body, .. } => Some(String::from_utf8(body.record.to_vec()).unwrap()),
+        _ => None,
+    });
+    let notes: Vec<String> = notes.collect();
+    assert!(notes.len() == 1 && notes[0].contains(r#""count":3,"decision":{"code":"audit_unavailable""#), "{notes:?}");
+}
+
+#[tokio::test]
 async fn a_disk_that_can_not_be_written_refuses_the_call() {
     let (place, folder) = (Place::new(), Folder::new());
     let recorder =

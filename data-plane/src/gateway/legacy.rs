@@ -19,6 +19,7 @@ use mcp::{Body as Parsed, Code, Era, Id, Limits, Message, Method, Raw, Request, 
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Context, Gateway};
+use crate::audit::AuditUnavailable;
 use crate::call::record::{self, Subject};
 use crate::call::session::LegacySession;
 use crate::call::{self, Client, Takes};
@@ -48,7 +49,9 @@ impl Gateway {
             instructions: context.tenant.instructions.as_deref(),
         };
         let result = identity.initialize_result(introduction.version);
-        self.introduced(context, request, &introduction);
+        if self.introduced(context, request, &introduction).is_err() {
+            return self.unrecorded(Era::Legacy, Some(&request.id)).into_response(context);
+        }
         let id = self.0.sessions.begin(&context.caller.principal, introduction);
         let ready = Ready::new(StatusCode::OK, message::response(&request.id, result.raw()).into_string());
         let mut response = Response::from(ready);
@@ -58,7 +61,12 @@ impl Gateway {
         response
     }
 
-    fn introduced(&self, context: &Context, request: &Request<'_>, introduction: &Introduction) {
+    fn introduced(
+        &self,
+        context: &Context,
+        request: &Request<'_>,
+        introduction: &Introduction,
+    ) -> Result<(), AuditUnavailable> {
         let said = introduction.client.as_ref();
         let client = Client {
             version: introduction.version,
@@ -80,7 +88,7 @@ impl Gateway {
         let mut record = record::begin(&subject, &context.tenant, &context.caller.principal, &self.0.clock);
         record.outcome.status = Some(Status::Success);
         record.outcome.http_status = Some(200);
-        self.0.recorder.add(*record);
+        self.0.recorder.add(*record)
     }
 
     /// Opens the session a message names.

@@ -616,6 +616,29 @@ async fn nothing_is_forwarded_while_it_can_not_be_recorded() {
 }
 
 #[tokio::test]
+async fn while_there_is_no_room_for_its_record_nothing_is_told_of_a_request() {
+    let upstream = Upstream::start(Speaks::Modern).await;
+    let mut stage = Stage::new(&upstream.url()).await;
+    let session = stage.session("2025-11-25").await;
+    stage.fill_up().await;
+    assert_eq!(stage.call("denied", json!({})).await.status, StatusCode::OK, "the first has room");
+    for request in [
+        modern_call("denied", json!({})),
+        modern_call("hidden", json!({})),
+        modern_call("echo", json!({})),
+        modern("tools/list", None, json!({})),
+        modern("server/discover", None, json!({})),
+        modern("no/such", None, json!({})),
+        legacy(None, &initialize("2025-11-25")),
+        legacy(Some(&session), &json!({"jsonrpc": "2.0", "id": 41, "method": "initialize", "params": {}})),
+    ] {
+        let told = stage.ask(request).await;
+        assert_eq!((told.status, &told.json()["error"]["code"]), (StatusCode::SERVICE_UNAVAILABLE, &json!(-31001)));
+    }
+    assert!(upstream.seen().is_empty());
+}
+
+#[tokio::test]
 async fn malformed_messages_have_their_answers_and_records() {
     let deep = format!("{}1{}", "[".repeat(200), "]".repeat(200));
     for (body, status_code, code) in [

@@ -17,7 +17,7 @@ use secrets::Scope;
 use serde_json::value::RawValue;
 
 use super::{Context, Gateway};
-use crate::audit::OpenRecord;
+use crate::audit::{AuditUnavailable, OpenRecord};
 use crate::call::inflight::Running;
 use crate::call::record::{self, Subject};
 use crate::call::{Client, Takes};
@@ -53,7 +53,9 @@ impl Gateway {
             instructions: context.tenant.instructions.as_deref(),
         };
         let result = identity.discover_result(DISCOVER_TTL_MS);
-        self.listed(context, client, "server/discover", id);
+        if self.listed(context, client, "server/discover", id).is_err() {
+            return self.unrecorded(client.version.era(), Some(id));
+        }
         Ready::new(StatusCode::OK, message::response(id, result.raw()).into_string()).into()
     }
 
@@ -70,7 +72,9 @@ impl Gateway {
             let record = self.begin(Kind::McpRequest, context, client, request);
             return self.refuse_recorded(record, era, Some(&request.id), &Refusal::BadCursor);
         };
-        self.listed(context, client, "tools/list", &request.id);
+        if self.listed(context, client, "tools/list", &request.id).is_err() {
+            return self.unrecorded(era, Some(&request.id));
+        }
         let cursor = page.next.map(|place| self.cursor(context, place));
         let side = Side { era, server_info: tenant.server_info.raw() };
         let around = list_result(&[], cursor.as_deref(), LIST_TTL_MS, &side).into_string();
@@ -96,7 +100,13 @@ impl Gateway {
     }
 
     /// Records something that was answered from memory.
-    fn listed(&self, context: &Context, client: &Client<'_>, method: &'static str, id: &Id<'_>) {
+    fn listed(
+        &self,
+        context: &Context,
+        client: &Client<'_>,
+        method: &'static str,
+        id: &Id<'_>,
+    ) -> Result<(), AuditUnavailable> {
         let subject = Subject {
             kind: Kind::McpRequest,
             arrival: &context.arrival,
@@ -109,7 +119,7 @@ impl Gateway {
         let mut record = record::begin(&subject, &context.tenant, &context.caller.principal, &self.0.clock);
         record.outcome.status = Some(Status::Success);
         record.outcome.http_status = Some(200);
-        self.0.recorder.add(*record);
+        self.0.recorder.add(*record)
     }
 
     fn begin(&self, kind: Kind, context: &Context, client: &Client<'_>, request: &Request<'_>) -> Box<Record> {
@@ -179,8 +189,9 @@ impl Gateway {
             jsonrpc_code: Some(refusal.error().code.number()),
             ..std::mem::take(&mut record.outcome)
         };
-        // It stays refused when it can't be recorded.
-        let _ = self.0.recorder.note(*record).await;
+        if self.0.recorder.note(*record).await.is_err() {
+            return self.unrecorded(era, Some(id));
+        }
         self.0.metrics.refused(&refusal);
         self.0.metrics.call(Status::Denied);
         Ready::new(status, refusal.error().body(Some(id)).into_string()).into()
@@ -199,8 +210,9 @@ impl Gateway {
         let concluded = closing.own_result(&denied.to_result());
         record.outcome = Outcome { status: Some(Status::Denied), ..concluded.outcome().clone() };
         record.outcome.reason = Some(denied.code.into());
-        // It stays denied when it can't be recorded.
-        let _ = self.0.recorder.note(*record).await;
+        if self.0.recorder.note(*record).await.is_err() {
+            return self.unrecorded(client.version.era(), Some(id));
+        }
         self.0.metrics.call(Status::Denied);
         concluded.ready.into()
     }
@@ -214,9 +226,7 @@ impl Gateway {
             return self.unknown(record, era, id).await;
         };
         let Ok(mut released) = permit.release(&self.0.recorder, *record).await else {
-            let refusal = Refusal::AuditUnavailable;
-            self.0.metrics.refused(&refusal);
-            return Ready::new(refusal.status(era), refusal.error().body(Some(id)).into_string()).into();
+            return self.unrecorded(era, Some(id));
         };
         let mut closing = closing(context, client, id, server.alias.to_string());
         let fetching = Instant::now();

@@ -26,7 +26,7 @@ use serde::Serialize;
 use service::Drain;
 use tokio::sync::mpsc;
 
-use crate::audit::Recorder;
+use crate::audit::{AuditUnavailable, Recorder};
 use crate::credentials::Credentials;
 use crate::reply::{empty, received};
 use crate::upstream::discover::{Probe, failed};
@@ -111,10 +111,11 @@ impl Relay {
                 detail: "Whoever asked did not wait for the end.".to_owned(),
             }),
         };
-        self.record(&asked, looked.as_ref().err(), began);
-        let last = match &looked {
-            Ok(found) => event("found", found),
-            Err(failed) => event("failed", failed),
+        let recorded = self.record(&asked, looked.as_ref().err(), began);
+        let last = match (&looked, recorded) {
+            (_, Err(AuditUnavailable)) => event("failed", &unrecorded()),
+            (Ok(found), Ok(())) => event("found", found),
+            (Err(failed), Ok(())) => event("failed", failed),
         };
         let _ = events.send(last).await;
     }
@@ -147,7 +148,7 @@ impl Relay {
         }
     }
 
-    fn record(&self, asked: &Discover, failed: Option<&Failed>, began: Instant) {
+    fn record(&self, asked: &Discover, failed: Option<&Failed>, began: Instant) -> Result<(), AuditUnavailable> {
         let id = RecordId::new(&self.0.clock);
         let mut record = Record::new(id, Kind::Server, asked.tenant, self.0.clock.now());
         record.call_id = Some(CallId::new(&self.0.clock));
@@ -164,7 +165,7 @@ impl Relay {
             reason: failed.map(|failed| Text::from(failed.code.clone())),
             ..Outcome::default()
         };
-        self.0.recorder.add(record);
+        self.0.recorder.add(record)
     }
 }
 
@@ -174,6 +175,14 @@ async fn discover(State(relay): State<Relay>, body: Bytes) -> Response {
     let looking = relay.clone();
     relay.0.drain.spawn(async move { Box::pin(looking.run(asked, sender)).await });
     received(receiver)
+}
+
+fn unrecorded() -> Failed {
+    Failed {
+        step: StepName::Tools,
+        code: "audit_unavailable".to_owned(),
+        detail: "What was found could not be recorded; try again.".to_owned(),
+    }
 }
 
 fn event(kind: &str, value: &impl Serialize) -> Bytes {

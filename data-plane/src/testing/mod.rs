@@ -129,7 +129,7 @@ impl Stage {
         let mut snapshot = snapshot(tenant, upstream, &keys.master, &data_key);
         change(&mut snapshot, &data_key);
         let tenant = Arc::new(Tenant::compile(snapshot, &parts).unwrap());
-        let gateway = gateway(&keys, &redis, clock, &drain).await;
+        let gateway = gateway(&keys, &redis, recorder(&keys, &redis, &clock), &drain).await;
         let caller = Arc::new(Caller::new(principal(tenant.snapshot.tenant)));
         Self { gateway, tenant, caller, room: room(&[]), redis: Some(redis), keys }
     }
@@ -182,7 +182,15 @@ impl Stage {
         let upstreams = upstreams(&self.keys, redis, &drain).await;
         let parts = CompileParts { keys: Arc::clone(&self.keys), upstreams };
         self.tenant = Arc::new(Tenant::compile(self.tenant.snapshot.clone(), &parts).unwrap());
-        self.gateway = gateway(&self.keys, redis, service::clock(), &drain).await;
+        let recorder = recorder(&self.keys, redis, &service::clock());
+        self.gateway = gateway(&self.keys, redis, recorder, &drain).await;
+    }
+
+    /// Gives the node so little memory that nothing is recorded after the next record.
+    pub(crate) async fn fill_up(&mut self) {
+        let redis = self.redis.as_ref().unwrap();
+        let recorder = recorder_within(&self.keys, redis, &service::clock(), 0);
+        self.gateway = gateway(&self.keys, redis, recorder, &Drain::new()).await;
     }
 
     /// A connection to the stage's Redis.
@@ -226,14 +234,15 @@ async fn upstreams(keys: &NodeKeys, redis: &Redis, drain: &Drain) -> Upstreams {
     Upstreams::new(Dialer::new(Rules::development()), drain.clone(), Some(shelf))
 }
 
-async fn gateway(keys: &NodeKeys, redis: &Redis, clock: Clock, drain: &Drain) -> Gateway {
+async fn gateway(keys: &NodeKeys, redis: &Redis, recorder: Recorder, drain: &Drain) -> Gateway {
+    let clock = service::clock();
     let sealer = |purpose| keys.master.sealer(purpose, DEPLOYMENT);
     let connection = service::redis::connect(&redis.url()).await.unwrap();
     let in_flight = InFlight::default();
     let client = service::redis::client(&redis.url()).unwrap();
     drain.spawn(Withdrawals::listen(sealer(Purpose::Session), client, in_flight.clone()));
     Gateway::new(Parts {
-        recorder: recorder(keys, redis, &clock),
+        recorder,
         credentials: Credentials::new(Store::Sealed),
         sessions: Sessions::new(sealer(Purpose::Session), Some(connection.clone()), clock.clone()),
         withdrawals: Some(Withdrawals { redis: connection.clone(), sealer: sealer(Purpose::Session) }),
@@ -247,9 +256,14 @@ async fn gateway(keys: &NodeKeys, redis: &Redis, clock: Clock, drain: &Drain) ->
 
 /// Records into a Redis of the test's own.
 pub(crate) fn recorder(keys: &NodeKeys, redis: &Redis, clock: &Clock) -> Recorder {
+    recorder_within(keys, redis, clock, 64 << 20)
+}
+
+fn recorder_within(keys: &NodeKeys, redis: &Redis, clock: &Clock, uncommitted_max: u64) -> Recorder {
     let sealer = |purpose| keys.master.sealer(purpose, DEPLOYMENT);
     let settings = Settings {
         shards: 1,
+        uncommitted_max,
         durable_within: Duration::from_secs(5),
         ..Settings::new(DEPLOYMENT.to_owned(), NodeId::new(clock), BootId::new(clock), redis.url())
     };
