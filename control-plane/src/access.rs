@@ -1,5 +1,6 @@
 //! Who may: [`Can`] is the proof of a permission, and the only way to a tenant's rows.
 
+use std::collections::HashMap;
 use std::marker::PhantomData;
 
 use axum::extract::{FromRef, FromRequestParts, RawPathParams};
@@ -57,6 +58,34 @@ impl Actor {
     #[must_use]
     pub const fn slug(&self) -> &Slug {
         &self.bearer.slug
+    }
+
+    /// Begins a transaction over the global tables in which the token is still good and the role still the same.
+    ///
+    /// # Errors
+    /// A [`Problem`] when either has changed since the request came, or the database does not answer.
+    pub async fn begin_platform(&self, access: &Access) -> Result<PlatformTx, Problem> {
+        let mut tx = PlatformTx::begin(&access.pool).await?;
+        let token = (self.tenant(), self.token());
+        self.still(store::tokens::find_role_of(&mut tx, token, access.clock.now()).await?)?;
+        Ok(tx)
+    }
+
+    /// As [`Actor::begin_platform`], inside the tenant's fence.
+    async fn begin(&self, access: &Access) -> Result<TenantTx, Problem> {
+        let mut tx = TenantTx::begin(&access.pool, self.tenant()).await?;
+        self.still(store::tokens::find_role(&mut tx, self.token(), access.clock.now()).await?)?;
+        Ok(tx)
+    }
+
+    /// Refuses what was begun under a token or role that is no more: the body may have taken its time.
+    fn still(&self, role: Option<Role>) -> Result<(), Problem> {
+        match role {
+            None => Err(unauthenticated()),
+            Some(role) if role == self.role() => Ok(()),
+            Some(_) => Err(Problem::new(StatusCode::FORBIDDEN, "not-permitted", "Your role has changed")
+                .detail("it changed while your request came in; nothing was done: send it again")),
+        }
     }
 
     /// The actor as records of changes name it.
@@ -134,7 +163,7 @@ permitted! {
 #[derive(Debug)]
 pub struct Can<P> {
     actor: Actor,
-    pool: PgPool,
+    access: Access,
     permission: PhantomData<fn() -> P>,
 }
 
@@ -159,20 +188,30 @@ impl<P: Permitted> Can<P> {
         if self.actor.role().allows(permission) { Ok(()) } else { Err(not_permitted(permission)) }
     }
 
-    /// Begins a transaction in the tenant. To be called once the body is read.
+    /// Begins a transaction in the tenant, and looks again whether the actor may. To be called once the body is read.
     ///
     /// # Errors
-    /// A [`Problem`] when the database does not answer.
+    /// A [`Problem`] when the token or the role is no more, or the database does not answer.
     pub async fn begin(&self) -> Result<TenantTx, Problem> {
-        Ok(TenantTx::begin(&self.pool, self.actor.tenant()).await?)
+        self.actor.begin(&self.access).await
     }
 
-    /// Begins a transaction over the global tables, for what concerns the people of the tenant.
+    /// As [`Can::begin`], over the global tables, for what concerns the people of the tenant.
+    ///
+    /// # Errors
+    /// A [`Problem`] when the token or the role is no more, or the database does not answer.
+    pub async fn begin_platform(&self) -> Result<PlatformTx, Problem> {
+        self.actor.begin_platform(&self.access).await
+    }
+
+    /// The e-mail addresses of people this tenant may see, to show them with what was done. Who asks is not judged again:
+    /// a person who has just changed their own role is told what became of it.
     ///
     /// # Errors
     /// A [`Problem`] when the database does not answer.
-    pub async fn begin_platform(&self) -> Result<PlatformTx, Problem> {
-        Ok(PlatformTx::begin(&self.pool).await?)
+    pub async fn emails(&self, users: &[UserId]) -> Result<HashMap<UserId, String>, Problem> {
+        let mut tx = PlatformTx::begin(&self.access.pool).await?;
+        Ok(store::people::list_emails(&mut tx, users).await?.into_iter().collect())
     }
 }
 
@@ -195,7 +234,7 @@ where
         if !actor.role().allows(P::PERMISSION) {
             return Err(not_permitted(P::PERMISSION));
         }
-        Ok(Self { actor, pool: Access::from_ref(state).pool, permission: PhantomData })
+        Ok(Self { actor, access: Access::from_ref(state), permission: PhantomData })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Members over HTTP.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use axum::Json;
 use axum::extract::State;
@@ -48,8 +48,7 @@ pub(super) struct Members {
 pub(super) async fn list(can: Can<may::ViewMembers>) -> Result<Json<Members>, Problem> {
     let found = people::list(&mut can.begin().await?).await?;
     let users: Vec<UserId> = found.iter().map(|member| member.user).collect();
-    let mut platform = can.begin_platform().await?;
-    let mut emails: HashMap<UserId, String> = people::list_emails(&mut platform, &users).await?.into_iter().collect();
+    let mut emails = can.emails(&users).await?;
     let members = found.into_iter().map(|member| {
         let email = emails.remove(&member.user).unwrap_or_default();
         shown(member, email)
@@ -124,9 +123,8 @@ pub(super) async fn change(
     })
     .await?;
     tx.commit().await?;
-    let mut platform = can.begin_platform().await?;
-    let email = people::list_emails(&mut platform, &[changed.user]).await?.pop();
-    Ok(Json(shown(changed, email.map(|(_, email)| email).unwrap_or_default())))
+    let email = can.emails(&[changed.user]).await?.remove(&changed.user);
+    Ok(Json(shown(changed, email.unwrap_or_default())))
 }
 
 /// Removes a member; their tokens in this tenant are revoked.

@@ -6,7 +6,6 @@ use axum::http::StatusCode;
 use domain::snapshot::Prefix;
 use domain::{Clock, Role, Slug, TenantId};
 use serde::{Deserialize, Serialize};
-use store::PlatformTx;
 use store::tenants::{AddError, Settings};
 use url::Url;
 use utoipa::{IntoParams, ToSchema};
@@ -80,7 +79,7 @@ pub(super) async fn create(
     check_title("title", &new.title, 100)?;
     check_title("owner_name", &new.owner_name, 100)?;
     let author = Author { user: actor.user(), actor: actor.recorded(), clock: needs.clock.clone() };
-    let platform = PlatformTx::begin(&needs.access.pool).await?;
+    let platform = actor.begin_platform(&needs.access).await?;
     let new = NewTenant { slug: new.slug, title: new.title, owner_name: new.owner_name };
     let created = actions::create(platform, &needs.master, &author, new).await?;
     let tenant = shown(&needs.gateway_url, (created.tenant, created.slug), created.settings, 1);

@@ -10,6 +10,7 @@ use control_plane::app::{Parts, router};
 use control_plane::publish::Live;
 use control_plane::{First, Relay, bootstrap};
 use domain::TenantId;
+use futures_util::stream::{self, StreamExt as _};
 use http_body_util::BodyExt as _;
 use secrets::{MasterKey, SigningKey, Store};
 use serde_json::{Value, json};
@@ -192,6 +193,27 @@ impl App {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
         self.answer(request.body(body.map_or_else(Body::empty, Body::from)).unwrap()).await
+    }
+
+    /// A request whose body comes in two parts, between which something else happens.
+    pub(crate) async fn post_slowly(
+        &self,
+        person: &Person,
+        path: &str,
+        body: Value,
+        meanwhile: impl Future<Output = ()> + Send + 'static,
+    ) -> Answer {
+        let text = body.to_string().into_bytes();
+        let (first, second) = (text[..1].to_vec(), text[1..].to_vec());
+        let rest = async move {
+            meanwhile.await;
+            Ok::<_, std::convert::Infallible>(second)
+        };
+        let parts = stream::once(async move { Ok(first) }).chain(stream::once(rest));
+        let request = Request::post(format!("/api/v1{path}"))
+            .header(header::AUTHORIZATION, format!("Bearer {}", person.token))
+            .header(header::CONTENT_TYPE, "application/json");
+        self.answer(request.body(Body::from_stream(parts)).unwrap()).await
     }
 
     pub(crate) async fn answer(&self, request: Request<Body>) -> Answer {

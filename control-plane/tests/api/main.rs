@@ -11,4 +11,5 @@ mod people;
 mod policies;
 mod roles;
 mod servers;
+mod slow;
 mod tokens;

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use domain::{MembershipId, Role, Slug, TenantId, TokenDigest, TokenId, TokenScope, UserId};
+use sqlx::PgConnection;
 use sqlx::types::Json;
 
 use crate::error::read;
@@ -50,6 +51,45 @@ pub async fn find_bearer(tx: &mut PlatformTx, digest: TokenDigest, at: DateTime<
         membership: row.membership,
         role: read("memberships.role", Role::find(&row.role))?,
     }))
+}
+
+/// What an API token of the transaction's tenant allows at this time: its holder's present role. None once it is revoked
+/// or expired, or its holder is no member.
+///
+/// # Errors
+/// [`Error`] when the database failed.
+pub async fn find_role(tx: &mut TenantTx, token: TokenId, at: DateTime<Utc>) -> Result<Option<Role>, Error> {
+    let tenant = tx.tenant();
+    role_of(tx.connection(), (tenant, token), at).await
+}
+
+/// As [`find_role`], of a tenant's token, outside its fence.
+///
+/// # Errors
+/// [`Error`] when the database failed.
+pub async fn find_role_of(
+    tx: &mut PlatformTx,
+    token: (TenantId, TokenId),
+    at: DateTime<Utc>,
+) -> Result<Option<Role>, Error> {
+    role_of(tx.connection(), token, at).await
+}
+
+async fn role_of(
+    connection: &mut PgConnection,
+    (tenant, token): (TenantId, TokenId),
+    at: DateTime<Utc>,
+) -> Result<Option<Role>, Error> {
+    let role = sqlx::query_scalar!(
+        "select m.role from api_tokens t join memberships m on m.tenant_id = t.tenant_id and m.user_id = t.user_id
+         where t.tenant_id = $1 and t.token_id = $2 and t.revoked_at is null and t.expires_at > $3",
+        tenant.uuid(),
+        token.uuid(),
+        at,
+    )
+    .fetch_optional(connection)
+    .await?;
+    role.map(|role| read("memberships.role", Role::find(&role))).transpose()
 }
 
 /// A token for the API.
