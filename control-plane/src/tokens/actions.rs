@@ -139,14 +139,8 @@ pub(crate) async fn revoke_gateway(
     id: TokenId,
 ) -> Result<(), TokenError> {
     let token = tokens::find_gateway(tx, id).await?.ok_or(TokenError::NotFound)?;
-    let own = token.user == author.user;
-    if !own && !by.allows(Permission::ManageTokens) {
-        // To whoever may not see others' tokens there is none.
-        return Err(if by.allows(Permission::ViewTokens) {
-            TokenError::NotPermitted(Permission::ManageTokens)
-        } else {
-            TokenError::NotFound
-        });
+    if token.user != author.user {
+        check_may_revoke(by)?;
     }
     if token.revoked_at.is_some() {
         return Ok(());
@@ -164,7 +158,7 @@ pub(crate) async fn issue_api_for(
     wanted: Wanted,
 ) -> Result<(ApiToken, TokenText), TokenError> {
     let holder = holder(tx, author, by, wanted.member).await?;
-    let held = tokens::list_api(tx, holder.user).await?;
+    let held = tokens::list_api_of(tx, holder.user).await?;
     let live = |token: &&ApiToken| token.revoked_at.is_none() && token.expires_at > author.now();
     if held.iter().filter(live).count() >= HELD_MAX {
         return Err(TokenError::TooMany);
@@ -185,6 +179,7 @@ pub(crate) async fn issue_api(
         id: TokenId::new(&author.clock),
         user,
         title: title.to_owned(),
+        issued_by: Some(author.user),
         issued_at: author.now(),
         expires_at: author.now() + lasting,
         revoked_at: None,
@@ -195,10 +190,31 @@ pub(crate) async fn issue_api(
     Ok((token, text))
 }
 
-/// Revokes one of the author's own API tokens. Done twice it is done once.
-pub(crate) async fn revoke_api(tx: &mut TenantTx, author: &Author, id: TokenId) -> Result<(), TokenError> {
-    let revoked = tokens::revoke_api(tx, author.user, id, author.now()).await?;
-    revoked.ok_or(TokenError::NotFound)?;
-    author.noted(tx, Change::new("token.revoke", "api_token", id)).await?;
+/// Revokes an API token: one's own, or another's where the role allows it. Done twice it is done once.
+pub(crate) async fn revoke_api(tx: &mut TenantTx, author: &Author, by: Role, id: TokenId) -> Result<(), TokenError> {
+    let token = tokens::find_api(tx, id).await?.ok_or(TokenError::NotFound)?;
+    if token.user != author.user {
+        check_may_revoke(by)?;
+        let holder = people::find_user(tx, token.user).await?;
+        if holder.is_some_and(|holder| holder.role == Role::Owner) && !by.allows(Permission::ManageOwners) {
+            // Whoever could revoke all of an owner's could shut the owner out.
+            return Err(TokenError::NotPermitted(Permission::ManageOwners));
+        }
+    }
+    if tokens::revoke_api(tx, id, author.now()).await? {
+        author.noted(tx, Change::new("token.revoke", "api_token", id)).await?;
+    }
     Ok(())
+}
+
+/// Whether a role revokes others' tokens. To whoever may not see them there are none.
+fn check_may_revoke(by: Role) -> Result<(), TokenError> {
+    if by.allows(Permission::ManageTokens) {
+        return Ok(());
+    }
+    Err(if by.allows(Permission::ViewTokens) {
+        TokenError::NotPermitted(Permission::ManageTokens)
+    } else {
+        TokenError::NotFound
+    })
 }

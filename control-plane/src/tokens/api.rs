@@ -113,8 +113,12 @@ pub(super) async fn revoke_gateway(
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ApiToken {
     id: TokenId,
+    /// As whom its holder acts.
     user: UserId,
     title: String,
+    /// Absent: it was issued before this was kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issued_by: Option<UserId>,
     issued_at: DateTime<Utc>,
     expires_at: DateTime<Utc>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -126,11 +130,16 @@ pub(super) struct ApiTokens {
     tokens: Vec<ApiToken>,
 }
 
-/// Lists the caller's API tokens.
+/// Lists API tokens: all where the role may see them, otherwise the caller's own.
 #[utoipa::path(get, path = "/tenants/{tenant}/api-tokens", tag = "tokens", params(TenantPath),
     responses((status = 200, body = ApiTokens), (status = "4XX", body = Problem)))]
 pub(super) async fn list_api(can: Can<may::ViewTenant>) -> Result<Json<ApiTokens>, Problem> {
-    let found = tokens::list_api(&mut can.begin().await?, can.actor().user()).await?;
+    let mut tx = can.begin().await?;
+    let found = if can.actor().role().allows(Permission::ViewTokens) {
+        tokens::list_api(&mut tx).await?
+    } else {
+        tokens::list_api_of(&mut tx, can.actor().user()).await?
+    };
     Ok(Json(ApiTokens { tokens: found.into_iter().map(ApiToken::from).collect() }))
 }
 
@@ -168,7 +177,7 @@ pub(super) async fn issue_api(
     Ok((StatusCode::CREATED, Json(IssuedApiToken { secret: text.expose().to_owned(), token: token.into() })))
 }
 
-/// Revokes one of the caller's API tokens, the present one too.
+/// Revokes an API token: one of the caller's, the present one too, or another's where the role allows it.
 #[utoipa::path(delete, path = "/tenants/{tenant}/api-tokens/{token}", tag = "tokens", params(TenantPath, TokenPath),
     responses((status = 204), (status = "4XX", body = Problem)))]
 pub(super) async fn revoke_api(
@@ -177,7 +186,7 @@ pub(super) async fn revoke_api(
     At(path): At<TokenPath>,
 ) -> Result<StatusCode, Problem> {
     let mut tx = can.begin().await?;
-    actions::revoke_api(&mut tx, &can.author(&clock), path.token).await?;
+    actions::revoke_api(&mut tx, &can.author(&clock), can.actor().role(), path.token).await?;
     tx.commit().await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -219,7 +228,7 @@ impl From<tokens::GatewayToken> for GatewayToken {
 
 impl From<tokens::ApiToken> for ApiToken {
     fn from(token: tokens::ApiToken) -> Self {
-        let tokens::ApiToken { id, user, title, issued_at, expires_at, revoked_at } = token;
-        Self { id, user, title, issued_at, expires_at, revoked_at }
+        let tokens::ApiToken { id, user, title, issued_by, issued_at, expires_at, revoked_at } = token;
+        Self { id, user, title, issued_by, issued_at, expires_at, revoked_at }
     }
 }

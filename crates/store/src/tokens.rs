@@ -99,8 +99,10 @@ pub struct ApiToken {
     pub id: TokenId,
     /// Whose it is.
     pub user: UserId,
-    /// What its holder calls it.
+    /// What it is called.
     pub title: String,
+    /// Who issued it; none: before this was kept.
+    pub issued_by: Option<UserId>,
     /// When it was issued.
     pub issued_at: DateTime<Utc>,
     /// From when on it is worth nothing.
@@ -115,11 +117,13 @@ pub struct ApiToken {
 /// [`Error`] when the database failed.
 pub async fn add_api(tx: &mut TenantTx, token: &ApiToken, digest: TokenDigest) -> Result<(), Error> {
     sqlx::query!(
-        "insert into api_tokens (token_id, user_id, digest, title, issued_at, expires_at) values ($1, $2, $3, $4, $5, $6)",
+        "insert into api_tokens (token_id, user_id, digest, title, issued_by, issued_at, expires_at)
+         values ($1, $2, $3, $4, $5, $6, $7)",
         token.id.uuid(),
         token.user.uuid(),
         &digest.0,
         token.title,
+        token.issued_by.map(UserId::uuid),
         token.issued_at,
         token.expires_at,
     )
@@ -128,14 +132,31 @@ pub async fn add_api(tx: &mut TenantTx, token: &ApiToken, digest: TokenDigest) -
     Ok(())
 }
 
+/// All API tokens, newest first.
+///
+/// # Errors
+/// [`Error`] when the database failed.
+pub async fn list_api(tx: &mut TenantTx) -> Result<Vec<ApiToken>, Error> {
+    let tokens = sqlx::query_as!(
+        ApiToken,
+        r#"select token_id as "id: TokenId", user_id as "user: UserId", title, issued_by as "issued_by: UserId", issued_at,
+               expires_at, revoked_at
+           from api_tokens order by issued_at desc, token_id desc"#
+    )
+    .fetch_all(tx.connection())
+    .await?;
+    Ok(tokens)
+}
+
 /// A person's API tokens, newest first.
 ///
 /// # Errors
 /// [`Error`] when the database failed.
-pub async fn list_api(tx: &mut TenantTx, user: UserId) -> Result<Vec<ApiToken>, Error> {
+pub async fn list_api_of(tx: &mut TenantTx, user: UserId) -> Result<Vec<ApiToken>, Error> {
     let tokens = sqlx::query_as!(
         ApiToken,
-        r#"select token_id as "id: TokenId", user_id as "user: UserId", title, issued_at, expires_at, revoked_at
+        r#"select token_id as "id: TokenId", user_id as "user: UserId", title, issued_by as "issued_by: UserId", issued_at,
+               expires_at, revoked_at
            from api_tokens where user_id = $1 order by issued_at desc, token_id desc"#,
         user.uuid(),
     )
@@ -144,27 +165,36 @@ pub async fn list_api(tx: &mut TenantTx, user: UserId) -> Result<Vec<ApiToken>, 
     Ok(tokens)
 }
 
-/// Revokes one of a person's API tokens; none when there is no such token, and when it was revoked before that stays.
+/// One API token.
 ///
 /// # Errors
 /// [`Error`] when the database failed.
-pub async fn revoke_api(
-    tx: &mut TenantTx,
-    user: UserId,
-    token: TokenId,
-    at: DateTime<Utc>,
-) -> Result<Option<ApiToken>, Error> {
-    let revoked = sqlx::query_as!(
+pub async fn find_api(tx: &mut TenantTx, token: TokenId) -> Result<Option<ApiToken>, Error> {
+    let found = sqlx::query_as!(
         ApiToken,
-        r#"update api_tokens set revoked_at = coalesce(revoked_at, $3) where user_id = $1 and token_id = $2
-           returning token_id as "id: TokenId", user_id as "user: UserId", title, issued_at, expires_at, revoked_at"#,
-        user.uuid(),
+        r#"select token_id as "id: TokenId", user_id as "user: UserId", title, issued_by as "issued_by: UserId", issued_at,
+               expires_at, revoked_at
+           from api_tokens where token_id = $1"#,
         token.uuid(),
-        at,
     )
     .fetch_optional(tx.connection())
     .await?;
-    Ok(revoked)
+    Ok(found)
+}
+
+/// Revokes an API token. False when it was revoked before, or there is none.
+///
+/// # Errors
+/// [`Error`] when the database failed.
+pub async fn revoke_api(tx: &mut TenantTx, token: TokenId, at: DateTime<Utc>) -> Result<bool, Error> {
+    let revoked = sqlx::query!(
+        "update api_tokens set revoked_at = $2 where token_id = $1 and revoked_at is null",
+        token.uuid(),
+        at
+    )
+    .execute(tx.connection())
+    .await?;
+    Ok(revoked.rows_affected() > 0)
 }
 
 /// Revokes all a person's API tokens.
