@@ -14,7 +14,7 @@ use crate::listing::{self, Visibility};
 use crate::reads::Reads;
 use crate::rule::Rule;
 use crate::schema::{OBLIGE, TYPES, uid};
-use crate::shape::{self, Misfit};
+use crate::shape::{self, Misfit, Part};
 use crate::world::{Compiled, ToolWorld};
 use crate::{CallContext, Decision, Effect, RuleEffect, code};
 
@@ -228,9 +228,14 @@ impl Decision {
 }
 
 fn does_not_fit(misfit: &Misfit) -> Decision {
-    let what = match misfit.argument.as_str() {
-        "" => "The arguments are not an object".to_owned(),
-        argument => format!("The argument `{argument}` does not have the type or range that the tool declares"),
+    let what = match (misfit.argument.as_str(), misfit.part) {
+        ("", _) => "The arguments are not an object".to_owned(),
+        (argument, Part::Name) => {
+            format!("The argument `{argument}` differs from one that the tool declares in upper and lower case only")
+        }
+        (argument, Part::Value) => {
+            format!("The argument `{argument}` does not have the type or range that the tool declares")
+        }
     };
     let reason = Some(format!("{what}, and a policy looks at it."));
     Decision { reason, ..Decision::new(Effect::Deny, code::ARGUMENTS_DO_NOT_FIT, &[]) }

@@ -1,6 +1,7 @@
 //! The types of a tool's arguments: from its `inputSchema` to Cedar's, and from a call's JSON to values of them.
 
-use std::collections::BTreeMap;
+use std::cell::LazyCell;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
 use cedar_policy::RestrictedExpression;
@@ -55,11 +56,22 @@ pub struct LeftOut {
     pub why: &'static str,
 }
 
-/// An argument of a call that is there, but not of its declared type.
+/// An argument of a call that is there, but not as it is declared.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Misfit {
     /// The argument, with dots where it lies inside others.
     pub(crate) argument: String,
+    /// What does not fit.
+    pub(crate) part: Part,
+}
+
+/// A part of an argument.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// Its value has another type or range.
+    Value,
+    /// Its name is a declared one in other letters, upper or lower.
+    Name,
 }
 
 /// Reads the types of a tool's arguments from its definition.
@@ -231,6 +243,8 @@ fn cedar_type(shape: &Shape) -> Value {
 /// # Errors
 /// A [`Misfit`] when a wanted argument is there but is not of its declared type, does not fit Cedar's (an integer beyond 64
 /// bits, a number with more than four decimal places), or is given twice: absent, it would slip past a forbid that asks `has`.
+/// Twice is also once under a name that is not declared and differs in upper and lower case only: upstreams in Go, C# and
+/// others read it as the declared one.
 pub(crate) fn values(
     fields: &Fields,
     arguments: &RawValue,
@@ -245,15 +259,24 @@ fn record(
     path: &str,
     wanted: &dyn Fn(&str) -> bool,
 ) -> Result<RestrictedExpression, Misfit> {
-    let misfit = |argument: String| Misfit { argument };
+    let misfit = |argument: String| Misfit { argument, part: Part::Value };
     let members: Members<'_> = serde_json::from_str(raw.get()).map_err(|_| misfit(path.to_owned()))?;
     let mut pairs = Vec::new();
+    // Made once, however many undeclared members there are.
+    let folded = LazyCell::new(|| fields.keys().filter(|name| wanted(name)).map(|name| fold(name)).collect());
     for (name, raw) in members.0 {
-        let Some(field) = fields.get(&name).filter(|_| wanted(&name)) else { continue };
-        if raw.get() == "null" && !field.required {
+        let path = || if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+        let Some(field) = fields.get(&name) else {
+            let folded: &HashSet<String> = &folded;
+            if folded.contains(&fold(&name)) {
+                return Err(Misfit { argument: path(), part: Part::Name });
+            }
+            continue;
+        };
+        if !wanted(&name) || (raw.get() == "null" && !field.required) {
             continue;
         }
-        let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+        let path = path();
         pairs.push((name, value(&field.shape, raw, &path)?));
     }
     RestrictedExpression::new_record(pairs).map_err(|_twice| misfit(path.to_owned()))
@@ -273,7 +296,12 @@ fn value(shape: &Shape, raw: &RawValue, path: &str) -> Result<RestrictedExpressi
         }
         Shape::Record(fields) => return record(fields, raw, path, &|_| true),
     };
-    value.ok_or_else(|| Misfit { argument: path.to_owned() })
+    value.ok_or_else(|| Misfit { argument: path.to_owned(), part: Part::Value })
+}
+
+/// A name without upper and lower case. Both ways, because some letters have a way in one direction only (`ſ`, `K`).
+fn fold(name: &str) -> String {
+    name.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
 }
 
 /// The members of a JSON object in order, values unread.
@@ -406,5 +434,33 @@ mod tests {
         assert_eq!(printed(r#"{"a":{"a":1e1,"b":2}}"#).unwrap(), "{a: {a: 10}}");
         assert_eq!(read(r#"{"a":{"a":1,"a":2}}"#).unwrap_err().argument, "a");
         assert_eq!(read("[]").unwrap_err().argument, "");
+    }
+
+    #[test]
+    fn an_undeclared_name_that_is_a_declared_one_in_other_letters_is_a_misfit() {
+        let text = || Field { shape: Shape::Text, required: false };
+        let inner = Field { shape: Shape::Record(Fields::from([("ask".to_owned(), text())])), required: false };
+        let fields = Fields::from(
+            [("Id", text()), ("ask", text()), ("in", inner), ("ID", text())].map(|(n, f)| (n.to_owned(), f)),
+        );
+        let read = |text: &str, wanted: &str| {
+            let names: Vec<&str> = wanted.split(' ').collect();
+            values(&fields, &RawValue::from_string(text.to_owned()).unwrap(), |name| names.contains(&name))
+        };
+        for (given, named) in [
+            (r#"{"ASK":"x"}"#, "ASK"),
+            (r#"{"ask":"x","Ask":null}"#, "Ask"),
+            // U+212A and U+017F, which fold to ASCII letters.
+            ("{\"as\u{212a}\":1}", "as\u{212a}"),
+            ("{\"a\u{17f}k\":1}", "a\u{17f}k"),
+            (r#"{"in":{"aSk":[]}}"#, "in.aSk"),
+            (r#"{"IN":{}}"#, "IN"),
+            (r#"{"iD":"x"}"#, "iD"),
+        ] {
+            let misfit = read(given, "ask in ID").unwrap_err();
+            assert_eq!((misfit.argument.as_str(), misfit.part), (named, Part::Name), "{given}");
+            assert!(read(given, "other").is_ok(), "nobody looks at it: {given}");
+        }
+        assert!(read(r#"{"Id":"x","ID":"y","asks":1}"#, "ask Id ID").is_ok(), "both are declared");
     }
 }

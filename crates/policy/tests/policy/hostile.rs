@@ -57,7 +57,7 @@ fn any_name_of_a_tool_or_argument_is_only_a_name() {
     }
     // The neighbour that differs only by case has a limit of its own, on an argument of its own.
     assert_eq!(MORNING.of(&view, 99 + names.len() as u128, r#"{"query":6}"#).effect, Effect::Deny);
-    assert_eq!(MORNING.of(&view, 99 + names.len() as u128, r#"{"Query":6}"#).code, code::POLICY_ERROR);
+    assert_eq!(MORNING.of(&view, 99 + names.len() as u128, r#"{"Query":6}"#).code, code::ARGUMENTS_DO_NOT_FIT);
 }
 
 #[test]
