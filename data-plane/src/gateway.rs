@@ -15,6 +15,7 @@ mod legacy;
 mod tests;
 mod tools;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use audit::Record;
@@ -36,7 +37,7 @@ use crate::audit::Recorder;
 use crate::call::inflight::InFlight;
 use crate::call::record::{self, Subject};
 use crate::call::session::Sessions;
-use crate::call::trace::Trace;
+use crate::call::trace::{Said, Trace};
 use crate::call::withdrawal::Withdrawals;
 use crate::call::{self, Arrival, Client, SharedSession};
 use crate::caller::{Admitted, Caller, Refused, admit};
@@ -127,7 +128,7 @@ impl Gateway {
     ) -> Response {
         let (head, body) = request.into_parts();
         let arrival = Arrival::read(&head, &self.0.clock);
-        let trace = Trace::begin(None, arrival.traceparent.as_deref(), &self.0.clock);
+        let trace = Trace::begin(Said::default(), arrival.trace(), &self.0.clock);
         let view = tenant.view(&caller.principal);
         let claimed = seat.claim(caller.principal.tenant, caller.principal.user);
         let mut context = Context { tenant, caller, view, arrival, trace, session: None, seat: seat.clone() };
@@ -163,8 +164,9 @@ impl Gateway {
                 return self.refuse(context, era, id.as_ref(), &error.into()).into_response(context);
             }
         };
-        context.trace =
-            Trace::begin(traceparent(&parsed).as_deref(), context.arrival.traceparent.as_deref(), &self.0.clock);
+        let [parent, state] = ["traceparent", "tracestate"].map(|key| traced(&parsed, key));
+        let said = Said { parent: parent.as_deref(), state: state.as_deref() };
+        context.trace = Trace::begin(said, context.arrival.trace(), &self.0.clock);
         match era::classify(era::Verb::Post, &protocol, Some(&parsed)) {
             Inbound::Modern(meta) => self.modern(context, &protocol, parsed, meta).await.into_response(context),
             Inbound::Initialize => self.initialize(context, &parsed),
@@ -311,9 +313,10 @@ fn params<'a, 'b>(message: &'b Message<'a>) -> Option<&'b Object<'a>> {
     }
 }
 
-fn traceparent<'a>(parsed: &Parsed<'a>) -> Option<std::borrow::Cow<'a, str>> {
+/// What the message says of its trace, under a key of `_meta`.
+fn traced<'a>(parsed: &Parsed<'a>, key: &str) -> Option<Cow<'a, str>> {
     let Parsed::One(message) = parsed else { return None };
-    params(message)?.object("_meta")?.text("traceparent")
+    params(message)?.object("_meta")?.text(key)
 }
 
 fn id_of<'b>(parsed: &'b Parsed<'_>) -> Option<&'b Id<'b>> {

@@ -54,7 +54,13 @@ fn call(headers: &[(&str, &[u8])]) {
         client_info: modern.client_info,
         log_level: None,
     };
-    let params = call.params_for(&Outbound { name: "lookup", progress_token: Some(Raw::NULL), traceparent: None, hop });
+    let params = call.params_for(&Outbound {
+        name: "lookup",
+        progress_token: Some(Raw::NULL),
+        traceparent: None,
+        tracestate: None,
+        hop,
+    });
     black_box(message::request(&Id::number(7), "tools/call", params.raw()));
 }
 

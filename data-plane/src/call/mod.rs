@@ -4,6 +4,7 @@ pub mod inflight;
 pub mod record;
 pub mod session;
 pub mod trace;
+mod tracestate;
 pub mod withdrawal;
 
 use std::net::{IpAddr, SocketAddr};
@@ -19,6 +20,7 @@ use mcp::meta::{LogLevel, Modern};
 use mcp::{Object, Raw, Version};
 
 use session::LegacySession;
+use trace::Said;
 
 /// What is known of a request before its message is looked at.
 #[derive(Debug, Clone)]
@@ -33,6 +35,8 @@ pub struct Arrival {
     pub user_agent: Option<String>,
     /// The trace it belongs to, as the header says.
     pub traceparent: Option<String>,
+    /// What tracing systems say to each other, as the header has it.
+    pub tracestate: Option<String>,
     /// What the client takes.
     pub takes: Takes,
     /// Bytes of the message.
@@ -59,10 +63,23 @@ impl Arrival {
             ip: head.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(address)| address.ip()),
             user_agent: text(header::USER_AGENT).map(str::to_owned),
             traceparent: text(header::HeaderName::from_static("traceparent")).map(str::to_owned),
+            tracestate: tracestate(&head.headers),
             takes: takes(&head.headers),
             bytes_in: 0,
         }
     }
+
+    /// What the head says of the trace.
+    #[must_use]
+    pub fn trace(&self) -> Said<'_> {
+        Said { parent: self.traceparent.as_deref(), state: self.tracestate.as_deref() }
+    }
+}
+
+/// Several headers are one list (W3C Trace Context, 3.3.1.2).
+fn tracestate(headers: &HeaderMap) -> Option<String> {
+    let given = headers.get_all("tracestate").iter().map(|value| value.to_str().ok());
+    given.collect::<Option<Vec<_>>>().map(|lists| lists.join(",")).filter(|list| !list.is_empty())
 }
 
 /// A client that names neither kind gets whole answers (decisions 9).

@@ -4,8 +4,19 @@ use std::fmt;
 
 use domain::Clock;
 
-/// The place of a call in a distributed trace.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+use super::tracestate;
+
+/// What a message, or the head of a request, says of the trace it belongs to.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Said<'a> {
+    /// `traceparent`.
+    pub parent: Option<&'a str>,
+    /// `tracestate`; it counts only with the parent it came with.
+    pub state: Option<&'a str>,
+}
+
+/// The place of a call in a distributed trace. W3C Baggage is not carried on: it may hold what is the caller's alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trace {
     /// Identifies the whole trace.
     pub id: [u8; 16],
@@ -17,6 +28,8 @@ pub struct Trace {
     pub sampled: bool,
     /// Where the trace came from.
     pub source: TraceSource,
+    /// `tracestate` for the next hop, as the caller sent it.
+    pub state: Option<String>,
 }
 
 /// Where a trace came from.
@@ -45,19 +58,20 @@ impl TraceSource {
 impl Trace {
     /// Continues the trace of the message's `_meta`, else of the header, else begins one.
     #[must_use]
-    pub fn begin(meta: Option<&str>, header: Option<&str>, clock: &Clock) -> Self {
-        let found = meta
-            .and_then(parse)
-            .map(|found| (found, TraceSource::Meta))
-            .or_else(|| header.and_then(parse).map(|found| (found, TraceSource::Header)));
+    pub fn begin(meta: Said<'_>, header: Said<'_>, clock: &Clock) -> Self {
+        let found = [(meta, TraceSource::Meta), (header, TraceSource::Header)]
+            .into_iter()
+            .find_map(|(said, source)| Some((said.parent.and_then(parse)?, said.state, source)));
         let fresh = clock.entropy();
         let span = std::array::from_fn(|index| fresh[index]);
-        if let Some(((id, parent, sampled), source)) = found {
-            return Self { id, span: nonzero(span), parent: Some(parent), sampled, source };
+        if let Some(((id, parent, sampled), state, source)) = found {
+            let state = state.and_then(tracestate::read);
+            return Self { id, span: nonzero(span), parent: Some(parent), sampled, source, state };
         }
         let (first, second) = (clock.entropy(), clock.entropy());
         let id = std::array::from_fn(|index| if index < 8 { first[index] } else { second[index - 8] });
-        Self { id: nonzero(id), span: nonzero(span), parent: None, sampled: false, source: TraceSource::New }
+        let (id, span) = (nonzero(id), nonzero(span));
+        Self { id, span, parent: None, sampled: false, source: TraceSource::New, state: None }
     }
 
     /// The trace's id, 32 hexadecimal digits.
@@ -113,16 +127,25 @@ mod tests {
 
     const GIVEN: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
+    fn said(parent: &'static str, state: &'static str) -> Said<'static> {
+        Said { parent: Some(parent), state: Some(state) }
+    }
+
     fn clock() -> Clock {
         Clock::new(chrono::DateTime::default, || [7; 10])
     }
 
     #[test]
     fn the_message_wins_over_the_header_and_the_span_is_ours() {
-        let trace =
-            Trace::begin(Some(GIVEN), Some("00-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-bbbbbbbbbbbbbbbb-00"), &clock());
+        let header = said("00-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-bbbbbbbbbbbbbbbb-00", "a=header");
+        let trace = Trace::begin(said(GIVEN, "a=message"), header, &clock());
         assert_eq!(trace.to_string(), "00-4bf92f3577b34da6a3ce929d0e0e4736-0707070707070707-01");
-        assert_eq!(trace.source, TraceSource::Meta);
+        assert_eq!((trace.source, trace.state.as_deref()), (TraceSource::Meta, Some("a=message")));
+        let trace = Trace::begin(Said::default(), header, &clock());
+        assert_eq!((trace.source, trace.state.as_deref()), (TraceSource::Header, Some("a=header")));
+        let alone = Said { parent: Some(GIVEN), state: None };
+        assert_eq!(Trace::begin(alone, header, &clock()).state, None, "it belongs to another parent");
+        assert_eq!(Trace::begin(said(GIVEN, "no list"), header, &clock()).state, None);
     }
 
     #[test]
@@ -135,8 +158,8 @@ mod tests {
             "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-x",
             "00-4bf92f3577b34da6a3ce929d0e0é4736-00f067aa0ba902b7-0",
         ] {
-            let trace = Trace::begin(Some(wrong), None, &clock());
-            assert_eq!(trace.source, TraceSource::New, "{wrong}");
+            let trace = Trace::begin(said(wrong, "a=b"), Said::default(), &clock());
+            assert_eq!((trace.source, trace.state), (TraceSource::New, None), "{wrong}");
             assert_eq!(trace.id, [7; 16]);
         }
     }

@@ -814,6 +814,9 @@ async fn a_trace_goes_through() {
     let mut request = modern_call("echo", json!({}));
     let given = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     request.headers_mut().insert("traceparent", given.parse().unwrap());
+    for (name, value) in [("tracestate", "rojo=1"), ("tracestate", "congo=2"), ("baggage", "canary=1")] {
+        request.headers_mut().append(name, value.parse().unwrap());
+    }
     let told = stage.ask(request).await;
     assert_eq!(told.headers["x-trace-id"], "4bf92f3577b34da6a3ce929d0e0e4736");
     assert!(told.headers["server-timing"].to_str().unwrap().contains("upstream;dur="));
@@ -821,6 +824,9 @@ async fn a_trace_goes_through() {
     let onward = sent.headers["traceparent"].to_str().unwrap();
     assert!(onward.starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-") && onward != given, "{onward}");
     assert_eq!(sent.body["params"]["_meta"]["traceparent"], onward);
+    assert_eq!(sent.headers["tracestate"], "rojo=1,congo=2");
+    assert_eq!(sent.body["params"]["_meta"]["tracestate"], "rojo=1,congo=2");
+    assert!(!format!("{sent:?}").contains("canary"), "baggage stays here");
     let record = stage.record().await;
     assert_eq!(
         (&record["trace"]["parent_id"], &record["trace"]["source"]),

@@ -334,7 +334,7 @@ fn describe(record: &mut Record, context: &Context, tool: Option<usize>, call: &
 }
 
 fn outgoing<'a>(
-    context: &Context,
+    context: &'a Context,
     client: &Client<'a>,
     (call, tool, server): (&'a Call<'a>, &'a Exposed, &Server),
     (wanted, traceparent): (&'a Wants, &'a str),
@@ -348,6 +348,7 @@ fn outgoing<'a>(
         client_info: client.info,
         wanted,
         traceparent,
+        tracestate: context.trace.state.as_deref(),
         isolation: Isolation::of(nonce, server.sessions, principal.user, principal.token),
     }
 }

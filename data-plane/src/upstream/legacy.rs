@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::conversation::{Conversation, Heard, Way};
 use super::http::{Media, media, status_fault, whole};
-use super::modern::{PROTOCOL_VERSION, TRACEPARENT, value};
+use super::modern::{PROTOCOL_VERSION, trace, value};
 use super::sessions::{Isolation, Session, SessionKey};
 use super::{Answer, Answered, Bounds, Fault, Job, Line, Outgoing, Stop, Upstream, Whole, client_info};
 use crate::credentials::Presented;
@@ -93,11 +93,12 @@ fn request(
         name: tool,
         progress_token: call.wanted.progress.as_ref().map(|_| token.raw()),
         traceparent: Some(call.traceparent),
+        tracestate: call.tracestate,
         hop: Hop::Legacy,
     });
     let mut request = line.post(message::request(&Id::number(id), "tools/call", params.raw()).into_string());
     stamp(&mut request, session);
-    request.headers_mut().insert(TRACEPARENT, value(call.traceparent)?);
+    trace(request.headers_mut(), call)?;
     Ok(request)
 }
 

@@ -128,6 +128,8 @@ pub struct Outgoing<'a> {
     pub wanted: &'a Wants,
     /// The trace's next hop.
     pub traceparent: &'a str,
+    /// What goes with it.
+    pub tracestate: Option<&'a str>,
     /// Whose session the call may touch at a legacy upstream.
     pub isolation: Isolation,
 }

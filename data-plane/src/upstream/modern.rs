@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ::http::{HeaderName, HeaderValue, Request, StatusCode};
+use ::http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -18,7 +18,8 @@ const VERSION: Version = Version::LATEST_MODERN;
 pub(super) const PROTOCOL_VERSION: HeaderName = HeaderName::from_static(header::PROTOCOL_VERSION);
 const METHOD: HeaderName = HeaderName::from_static(header::METHOD);
 const NAME: HeaderName = HeaderName::from_static(header::NAME);
-pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// Makes one call.
 pub(super) async fn call(upstream: &Arc<Upstream>, job: Job<'_>) -> Result<Answered, Stop> {
@@ -48,6 +49,7 @@ fn request(line: &Line<'_>, id: u64, tool: &str, call: &Outgoing<'_>) -> Result<
         name: tool,
         progress_token: call.wanted.progress.as_ref().map(|_| token.raw()),
         traceparent: Some(call.traceparent),
+        tracestate: call.tracestate,
         hop: Hop::Modern {
             version: VERSION,
             // What we cannot carry, the upstream must not ask for.
@@ -61,12 +63,21 @@ fn request(line: &Line<'_>, id: u64, tool: &str, call: &Outgoing<'_>) -> Result<
     headers.insert(PROTOCOL_VERSION, HeaderValue::from_static(VERSION.as_str()));
     headers.insert(METHOD, HeaderValue::from_static("tools/call"));
     headers.insert(NAME, value(&header::encode(tool))?);
-    headers.insert(TRACEPARENT, value(call.traceparent)?);
+    trace(headers, call)?;
     for (name, text) in header::generate(call.annotated, call.arguments.as_ref()) {
         let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| Fault::Malformed)?;
         headers.insert(name, value(&text)?);
     }
     Ok(request)
+}
+
+/// Says where in a trace the call is.
+pub(super) fn trace(headers: &mut HeaderMap, call: &Outgoing<'_>) -> Result<(), Fault> {
+    headers.insert(TRACEPARENT, value(call.traceparent)?);
+    if let Some(state) = call.tracestate {
+        headers.insert(TRACESTATE, value(state)?);
+    }
+    Ok(())
 }
 
 pub(super) fn value(text: &str) -> Result<HeaderValue, Fault> {

@@ -48,12 +48,6 @@ impl<'a> Call<'a> {
         (token.kind() == Kind::Text || token.is_integer()).then_some(token)
     }
 
-    /// The W3C `traceparent` the client sent in `_meta`.
-    #[must_use]
-    pub fn traceparent(&self) -> Option<Cow<'a, str>> {
-        self.meta.as_ref()?.text(meta::TRACE[0])
-    }
-
     /// The parameters for the upstream: another name and this hop's `_meta`; all else as it was written.
     #[must_use]
     pub fn params_for(&self, outbound: &Outbound<'_>) -> Json {
@@ -89,6 +83,8 @@ pub struct Outbound<'o> {
     pub progress_token: Option<Raw<'o>>,
     /// Our `traceparent`.
     pub traceparent: Option<&'o str>,
+    /// The `tracestate` that goes with it.
+    pub tracestate: Option<&'o str>,
     /// The upstream's era and what it wants to know.
     pub hop: Hop<'o>,
 }
@@ -119,6 +115,9 @@ impl Outbound<'_> {
         }
         if let Some(traceparent) = self.traceparent {
             writer.text(meta::TRACE[0], traceparent);
+        }
+        if let Some(tracestate) = self.tracestate {
+            writer.text(meta::TRACE[1], tracestate);
         }
     }
 }

@@ -27,7 +27,8 @@ fn modern_hop() -> Hop<'static> {
 }
 
 fn outbound(hop: Hop<'static>) -> Outbound<'static> {
-    Outbound { name: "lookup", progress_token: Some(Raw::constant("7")), traceparent: Some("00-ab-cd-01"), hop }
+    let (traceparent, tracestate) = (Some("00-ab-cd-01"), Some("a=b"));
+    Outbound { name: "lookup", progress_token: Some(Raw::constant("7")), traceparent, tracestate, hop }
 }
 
 #[test]
@@ -37,9 +38,9 @@ fn a_modern_call_gets_the_names_and_the_meta_of_the_next_hop() {
     assert_eq!(call.progress_token().unwrap().get(), "\"p-41\"");
     insta::assert_snapshot!(
         call.params_for(&outbound(modern_hop())),
-        @r#"{"name":"lookup","arguments":{"email":"ann@x.test"},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{},"io.modelcontextprotocol/clientInfo":{"name":"codex","version":"0.99.0"},"io.modelcontextprotocol/logLevel":"info","progressToken":7,"traceparent":"00-ab-cd-01"}}"#
+        @r#"{"name":"lookup","arguments":{"email":"ann@x.test"},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{},"io.modelcontextprotocol/clientInfo":{"name":"codex","version":"0.99.0"},"io.modelcontextprotocol/logLevel":"info","progressToken":7,"traceparent":"00-ab-cd-01","tracestate":"a=b"}}"#
     );
-    let bare = Outbound { progress_token: None, traceparent: None, ..outbound(Hop::Legacy) };
+    let bare = Outbound { progress_token: None, traceparent: None, tracestate: None, ..outbound(Hop::Legacy) };
     insta::assert_snapshot!(call.params_for(&bare), @r#"{"name":"lookup","arguments":{"email":"ann@x.test"}}"#);
 }
 
@@ -48,7 +49,7 @@ fn what_we_do_not_know_is_passed_on_as_it_was_written() {
     let params = r#"{"vendor":[1e3 , 12345678901234567890123],"name":"x","arguments":{"z":1.0,"a":"\u00e9"},"task":{"ttl":1},"_meta":{"com.example/k":{"b": 1},"baggage":"secret=1","tracestate":"x"}}"#;
     insta::assert_snapshot!(
         call(params).params_for(&outbound(Hop::Legacy)),
-        @r#"{"vendor":[1e3 , 12345678901234567890123],"name":"lookup","arguments":{"z":1.0,"a":"\u00e9"},"_meta":{"com.example/k":{"b": 1},"progressToken":7,"traceparent":"00-ab-cd-01"}}"#
+        @r#"{"vendor":[1e3 , 12345678901234567890123],"name":"lookup","arguments":{"z":1.0,"a":"\u00e9"},"_meta":{"com.example/k":{"b": 1},"progressToken":7,"traceparent":"00-ab-cd-01","tracestate":"a=b"}}"#
     );
 }
 
