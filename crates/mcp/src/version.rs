@@ -79,12 +79,6 @@ impl Version {
     pub const fn has_batches(self) -> bool {
         matches!(self, Self::V2025_03_26)
     }
-
-    /// Whether results carry `structuredContent` and tools an `outputSchema`.
-    #[must_use]
-    pub fn has_structured_content(self) -> bool {
-        self >= Self::V2025_06_18
-    }
 }
 
 impl fmt::Display for Version {

@@ -9,11 +9,10 @@ use audit::entry::{Form, Private};
 use audit::record::{Counter, Outcome};
 use audit::words::Status;
 use domain::{CallId, TenantId};
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::queue::Item;
-use super::recorder::{AuditUnavailable, Common};
+use super::recorder::Common;
 use super::ship::Shard;
 
 /// The record of a call whose intent is durable: the call may be forwarded.
@@ -57,21 +56,10 @@ impl OpenRecord {
     /// Forms the call's final record. Never waits: do it before the last byte of the answer leaves.
     pub fn finish(mut self, outcome: Outcome) {
         self.record.outcome = outcome;
-        self.form(None);
+        self.form();
     }
 
-    /// As [`Self::finish`], and waits until the final record is durable: for tenants whose outcomes must be.
-    ///
-    /// # Errors
-    /// [`AuditUnavailable`] when it could not be made durable in time. It is formed all the same.
-    pub async fn finish_durably(mut self, outcome: Outcome) -> Result<(), AuditUnavailable> {
-        self.record.outcome = outcome;
-        let (waiter, durable) = oneshot::channel();
-        self.form(Some(waiter));
-        durable.await.map_err(|_| AuditUnavailable)
-    }
-
-    fn form(&mut self, waiter: Option<oneshot::Sender<()>>) {
+    fn form(&mut self) {
         self.finished = true;
         let record = &mut self.record;
         record.is_final = true;
@@ -87,7 +75,7 @@ impl OpenRecord {
         let leaf = record.to_leaf();
         let form = Form::FinalOfIntent(self.call);
         let (tenant, n, private) = (self.tenant, Some(self.n), self.private.as_ref());
-        self.shard.queue.push(Item { form, tenant, n, leaf: &leaf, private, waiter });
+        self.shard.queue.push(Item { form, tenant, n, leaf: &leaf, private, waiter: None });
         self.common.counters.final_records.add(1);
         self.shard.open.take(1);
     }
@@ -97,7 +85,7 @@ impl Drop for OpenRecord {
     fn drop(&mut self) {
         if !self.finished {
             self.record.outcome.status.get_or_insert(Status::Cancelled);
-            self.form(None);
+            self.form();
         }
     }
 }
