@@ -113,8 +113,24 @@ impl Gateway {
             Err(refusal) => return refuse(&refusal),
         };
         match self.0.sessions.end(&context.caller.principal, &session).await {
-            Ok(()) => reply::empty(StatusCode::OK),
+            Ok(()) => {
+                let (gateway, context) = (self.clone(), context.clone());
+                self.0.drain.spawn(async move { gateway.end_upstream(&context, session.nonce).await });
+                reply::empty(StatusCode::OK)
+            }
             Err(_) => refuse(&Refusal::HttpMethod),
+        }
+    }
+
+    /// Ends the sessions that a client's session had at legacy upstreams. Each was opened for it alone; those of servers
+    /// whose sessions are shared go on.
+    async fn end_upstream(&self, context: &Context, nonce: [u8; 16]) {
+        for (server, upstream) in context.tenant.snapshot.servers.iter().zip(&context.tenant.upstreams) {
+            if let Some(left) = upstream.left_by(nonce).await
+                && let Ok(credential) = self.credential(context, server).await
+            {
+                left.end(credential);
+            }
         }
     }
 

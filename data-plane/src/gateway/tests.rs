@@ -351,6 +351,45 @@ async fn a_server_with_a_session_for_each_call_has_it_ended() {
 }
 
 #[tokio::test]
+async fn a_session_that_ends_takes_its_own_session_at_the_upstream_along() {
+    let (mut stage, upstream) = stage(Speaks::Legacy).await;
+    let (mine, other) = (stage.session("2025-11-25").await, stage.session("2025-11-25").await);
+    for session in [&mine, &other] {
+        stage.ask(legacy(Some(session), &legacy_call(1, "echo"))).await;
+    }
+    stage.call("echo", json!({})).await;
+    // Whichever node ends it.
+    stage.move_to_another_node().await;
+    let mut end = legacy(Some(&mine), &Value::Null);
+    *end.method_mut() = http::Method::DELETE;
+    assert_eq!(stage.ask(end).await.status, StatusCode::OK);
+    let ended = || {
+        let deletes = upstream.seen().into_iter().filter(|seen| seen.http_method == http::Method::DELETE);
+        deletes.map(|seen| seen.headers["mcp-session-id"].clone()).collect::<Vec<_>>()
+    };
+    eventually(async || !ended().is_empty()).await;
+    stage.ask(legacy(Some(&other), &legacy_call(2, "echo"))).await;
+    stage.call("echo", json!({})).await;
+    assert_eq!(ended(), ["s0"]);
+    assert_eq!(upstream.count("initialize"), 3, "the others' sessions go on");
+}
+
+#[tokio::test]
+async fn sessions_that_are_shared_outlive_a_clients() {
+    let upstream = Upstream::start(Speaks::Legacy).await;
+    let stage = Stage::with(&upstream.url(), |snapshot, _| snapshot.servers[0].sessions = SessionMode::Shared).await;
+    for _ in 0..2 {
+        let session = stage.session("2025-11-25").await;
+        stage.ask(legacy(Some(&session), &legacy_call(1, "echo"))).await;
+        let mut end = legacy(Some(&session), &Value::Null);
+        *end.method_mut() = http::Method::DELETE;
+        assert_eq!(stage.ask(end).await.status, StatusCode::OK);
+    }
+    assert_eq!(upstream.count("initialize"), 1);
+    assert!(upstream.seen().iter().all(|seen| seen.http_method != http::Method::DELETE));
+}
+
+#[tokio::test]
 async fn a_server_that_changes_its_era_is_found_out_again() {
     let legacy_one = Upstream::start(Speaks::Legacy).await;
     let stage = Stage::with(&legacy_one.url(), |snapshot, _| {

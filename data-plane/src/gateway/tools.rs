@@ -261,7 +261,7 @@ impl Gateway {
         }
     }
 
-    async fn credential(&self, context: &Context, server: &Server) -> Result<Presented, Refusal> {
+    pub(super) async fn credential(&self, context: &Context, server: &Server) -> Result<Presented, Refusal> {
         let scope = Scope { tenant: context.tenant.snapshot.tenant, data_key: &context.tenant.data_key };
         self.0.credentials.fetch(scope, &server.credential).await.map_err(|error| {
             tracing::warn!(%error, tenant.id = %scope.tenant, server.id = %server.id, "could not get a credential");

@@ -43,6 +43,26 @@ pub(super) async fn call(upstream: &Arc<Upstream>, job: Job<'_>) -> Result<Answe
     Err(Fault::SessionLost.into())
 }
 
+/// What a legacy client's session has left at an upstream.
+pub struct Left {
+    upstream: Arc<Upstream>,
+    session: Arc<Session>,
+}
+
+impl Left {
+    /// What the client's session of this nonce has here. It is looked for on the shelf too: any node may have opened it.
+    pub(super) async fn find(upstream: &Arc<Upstream>, client: [u8; 16]) -> Option<Self> {
+        let key = key(upstream, Isolation::Client(client))?;
+        let session = upstream.shared.sessions.take(key).await.filter(|session| session.id.is_some())?;
+        Some(Self { upstream: Arc::clone(upstream), session })
+    }
+
+    /// Ends it there (DELETE).
+    pub fn end(self, credential: Presented) {
+        Aside { upstream: self.upstream, credential, session: self.session }.end();
+    }
+}
+
 enum Within {
     Answered(Answer),
     SessionLost,

@@ -30,6 +30,7 @@ use tokio::time::Instant;
 pub use conversation::{Conversation, Item, Wants};
 pub use fault::{Fault, FaultStatus};
 pub(crate) use http::Bounds;
+pub use legacy::Left;
 pub use sessions::{Isolation, Shelf};
 
 use crate::credentials::Presented;
@@ -264,6 +265,15 @@ impl Upstream {
             }
             Err(Stop::OtherEra) => Err(Fault::NoCommonVersion),
         }
+    }
+
+    /// The session that a legacy client's session has at this upstream, which is forgotten here: other callers share none
+    /// of it. `None` where the upstream has no such session.
+    pub async fn left_by(self: &Arc<Self>, client: [u8; 16]) -> Option<Left> {
+        if self.sessions != SessionMode::PerPrincipal || self.pin == EraPin::Modern {
+            return None;
+        }
+        Left::find(self, client).await
     }
 
     async fn call_as(self: &Arc<Self>, era: Era, job: Job<'_>) -> Result<Answered, Stop> {

@@ -112,6 +112,18 @@ impl Sessions {
         slot.get_or_try_init(find_or_open).await.map(Arc::clone)
     }
 
+    /// Takes the session of that key from here and from the shelf, where there is one: whoever used it is gone.
+    pub(super) async fn take(&self, key: SessionKey) -> Option<Arc<Session>> {
+        let here = self.slots.remove(&key).and_then(|slot| slot.get().cloned());
+        let Some(others) = &self.shelf else { return here };
+        let session = match here {
+            Some(session) => session,
+            None => Arc::new(others.find(&key).await?),
+        };
+        others.remove(&key, &session).await;
+        Some(session)
+    }
+
     /// Forgets a session the upstream does not know any more, unless a new one has taken its place already.
     pub(super) async fn forget(&self, key: SessionKey, lost: &Arc<Session>) {
         let is_lost = |slot: &Arc<OnceCell<Arc<Session>>>| slot.get().is_some_and(|kept| Arc::ptr_eq(kept, lost));
