@@ -1,5 +1,6 @@
 //! Processes that end when we do: `sluice child -- COMMAND` asks the kernel for a signal at its parent's death and then
-//! becomes the command, or, where the command must run as another user, stays and passes signals on.
+//! becomes the command, or, where the command must run as another user, does the same as that user, stays, and passes
+//! signals on.
 
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -50,18 +51,22 @@ pub(crate) fn command(
     Ok(command)
 }
 
+/// Our own program, by a path that other users may take whatever folders it lies below.
+const OURSELVES: &str = "/proc/self/exe";
+
 /// Runs as the command until it ends.
 pub(crate) async fn run(arguments: ChildArgs) -> anyhow::Result<()> {
     let parent = rustix::process::getppid();
-    rustix::process::set_parent_process_death_signal(Some(Signal::TERM))?;
+    // SIGINT: to Postgres, SIGTERM means to wait for its clients.
+    rustix::process::set_parent_process_death_signal(Some(Signal::INT))?;
     anyhow::ensure!(rustix::process::getppid() == parent, "the parent ended");
     let (program, rest) = arguments.command.split_first().context("no command")?;
-    let mut command = Command::new(program);
-    command.args(rest);
     let (Some(uid), Some(gid)) = (arguments.uid, arguments.gid) else {
-        return Err(command.exec()).with_context(|| format!("can't start {program}"));
+        return Err(Command::new(program).args(rest).exec()).with_context(|| format!("can't start {program}"));
     };
-    let mut child = tokio::process::Command::from(command).uid(uid).gid(gid).current_dir("/").spawn()?;
+    let mut again = tokio::process::Command::new(OURSELVES);
+    again.args(["child", "--"]).args(&arguments.command).uid(uid).gid(gid).current_dir("/");
+    let mut child = again.spawn()?;
     let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     loop {
@@ -70,7 +75,6 @@ pub(crate) async fn run(arguments: ChildArgs) -> anyhow::Result<()> {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        // Postgres: SIGINT is the fast, orderly stop.
         if let Some(pid) = pid {
             let _ = rustix::process::kill_process(pid, Signal::INT);
         }
