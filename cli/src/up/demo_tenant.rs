@@ -1,13 +1,15 @@
 //! The demo tenant of a first start, made through the API as a user makes one: a server, a policy, a token.
 
+use std::time::Instant;
+
 use anyhow::{Context, bail};
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::Settings;
 use super::services::Addresses;
 use super::state::State;
+use super::{PATIENCE, Settings, TICK};
 
 /// What is kept of the demo tenant, so that the next start can show it again.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -48,6 +50,7 @@ pub(crate) async fn find_or_make(
     let api = Api { base, token: made.api_token.clone(), http: reqwest::Client::builder().build()? };
     let token = api.furnish(&format!("http://127.0.0.1:{}/mcp", settings.ports.demo())).await?;
     let demo = DemoTenant { slug: made.slug, token, api_token: made.api_token };
+    api.wait_until_live(settings.nodes).await?;
     state.write_private(FILE, &serde_json::to_string_pretty(&demo)?)?;
     crate::say("made the tenant `demo`: a notes server, a read-only policy, a token");
     Ok(demo)
@@ -85,6 +88,8 @@ struct Api {
 impl Api {
     /// Adds what is missing of a server, a policy and a token.
     async fn furnish(&self, upstream: &str) -> anyhow::Result<String> {
+        // First, so that it is known wherever what follows it is live.
+        let token = self.send(Method::POST, "/gateway-tokens", json!({"title": "First token", "days": 365})).await?;
         let servers = self.send(Method::GET, "/servers", Value::Null).await?;
         let server = if let Some(server) = servers["servers"][0]["id"].as_str() {
             server.to_owned()
@@ -99,8 +104,21 @@ impl Api {
         if self.send(Method::GET, "/policies", Value::Null).await?["policies"][0].is_null() {
             self.add_policy().await?;
         }
-        let token = self.send(Method::POST, "/gateway-tokens", json!({"title": "First token", "days": 365})).await?;
         text(&token["secret"])
+    }
+
+    /// Waits until what was made is live on every node.
+    async fn wait_until_live(&self, nodes: u16) -> anyhow::Result<()> {
+        let start = Instant::now();
+        while start.elapsed() < PATIENCE {
+            let live = self.send(Method::GET, "/live", Value::Null).await?;
+            let is_published = live["published"]["revision"] == live["revision"];
+            if is_published && live["reach"]["live"].as_u64() == Some(u64::from(nodes)) {
+                return Ok(());
+            }
+            tokio::time::sleep(TICK).await;
+        }
+        bail!("the demo tenant was made, but is not live on {nodes} nodes within {} s", PATIENCE.as_secs())
     }
 
     async fn add_policy(&self) -> anyhow::Result<()> {
