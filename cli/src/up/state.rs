@@ -175,3 +175,48 @@ fn data_folder(root: &Path) -> anyhow::Result<PathBuf> {
     crate::say(&format!("the data lies in {} (Postgres' user can't enter {})", data.display(), root.display()));
     Ok(data)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Child, Command};
+
+    use super::*;
+
+    fn folder(name: &str) -> PathBuf {
+        let folder = std::env::temp_dir().join(format!("sluice-state-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&folder);
+        folder
+    }
+
+    fn sleeper() -> (Child, Started) {
+        let child = Command::new("sleep").arg("600").spawn().unwrap();
+        let started = Started::new("sleeper", child.id());
+        (child, started)
+    }
+
+    #[test]
+    fn what_a_killed_run_left_is_ended_and_no_other_process() {
+        let folder = folder("leftovers");
+        let ((mut noted, started), (mut reborn, other)) = (sleeper(), sleeper());
+        // The number came round again: the process that has it now is another one.
+        let old = Started { since: other.since.map(|since| since - 1), ..other };
+        State::open(&folder).unwrap().note_started(&[started, old]).unwrap();
+        assert_eq!(State::open(&folder).unwrap().end_leftovers(), ["sleeper"]);
+        assert!(!noted.wait().unwrap().success());
+        assert!(reborn.try_wait().unwrap().is_none(), "a stranger was ended");
+        reborn.kill().unwrap();
+        reborn.wait().unwrap();
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn one_folder_is_one_runs_at_a_time() {
+        let folder = folder("lock");
+        let first = State::open(&folder).unwrap();
+        let refused = State::open(&folder).map(|_| ()).unwrap_err().to_string();
+        assert!(refused.contains("running already") && refused.contains("SLUICE_DIR"), "{refused}");
+        drop(first);
+        assert!(State::open(&folder).is_ok());
+        fs::remove_dir_all(&folder).unwrap();
+    }
+}
