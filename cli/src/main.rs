@@ -54,10 +54,22 @@ fn main() -> std::process::ExitCode {
     match start(arguments.command) {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(error) => {
-            say(&format!("sluice: {error:#}"));
+            say(&format!("sluice: {}", sentence(&error)));
             std::process::ExitCode::FAILURE
         }
     }
+}
+
+/// An error with its causes, none said twice: some libraries repeat a cause in what they say themselves.
+fn sentence(error: &anyhow::Error) -> String {
+    error.chain().fold(String::new(), |said, cause| {
+        let cause = cause.to_string();
+        match said.as_str() {
+            "" => cause,
+            before if before.contains(&cause) => said,
+            before => format!("{before}: {cause}"),
+        }
+    })
 }
 
 fn start(command: Command) -> anyhow::Result<()> {
@@ -108,5 +120,19 @@ pub(crate) async fn told_to_end() {
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let inner = std::io::Error::other("nobody answers");
+        let error = anyhow::Error::new(inner).context("can't connect: nobody answers").context("can't start");
+        assert_eq!(sentence(&error), "can't start: can't connect: nobody answers");
+        let error = anyhow::Error::msg("b").context("a");
+        assert_eq!(sentence(&error), "a: b");
     }
 }
