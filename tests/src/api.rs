@@ -1,17 +1,14 @@
 //! The control plane's API as a client has it: what tests need of it, and a look behind it.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::collections::BTreeMap;
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::client::Answer;
 use crate::load::number_of;
+use crate::patience::until;
 use crate::stack::Endpoints;
-
-/// How long a fact may take to come true.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The API of one tenant, as one person.
 #[derive(Clone)]
@@ -63,11 +60,11 @@ impl Api {
     }
 
     /// Sends a request as whoever holds this token; the path is one below the API's root.
-    pub async fn send_as(&self, token: &str, method: &str, path: &str) -> Answer {
+    pub async fn send_as(&self, token: &str, method: &str, path: &str, body: Option<&Value>) -> Answer {
         let method: Method = method.to_uppercase().parse().unwrap();
         let url = format!("{}{path}", self.root.trim_end_matches("/api/v1"));
-        let request = self.http.request(method.clone(), url).bearer_auth(token);
-        let request = if method == Method::GET { request } else { request.json(&json!({})) };
+        let request = self.http.request(method, url).bearer_auth(token);
+        let request = if let Some(body) = body { request.json(body) } else { request };
         crate::client::send(request).await.unwrap()
     }
 
@@ -160,9 +157,37 @@ impl Api {
 
     /// Issues a gateway token that reaches one server only.
     pub async fn issue_scoped_token(&self, title: &str, server_key: &str) -> Token {
+        let server = self.server(server_key).await;
+        self.issue(json!({"title": title, "days": 1, "scope": {"servers": [server]}})).await
+    }
+
+    /// The id of the server with this key.
+    pub async fn server(&self, key: &str) -> String {
         let servers = self.get("/servers").await;
-        let server = servers["servers"].as_array().unwrap().iter().find(|server| server["key"] == server_key).unwrap();
-        self.issue(json!({"title": title, "days": 1, "scope": {"servers": [server["id"]]}})).await
+        let server = servers["servers"].as_array().unwrap().iter().find(|server| server["key"] == key);
+        text(&server.unwrap_or_else(|| panic!("no server {key}"))["id"])
+    }
+
+    /// Adds a member; gives their id.
+    pub async fn add_member(&self, email: &str) -> String {
+        text(&self.post("/members", json!({"email": email, "name": "New", "role": "member"})).await["id"])
+    }
+
+    /// Gives a member another name.
+    pub async fn rename_member(&self, member: &str, name: &str) {
+        self.send(Method::PATCH, &format!("/members/{member}"), Some(json!({"name": name}))).await;
+    }
+
+    /// Issues a gateway token to a member.
+    pub async fn issue_token_for(&self, member: &str) -> Token {
+        self.issue(json!({"title": "of a member", "member": member, "days": 1})).await
+    }
+
+    /// Puts a label on a server.
+    pub async fn label_server(&self, server: &str, label: &str) {
+        let path = format!("/servers/{server}");
+        let body = json!({"revision": self.get(&path).await["revision"], "labels": [label]});
+        self.send(Method::PATCH, &path, Some(body)).await;
     }
 
     async fn issue(&self, body: Value) -> Token {
@@ -177,7 +202,7 @@ impl Api {
 
     /// Waits until the newest configuration is live on every node.
     pub async fn is_live(&self) {
-        self.until("the configuration is live everywhere", async || {
+        until("the configuration is live everywhere", async || {
             let live = self.get("/live").await;
             let published = live["published"]["revision"] == live["revision"];
             let (reached, of) = (live["reach"]["live"].as_u64(), live["reach"]["of"].as_u64());
@@ -239,36 +264,29 @@ impl Api {
 
     /// Waits until there are this many final records of a trace.
     pub async fn wait_for_records(&self, trace: &str, count: usize) -> Vec<Value> {
-        self.until("the record", async || {
+        until("the record", async || {
             let records = self.find_by_trace(trace).await;
             (records.len() >= count).then_some(records)
         })
         .await
     }
 
-    /// Waits until each of these numbered calls has a final record; gives how many each number has.
-    pub async fn wait_for_finals(&self, numbers: &BTreeSet<u64>) -> BTreeMap<u64, usize> {
-        let start = std::time::Instant::now();
-        loop {
-            let mut counts = BTreeMap::new();
-            for record in
-                self.all_records().await.iter().filter(|record| record["final"] == true && record["kind"] == "call")
-            {
-                if let Some(number) = record["trace"].as_str().and_then(number_of) {
-                    *counts.entry(number).or_insert(0) += 1;
-                }
-            }
-            // A call whose node died is closed when the node's source lapses, after 30 s.
-            if numbers.iter().all(|number| counts.contains_key(number)) || start.elapsed() > 4 * PATIENCE {
-                return counts;
+    /// How many final records each numbered call has.
+    pub async fn count_finals(&self) -> BTreeMap<u64, usize> {
+        let mut counts = BTreeMap::new();
+        let records = self.all_records().await;
+        for record in records.iter().filter(|record| record["final"] == true && record["kind"] == "call") {
+            if let Some(number) = record["trace"].as_str().and_then(number_of) {
+                *counts.entry(number).or_insert(0) += 1;
             }
         }
+        counts
     }
 
-    /// The newest records with their bodies, as text.
+    /// All records with their bodies, as text.
     pub async fn everything(&self) -> String {
         let mut all = String::new();
-        for record in self.activity("limit=200").await {
+        for record in self.all_records().await {
             all.push_str(&self.record(record["id"].as_str().unwrap()).await.to_string());
         }
         all
@@ -287,86 +305,58 @@ impl Api {
             .collect()
     }
 
-    /// One id of each kind that is in a path of the API.
-    pub async fn ids(&self) -> BTreeMap<String, String> {
+    /// One id of each kind that is in a path of the API, by the folders it stands in: `servers/versions` is the
+    /// version of the server with this key, which should have all that a server can.
+    pub async fn ids(&self, server_key: &str) -> BTreeMap<&'static str, String> {
         let first = |list: &Value, name: &str| text(&list[name][0]["id"]);
-        let servers = self.get("/servers").await;
-        let server = first(&servers, "servers");
-        let versions = self.get(&format!("/servers/{server}/versions")).await;
-        let tools = self.get(&format!("/servers/{server}/tools")).await;
-        let found = [
-            ("server", server.clone()),
-            ("version", first(&versions, "versions")),
-            ("tool", first(&tools, "tools")),
-            ("policy", first(&self.get("/policies").await, "policies")),
-            ("token", first(&self.get("/gateway-tokens").await, "tokens")),
-            ("member", first(&self.get("/members").await, "members")),
-            ("record", text(&self.activity("limit=1").await[0]["id"])),
-        ];
-        found.into_iter().map(|(name, id)| (name.to_owned(), id)).collect()
+        let server = self.server(server_key).await;
+        let policy = first(&self.get("/policies").await, "policies");
+        let policy_versions = self.get(&format!("/policies/{policy}/versions")).await;
+        BTreeMap::from([
+            ("servers/versions", first(&self.get(&format!("/servers/{server}/versions")).await, "versions")),
+            ("servers/tools", first(&self.get(&format!("/servers/{server}/tools")).await, "tools")),
+            ("servers", server),
+            ("policies/versions", policy_versions["versions"][0]["version"].to_string()),
+            ("policies", policy),
+            ("gateway-tokens", first(&self.get("/gateway-tokens").await, "tokens")),
+            ("api-tokens", first(&self.get("/api-tokens").await, "tokens")),
+            ("members", first(&self.get("/members").await, "members")),
+            ("activity", text(&self.activity("limit=1").await[0]["id"])),
+        ])
     }
 
     /// What every operation that only reads says.
-    pub async fn crawl(&self) -> String {
-        let ids = self.ids().await;
+    pub async fn crawl(&self, server_key: &str) -> String {
+        let ids = self.ids(server_key).await;
         let mut said = String::new();
-        for (method, path) in self.routes().await {
-            if method != "get" {
-                continue;
-            }
-            let path = path.replace("{tenant}", &self.slug);
-            let path = ids.iter().fold(path, |path, (name, id)| path.replace(&format!("{{{name}}}"), id));
-            let answer = self.send_as(&self.token, "GET", &path).await;
-            assert_ne!(answer.status, StatusCode::INTERNAL_SERVER_ERROR, "{path}");
+        for (_, path) in self.routes().await.iter().filter(|(method, _)| method == "get") {
+            let path = filled(path, &self.slug, &ids);
+            let answer = self.send_as(&self.token, "GET", &path, None).await;
+            assert_eq!(answer.status, StatusCode::OK, "{path}: {answer:?}");
             said.push_str(&answer.text);
         }
         said
     }
+}
 
-    async fn until<T>(&self, what: &str, ask: impl AsyncFn() -> Option<T>) -> T {
-        let wanted = async {
-            loop {
-                if let Some(fact) = ask().await {
-                    return fact;
-                }
-            }
-        };
-        let came = tokio::time::timeout(PATIENCE, wanted).await;
-        came.unwrap_or_else(|_| panic!("{what}: not within {} s", PATIENCE.as_secs()))
+/// A path of the API's description with a tenant and ids in it.
+pub fn filled(path: &str, tenant: &str, ids: &BTreeMap<&str, String>) -> String {
+    let path = path.replace("{tenant}", tenant);
+    let (mut filled, mut folders) = (Vec::new(), Vec::new());
+    for part in path.split('/') {
+        if part.starts_with('{') {
+            // Below `/api/v1/tenants/{tenant}`.
+            let folders: Vec<&str> = folders.iter().skip(5).copied().collect();
+            let id = ids.get(folders.join("/").as_str());
+            filled.push(id.unwrap_or_else(|| panic!("no id is known for {part} of {path}")).as_str());
+        } else {
+            folders.push(part);
+            filled.push(part);
+        }
     }
+    filled.join("/")
 }
 
 fn text(value: &Value) -> String {
     value.as_str().unwrap_or_else(|| panic!("no text in {value}")).to_owned()
-}
-
-/// Everything Redis holds, as far as it is text; snapshots unpacked.
-pub async fn redis_dump(url: &str) -> String {
-    let client = redis::Client::open(url).unwrap();
-    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
-    let keys: Vec<String> = redis::cmd("KEYS").arg("*").query_async(&mut connection).await.unwrap();
-    let mut all = String::new();
-    for key in keys {
-        all.push_str(&key);
-        let dump: Vec<u8> = redis::cmd("DUMP").arg(&key).query_async(&mut connection).await.unwrap_or_default();
-        all.push_str(&String::from_utf8_lossy(&dump));
-        if key.ends_with(":snapshot") {
-            let envelope: Vec<u8> = redis::cmd("GET").arg(&key).query_async(&mut connection).await.unwrap();
-            let body = envelope.splitn(3, |byte| *byte == b'\n').nth(2).unwrap();
-            all.push_str(&String::from_utf8(zstd::decode_all(body).unwrap()).unwrap());
-        }
-    }
-    all
-}
-
-/// Every row of every table, past all fences, as the superuser sees it; bytes as hexadecimal.
-pub async fn postgres_dump(url: &str, superuser_password: &str) -> String {
-    let mut url = url::Url::parse(url).unwrap();
-    url.set_username("postgres").unwrap();
-    url.set_password(Some(superuser_password)).unwrap();
-    let output =
-        tokio::process::Command::new("pg_dump").arg("--data-only").arg("--inserts").arg(url.as_str()).output().await;
-    let output = output.expect("pg_dump comes with Postgres");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8_lossy(&output.stdout).into_owned()
 }

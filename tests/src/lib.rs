@@ -11,8 +11,10 @@
 )]
 
 pub mod api;
+pub mod behind;
 pub mod client;
 pub mod fast_upstream;
 pub mod load;
+pub mod patience;
 pub mod stack;
 pub mod upstream;

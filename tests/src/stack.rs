@@ -8,8 +8,12 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
+use crate::patience::PATIENCE;
+
 /// The first port of the first stack of a test process; each stack takes 60.
 static NEXT_PORT: AtomicU16 = AtomicU16::new(0);
+/// The number of the next folder of a test process.
+static NEXT_FOLDER: AtomicU16 = AtomicU16::new(0);
 
 /// Set for a deployment that ends with the thread that started it.
 const BOUND: &str = "SLUICE_TEST_BOUND";
@@ -62,11 +66,8 @@ pub fn program() -> PathBuf {
 impl Stack {
     /// Starts one with this many nodes and waits until it is ready.
     pub fn start(nodes: u16, environment: &[(&str, &str)]) -> Self {
-        let folder = std::env::temp_dir().join(format!(
-            "sluice-test-{}-{}",
-            std::process::id(),
-            NEXT_PORT.load(Ordering::Relaxed)
-        ));
+        let number = NEXT_FOLDER.fetch_add(1, Ordering::Relaxed);
+        let folder = std::env::temp_dir().join(format!("sluice-test-{}-{number}", std::process::id()));
         Self::start_in(&folder, nodes, environment)
     }
 
@@ -80,6 +81,8 @@ impl Stack {
     /// Starts one in a folder that may hold the data of an earlier one.
     pub fn start_in(folder: &Path, nodes: u16, environment: &[(&str, &str)]) -> Self {
         std::fs::create_dir_all(folder).unwrap();
+        // A start that was killed leaves its endpoints behind.
+        let left = read_endpoints(folder).map(|endpoints| endpoints.pids).unwrap_or_default();
         let log = std::fs::OpenOptions::new().create(true).append(true).open(folder.join("up.log")).unwrap();
         let mut command = Command::new(program());
         if environment.iter().any(|(name, _)| *name == BOUND) {
@@ -88,7 +91,7 @@ impl Stack {
         let child = command
             .arg("up")
             .env("SLUICE_DIR", folder)
-            .env("SLUICE_PORT", free_block().to_string())
+            .env("SLUICE_PORT", free_ports().to_string())
             .env("SLUICE_NODES", nodes.to_string())
             .env_remove("DATABASE_URL")
             .env_remove("REDIS_URL")
@@ -99,7 +102,7 @@ impl Stack {
             .spawn()
             .unwrap();
         let mut stack = Self { folder: folder.to_owned(), child, endpoints: unready() };
-        stack.endpoints = stack.wait_for_endpoints(|_| true);
+        stack.endpoints = stack.wait_for_endpoints(|endpoints| endpoints.pids != left);
         stack
     }
 
@@ -110,7 +113,7 @@ impl Stack {
 
     /// The endpoints as they are now; process ids change when a process is started again.
     pub fn current(&self) -> Option<Endpoints> {
-        serde_json::from_str(&std::fs::read_to_string(self.folder.join("endpoints.json")).ok()?).ok()
+        read_endpoints(&self.folder)
     }
 
     /// Kills a process as the kernel does when memory is short, and waits until the supervisor has started it again.
@@ -159,6 +162,13 @@ impl Stack {
         }
     }
 
+    /// Kills `sluice up` itself, which ends nothing in order, and keeps its folder.
+    pub fn kill_supervisor(mut self) -> PathBuf {
+        signal(self.child.id(), rustix::process::Signal::KILL);
+        let _ = self.child.wait();
+        std::mem::take(&mut self.folder)
+    }
+
     /// Ends the deployment in order and keeps its folder.
     pub fn end(mut self) -> PathBuf {
         self.end_child();
@@ -166,9 +176,47 @@ impl Stack {
     }
 
     fn end_child(&mut self) {
+        if self.child.try_wait().is_ok_and(|ended| ended.is_some()) {
+            return;
+        }
         signal(self.child.id(), rustix::process::Signal::TERM);
         let _ = self.child.wait();
     }
+}
+
+fn read_endpoints(folder: &Path) -> Option<Endpoints> {
+    serde_json::from_str(&std::fs::read_to_string(folder.join("endpoints.json")).ok()?).ok()
+}
+
+/// Runs `sluice up` where it can't start; gives its exit code and what it said.
+pub fn failed_start(folder: &Path, environment: &[(&str, &str)]) -> (Option<i32>, String) {
+    let mut child = Command::new(program())
+        .arg("up")
+        .env("SLUICE_DIR", folder)
+        .env("SLUICE_PORT", free_ports().to_string())
+        .env_remove("DATABASE_URL")
+        .env_remove("REDIS_URL")
+        .envs(environment.iter().copied())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut errors = child.stderr.take().unwrap();
+    let said = std::thread::spawn(move || std::io::read_to_string(&mut errors).unwrap());
+    let end = Instant::now() + PATIENCE;
+    while child.try_wait().unwrap().is_none() && Instant::now() < end {
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+    let in_time = child.try_wait().unwrap();
+    if in_time.is_none() {
+        signal(child.id(), rustix::process::Signal::TERM);
+    }
+    let said = said.join().unwrap();
+    let ended = in_time
+        .unwrap_or_else(|| panic!("no end of a start with {environment:?} within {} s: {said}", PATIENCE.as_secs()));
+    let _ = child.wait();
+    (ended.code(), said)
 }
 
 /// Processes that hang until they are let go on.
@@ -203,7 +251,7 @@ pub fn signal(pid: u32, signal: rustix::process::Signal) {
 }
 
 /// The first of 60 ports that are free, different for each stack of this process and mostly for each process.
-fn free_block() -> u16 {
+pub fn free_ports() -> u16 {
     loop {
         let turn = NEXT_PORT.fetch_add(1, Ordering::Relaxed);
         let first = 20_000 + (u16::try_from(std::process::id() % 97).unwrap() * 2 + turn * 7) % 190 * 60;

@@ -14,6 +14,8 @@ use axum::routing::post;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
+use crate::patience::until;
+
 /// Which eras the server answers in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Eras {
@@ -45,7 +47,6 @@ struct Inner {
     seen: Mutex<Vec<Seen>>,
     sessions: Mutex<BTreeSet<String>>,
     gate: Notify,
-    arrived: Notify,
     extra_tools: Mutex<Vec<Value>>,
 }
 
@@ -88,15 +89,8 @@ impl Upstream {
 
     /// Waits until a call of this tool has arrived.
     pub async fn has_seen(&self, tool: &str) -> Seen {
-        loop {
-            let arrived = self.inner.arrived.notified();
-            tokio::pin!(arrived);
-            arrived.as_mut().enable();
-            if let Some(seen) = self.seen().into_iter().find(|seen| seen.tool == tool) {
-                return seen;
-            }
-            arrived.await;
-        }
+        until(&format!("a call of `{tool}` arrives"), async || self.seen().into_iter().find(|seen| seen.tool == tool))
+            .await
     }
 
     /// Lets one call that waits at the gate go on.
@@ -201,7 +195,6 @@ impl Upstream {
             message: message.clone(),
         };
         self.inner.seen.lock().unwrap().push(seen);
-        self.inner.arrived.notify_waiters();
     }
 
     fn tools(&self) -> Vec<Value> {

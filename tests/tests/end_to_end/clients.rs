@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
 use sluice_tests::client::{LEGACY, MODERN};
+use sluice_tests::patience::block_until_listening;
 
 use crate::house::house;
 
@@ -72,9 +73,7 @@ async fn everything(folder: &Path) -> Ends {
         .spawn()
         .unwrap();
     let ends = Ends(child);
-    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-        std::thread::yield_now();
-    }
+    block_until_listening("server-everything", port);
     house().api.add_server("everything", &format!("http://127.0.0.1:{port}/mcp")).await;
     house().api.is_live().await;
     ends

@@ -63,13 +63,7 @@ impl House {
     }
 }
 
-/// Asks again until the answer is as wanted; the test harness ends what never comes.
+/// Asks again until the answer is as wanted.
 pub(crate) async fn until<F: Future<Output = bool>>(what: &str, ask: impl Fn() -> F) {
-    let wanted = async {
-        while !ask().await {
-            tokio::task::yield_now().await;
-        }
-    };
-    let came = tokio::time::timeout(std::time::Duration::from_secs(30), wanted).await;
-    assert!(came.is_ok(), "{what} did not come within 30 s");
+    sluice_tests::patience::until(what, async || ask().await.then_some(())).await;
 }
