@@ -12,5 +12,7 @@ mod clients;
 mod conservation;
 mod eras;
 mod house;
+mod isolation;
 mod publishing;
+mod start;
 mod tenants;
