@@ -39,6 +39,8 @@ pub struct Parts {
     pub store: Store,
     /// What the nodes say of themselves.
     pub live: Live,
+    /// How many tenants a person may make.
+    pub tenants_per_person: u32,
 }
 
 /// The whole API, described and served.
@@ -68,11 +70,11 @@ fn described(parts: &Parts) -> (Router, OpenApi) {
 
 /// A line for each feature.
 fn features(parts: &Parts) -> OpenApiRouter {
-    let Parts { pool, clock, master, gateway_url, relay, store, live } = parts.clone();
+    let Parts { pool, clock, master, gateway_url, relay, store, live, tenants_per_person } = parts.clone();
     let access = Access { pool, clock: clock.clone() };
     let common = || (access.clone(), clock.clone());
     let (access, clock) = common();
-    let tenants = tenants::Needs { access, clock, master: master.clone(), gateway_url, live };
+    let tenants = tenants::Needs { access, clock, master: master.clone(), gateway_url, live, tenants_per_person };
     let (access, clock) = common();
     let people = people::Needs { access, clock };
     let (access, clock) = common();

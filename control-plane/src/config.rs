@@ -31,6 +31,8 @@ pub struct Config {
     pub gateway_url: Arc<Url>,
     /// The nodes' internal listeners, which probe upstream servers for us: `SLUICE_RELAY_URLS`, separated by commas.
     pub relay_urls: Vec<Url>,
+    /// How many tenants a person may make through the API: `SLUICE_TENANTS_PER_PERSON`, 20 if not set.
+    pub tenants_per_person: u32,
     /// Vault, where new credentials are put (`VAULT_ADDR`); none: they are sealed.
     ///
     /// `SLUICE_VAULT_MOUNT` (`secret`), `SLUICE_VAULT_NAMESPACE`, and `SLUICE_VAULT_ROLE_ID` with `SLUICE_VAULT_SECRET_ID`
@@ -79,6 +81,7 @@ impl Config {
             keys: source.required("SLUICE_KEYS", "the directory that `sluice keys create` filled")?,
             gateway_url: Arc::new(source.required("SLUICE_GATEWAY_URL", GATEWAY_URL)?),
             relay_urls: source.list("SLUICE_RELAY_URLS", RELAY_URLS)?,
+            tenants_per_person: source.or("SLUICE_TENANTS_PER_PERSON", "a number", "20")?,
             vault: source.vault()?,
         })
     }

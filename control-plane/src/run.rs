@@ -141,5 +141,6 @@ fn parts(
     let live = Live::new(redis, &shared.master, &shared.deployment, clock.clone());
     let relay = Relay::new(config.relay_urls.clone(), signing, shared.deployment, drain.clone())?;
     let (master, gateway_url) = (Arc::new(shared.master), config.gateway_url.clone());
-    Ok(Parts { pool, clock, master, gateway_url, relay, store, live })
+    let tenants_per_person = config.tenants_per_person;
+    Ok(Parts { pool, clock, master, gateway_url, relay, store, live, tenants_per_person })
 }

@@ -89,7 +89,7 @@ impl World {
         let clock = service::clock();
         let (tenant, master) = (TenantId::new(&clock), MasterKey::generate());
         let mut platform = PlatformTx::begin(&pool).await.unwrap();
-        tenants::add(&mut platform, tenant, &"acme".parse().unwrap(), clock.now()).await.unwrap();
+        tenants::add(&mut platform, tenant, &"acme".parse().unwrap(), UserId::new(&clock), clock.now()).await.unwrap();
         let user =
             people::find_or_add_user(&mut platform, "a@example.com", UserId::new(&clock), clock.now()).await.unwrap();
         let mut tx = platform.into_tenant(tenant).await.unwrap();

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use chrono::Duration;
 use domain::snapshot::Prefix;
-use domain::{MembershipId, Role, Secret, Slug, TenantId, TokenText, WrappedKey};
+use domain::{MembershipId, Role, Secret, Slug, TenantId, TokenText, UserId, WrappedKey};
 use secrets::MasterKey;
 use store::people::{self, Membership};
 use store::tenants::{self, KeyPurpose, Settings};
@@ -45,6 +45,23 @@ pub(crate) enum CreateError {
     Database(#[from] store::Error),
 }
 
+/// Why a person makes no more tenants.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum QuotaError {
+    #[error("a person makes at most {0} tenants here (SLUICE_TENANTS_PER_PERSON)")]
+    Reached(u32),
+    #[error(transparent)]
+    Database(#[from] store::Error),
+}
+
+/// Refuses whoever has made as many tenants as one may.
+pub(crate) async fn check_quota(platform: &mut PlatformTx, founder: UserId, most: u32) -> Result<(), QuotaError> {
+    if tenants::count_founded(platform, founder).await? >= u64::from(most) {
+        return Err(QuotaError::Reached(most));
+    }
+    Ok(())
+}
+
 /// Makes a tenant with its keys and the author as its owner, who gets an API token in it: all at once or not at all.
 pub(crate) async fn create(
     mut platform: PlatformTx,
@@ -53,7 +70,7 @@ pub(crate) async fn create(
     new: NewTenant,
 ) -> Result<Created, CreateError> {
     let tenant = TenantId::new(&author.clock);
-    tenants::add(&mut platform, tenant, &new.slug, author.now()).await?;
+    tenants::add(&mut platform, tenant, &new.slug, author.user, author.now()).await?;
     let mut tx = platform.into_tenant(tenant).await?;
     let settings = Settings { title: new.title, blind_max_s: 60, prefix: Prefix::Always };
     tenants::add_settings(&mut tx, &settings).await?;

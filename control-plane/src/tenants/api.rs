@@ -11,7 +11,7 @@ use url::Url;
 use utoipa::{IntoParams, ToSchema};
 
 use super::Needs;
-use super::actions::{self, CreateError, NewTenant};
+use super::actions::{self, CreateError, NewTenant, QuotaError};
 use crate::access::{Actor, Can, may};
 use crate::input::{Body, check_title};
 use crate::problem::Problem;
@@ -79,11 +79,24 @@ pub(super) async fn create(
     check_title("title", &new.title, 100)?;
     check_title("owner_name", &new.owner_name, 100)?;
     let author = Author { user: actor.user(), actor: actor.recorded(), clock: needs.clock.clone() };
-    let platform = actor.begin_platform(&needs.access).await?;
+    let mut platform = actor.begin_platform(&needs.access).await?;
+    actions::check_quota(&mut platform, actor.user(), needs.tenants_per_person).await?;
     let new = NewTenant { slug: new.slug, title: new.title, owner_name: new.owner_name };
     let created = actions::create(platform, &needs.master, &author, new).await?;
     let tenant = shown(&needs.gateway_url, (created.tenant, created.slug), created.settings, 1);
     Ok((StatusCode::CREATED, Json(CreatedTenant { tenant, api_token: created.api_token.expose().to_owned() })))
+}
+
+impl From<QuotaError> for Problem {
+    fn from(error: QuotaError) -> Self {
+        match error {
+            QuotaError::Reached(_) => {
+                Self::new(StatusCode::CONFLICT, "limit-reached", "You have made as many tenants as you may")
+                    .detail(format!("{error}: ask whoever runs this deployment"))
+            }
+            QuotaError::Database(error) => error.into(),
+        }
+    }
 }
 
 impl From<CreateError> for Problem {

@@ -28,6 +28,8 @@ pub(crate) struct Needs {
     pub(crate) gateway_url: Arc<Url>,
     /// What the nodes say of themselves.
     pub(crate) live: Live,
+    /// How many tenants a person may make.
+    pub(crate) tenants_per_person: u32,
 }
 
 pub(crate) fn routes(needs: Needs) -> OpenApiRouter {

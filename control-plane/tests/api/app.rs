@@ -100,6 +100,7 @@ impl App {
             gateway_url: Arc::new("https://mcp.example.com".parse().unwrap()),
             relay: Relay::new(vec![address], signing, "dep_0123456789abcdef".to_owned(), Drain::new()).unwrap(),
             store: Store::Sealed,
+            tenants_per_person: 3,
         };
         Self { router: router(&parts), parts, node }
     }

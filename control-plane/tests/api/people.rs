@@ -158,3 +158,24 @@ async fn adding_somebody_does_not_tell_whether_sluice_knew_them(pool: PgPool) {
     assert_eq!(add("Greta@Globex.example").await, add("never-seen@acme.example").await);
     drop(stranger);
 }
+
+#[sqlx::test(migrator = "store::MIGRATOR")]
+async fn a_person_makes_so_many_tenants_and_no_more(pool: PgPool) {
+    let app = App::new(&pool).await;
+    let owner = app.owner().await;
+    let body = |number: u32| json!({"slug": format!("more-{number}"), "title": "More", "owner_name": "Olive"});
+    // The first one was made with the deployment. Of several at once, too, only as many are made as there is room for.
+    let tries = futures_util::future::join_all((0..4).map(|number| app.post(&owner, "/tenants", body(number)))).await;
+    let made: Vec<_> = tries.iter().filter(|answer| answer.status == 201).collect();
+    assert_eq!(made.len(), 2);
+    let refused = app.post(&owner, "/tenants", body(9)).await;
+    insta::assert_snapshot!(refused.shown(), @r#"
+    409 Conflict
+    {"type":"limit-reached","title":"You have made as many tenants as you may","status":409,"detail":"a person makes at most 3 tenants here (SLUICE_TENANTS_PER_PERSON): ask whoever runs this deployment"}
+    "#);
+    // It is the person who is counted, whichever tenant they ask from.
+    let elsewhere = crate::app::Person { token: made[0].text_at("/api_token"), ..owner.clone() };
+    app.post(&elsewhere, "/tenants", body(9)).await.expect(409);
+    let (other, _) = app.member(&owner, "o2@acme.example", "owner").await;
+    app.post(&other, "/tenants", body(9)).await.expect(201);
+}

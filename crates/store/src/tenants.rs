@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use domain::snapshot::Prefix;
-use domain::{Slug, TenantId, WrappedKey};
+use domain::{Slug, TenantId, UserId, WrappedKey};
 
 use crate::error::{broke, read};
 use crate::{Error, PlatformTx, TenantTx};
@@ -22,11 +22,18 @@ pub enum AddError {
 ///
 /// # Errors
 /// [`AddError::SlugTaken`] when the slug is or was in use.
-pub async fn add(tx: &mut PlatformTx, tenant: TenantId, slug: &Slug, at: DateTime<Utc>) -> Result<(), AddError> {
+pub async fn add(
+    tx: &mut PlatformTx,
+    tenant: TenantId,
+    slug: &Slug,
+    founder: UserId,
+    at: DateTime<Utc>,
+) -> Result<(), AddError> {
     let added = sqlx::query!(
-        "insert into tenants (tenant_id, slug, created_at) values ($1, $2, $3)",
+        "insert into tenants (tenant_id, slug, founded_by, created_at) values ($1, $2, $3, $4)",
         tenant.uuid(),
         slug.as_str(),
+        founder.uuid(),
         at,
     )
     .execute(tx.connection())
@@ -36,6 +43,22 @@ pub async fn add(tx: &mut PlatformTx, tenant: TenantId, slug: &Slug, at: DateTim
         Err(error) if broke(&error, "tenants_slug_key") => Err(AddError::SlugTaken),
         Err(error) => Err(Error::from(error).into()),
     }
+}
+
+/// How many tenants a person has made. Until the transaction ends nobody else counts the same person's, so that two that
+/// are made at once are both counted.
+///
+/// # Errors
+/// [`Error`] when the database failed.
+pub async fn count_founded(tx: &mut PlatformTx, founder: UserId) -> Result<u64, Error> {
+    sqlx::query!("select pg_advisory_xact_lock(hashtextextended('founder ' || $1, 0))", founder.to_string())
+        .execute(tx.connection())
+        .await?;
+    let count =
+        sqlx::query_scalar!(r#"select count(*) as "count!" from tenants where founded_by = $1"#, founder.uuid())
+            .fetch_one(tx.connection())
+            .await?;
+    Ok(count.cast_unsigned())
 }
 
 /// The oldest tenant.

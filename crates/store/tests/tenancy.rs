@@ -25,7 +25,7 @@ fn at() -> DateTime<Utc> {
 async fn tenant(pool: &PgPool, number: u128, slug: &str) -> TenantId {
     let tenant = TenantId::from_uuid(id(number));
     let mut platform = PlatformTx::begin(pool).await.unwrap();
-    tenants::add(&mut platform, tenant, &slug.parse().unwrap(), at()).await.unwrap();
+    tenants::add(&mut platform, tenant, &slug.parse().unwrap(), UserId::from_uuid(id(1)), at()).await.unwrap();
     let new = UserId::from_uuid(id(number + 1));
     let user = people::find_or_add_user(&mut platform, &format!("owner@{slug}.example"), new, at()).await.unwrap();
     let mut tx = platform.into_tenant(tenant).await.unwrap();
@@ -139,7 +139,14 @@ async fn the_global_tables_are_no_tenants_and_a_tenants_are_not_global(pool: PgP
 async fn a_slug_is_given_once(pool: PgPool) {
     tenant(&pool, 10, "acme").await;
     let mut platform = PlatformTx::begin(&pool).await.unwrap();
-    let again = tenants::add(&mut platform, TenantId::from_uuid(id(30)), &"acme".parse().unwrap(), at()).await;
+    let again = tenants::add(
+        &mut platform,
+        TenantId::from_uuid(id(30)),
+        &"acme".parse().unwrap(),
+        UserId::from_uuid(id(1)),
+        at(),
+    )
+    .await;
     assert!(matches!(again, Err(AddError::SlugTaken)));
 }
 
@@ -147,7 +154,7 @@ async fn a_slug_is_given_once(pool: PgPool) {
 async fn a_tenant_that_is_half_made_is_not_made(pool: PgPool) {
     let acme = TenantId::from_uuid(id(10));
     let mut platform = PlatformTx::begin(&pool).await.unwrap();
-    tenants::add(&mut platform, acme, &"acme".parse().unwrap(), at()).await.unwrap();
+    tenants::add(&mut platform, acme, &"acme".parse().unwrap(), UserId::from_uuid(id(1)), at()).await.unwrap();
     drop(platform.into_tenant(acme).await.unwrap());
     let mut platform = PlatformTx::begin(&pool).await.unwrap();
     assert_eq!(tenants::find_first(&mut platform).await.unwrap(), None);
