@@ -15,6 +15,8 @@ use url::Url;
 pub struct Config {
     /// Where the API is served: `SLUICE_LISTEN`, 127.0.0.1:7301 if not set.
     pub listen: SocketAddr,
+    /// Where metrics and health are served, never public: `SLUICE_INTERNAL_LISTEN`, 127.0.0.1:7305 if not set.
+    pub internal_listen: SocketAddr,
     /// Postgres: `DATABASE_URL`. May hold a password.
     pub database_url: Secret<String>,
     /// Most connections to Postgres at a time: `SLUICE_DATABASE_CONNECTIONS`, 20 if not set.
@@ -70,6 +72,7 @@ impl Config {
         let source = Source(variable);
         Ok(Self {
             listen: source.or("SLUICE_LISTEN", "an address and a port", "127.0.0.1:7301")?,
+            internal_listen: source.or("SLUICE_INTERNAL_LISTEN", "an address and a port", "127.0.0.1:7305")?,
             database_url: Secret::new(source.required("DATABASE_URL", "a Postgres address (postgres://…)")?),
             database_connections: source.or("SLUICE_DATABASE_CONNECTIONS", "a number from 1 to 1000", "20")?,
             redis_url: Secret::new(source.required("REDIS_URL", "a Redis address (redis://…)")?),

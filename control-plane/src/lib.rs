@@ -8,6 +8,7 @@ pub mod config;
 mod credentials;
 pub mod ingest;
 pub mod input;
+pub mod metrics;
 mod people;
 mod policies;
 pub mod problem;

@@ -1,20 +1,23 @@
 //! The control plane as a program: connects, brings the schema up to date, serves, works until the drain.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use domain::Clock;
+use prometheus_client::registry::Registry;
 use secrets::keys::{ControlKeys, KeyError, NodeKeys};
 use secrets::{SigningKey, Store, StoreError, VaultConfig, VaultStore};
 use service::health::Check;
 use service::{Drain, Health};
-use store::PgPool;
+use store::{PgPool, PlatformTx};
 use tokio::net::TcpListener;
 
 use crate::app::{self, Parts};
 use crate::config::Config;
 use crate::ingest;
-use crate::publish::{Live, Publisher, PublisherParts};
+use crate::metrics::{IngestCounts, Metrics};
+use crate::publish::{Live, PublishMetrics, Publisher, PublisherParts};
 use crate::servers::Relay;
 
 /// How often the database is asked whether it is there.
@@ -42,8 +45,10 @@ pub enum StartError {
     #[error("the client to the data-plane nodes could not be set up")]
     Relay(#[from] reqwest::Error),
     /// The port is in use, or not ours to take.
-    #[error("can't listen at {address}: set SLUICE_LISTEN to a free address")]
+    #[error("can't listen at {address}: set {variable} to a free address")]
     Listen {
+        /// Which setting it is.
+        variable: &'static str,
         /// What was tried.
         address: std::net::SocketAddr,
         /// What the operating system says.
@@ -63,24 +68,37 @@ pub async fn run(config: Config, drain: Drain) -> Result<(), StartError> {
     store::migrate(&pool).await?;
     let store = credential_store(config.vault.clone(), &drain).await?;
     let health = Health::new(&drain);
-    let publisher = publisher(&config, &keys, pool.clone(), health.check("publisher"))?;
+    let mut registry = Registry::default();
+    let metrics = Metrics::register(&mut registry, pool.clone());
+    let at = (pool.clone(), health.check("publisher"), metrics.publish.clone());
+    let publisher = publisher(&config, &keys, at)?;
     let parts = parts(&config, keys, (pool.clone(), service::clock(), store), &drain)?;
-    let listener = TcpListener::bind(config.listen)
-        .await
-        .map_err(|source| StartError::Listen { address: config.listen, source })?;
-    ingest::spawn(&audit_needs(&config, &parts, deployment), &drain)?;
-    drain.spawn(watch(pool, health.check("postgres"), drain.clone()));
+    let listener = listen("SLUICE_LISTEN", config.listen).await?;
+    let internal = listen("SLUICE_INTERNAL_LISTEN", config.internal_listen).await?;
+    let taken_in = ingest::spawn(&audit_needs(&config, &parts, deployment), &drain)?;
+    registry.register_collector(Box::new(IngestCounts { metrics: taken_in, clock: parts.clock.clone() }));
+    drain.spawn(watch(pool, health.check("postgres"), metrics.publish.clone(), drain.clone()));
     drain.spawn(publisher.run(drain.clone()));
+    let internal_routes = health.routes().merge(service::metrics::routes(registry));
+    drain.spawn(service::listen::serve(internal, internal_routes, drain.clone()));
     tracing::info!(listen = %config.listen, "the control plane is up");
-    service::listen::serve(listener, app::router(&parts).merge(health.routes()), drain.clone()).await;
+    let routes = metrics.counting(app::router(&parts)).merge(health.routes());
+    service::listen::serve(listener, routes, drain.clone()).await;
     Ok(())
 }
 
-/// Says whether the database is there, until the drain begins.
-async fn watch(pool: PgPool, check: Check, drain: Drain) {
+async fn listen(variable: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|source| StartError::Listen { variable, address, source })
+}
+
+/// Says whether the database is there and how much waits to be published, until the drain begins.
+async fn watch(pool: PgPool, check: Check, metrics: PublishMetrics, drain: Drain) {
     loop {
-        match store::ping(&pool).await {
-            Ok(()) => check.green(),
+        match outbox_depth(&pool).await {
+            Ok((waiting, oldest)) => {
+                check.green();
+                metrics.set_outbox(waiting, oldest);
+            }
             Err(error) => check.red(error.to_string()),
         }
         tokio::select! {
@@ -88,6 +106,11 @@ async fn watch(pool: PgPool, check: Check, drain: Drain) {
             () = drain.begun().cancelled() => return,
         }
     }
+}
+
+async fn outbox_depth(pool: &PgPool) -> Result<(u64, Duration), store::Error> {
+    let mut tx = PlatformTx::begin(pool).await?;
+    store::outbox::depth(&mut tx).await
 }
 
 fn audit_needs(config: &Config, parts: &Parts, deployment: String) -> ingest::Needs {
@@ -120,7 +143,11 @@ async fn credential_store(vault: Option<VaultConfig>, drain: &Drain) -> Result<S
 /// What nodes hold too, and what signs what they believe.
 type Keys = (NodeKeys, Arc<SigningKey>);
 
-fn publisher(config: &Config, (shared, signing): &Keys, pool: PgPool, check: Check) -> Result<Publisher, StartError> {
+fn publisher(
+    config: &Config,
+    (shared, signing): &Keys,
+    (pool, check, metrics): (PgPool, Check, PublishMetrics),
+) -> Result<Publisher, StartError> {
     Ok(Publisher::new(PublisherParts {
         pool,
         redis: service::redis::connect_lazily(config.redis_url.expose())?,
@@ -128,6 +155,7 @@ fn publisher(config: &Config, (shared, signing): &Keys, pool: PgPool, check: Che
         signing: Arc::clone(signing),
         clock: service::clock(),
         check,
+        metrics,
     })?)
 }
 

@@ -35,7 +35,7 @@ pub struct Endpoints {
     pub control_plane_url: String,
     /// Each node by itself.
     pub data_plane_urls: Vec<String>,
-    /// Each node's metrics.
+    /// Each node's metrics, and the control plane's.
     pub metrics_urls: Vec<String>,
     /// Postgres, as the program's role.
     pub postgres_url: String,

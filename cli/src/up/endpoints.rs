@@ -44,7 +44,11 @@ impl Endpoints {
             api_token: demo.api_token.clone(),
             control_plane_url: local(ports.control_plane()),
             data_plane_urls: nodes.clone().map(|number| local(ports.node(number))).collect(),
-            metrics_urls: nodes.map(|number| format!("{}/metrics", local(ports.node_internal(number)))).collect(),
+            metrics_urls: nodes
+                .map(|number| ports.node_internal(number))
+                .chain([ports.control_plane_internal()])
+                .map(|port| format!("{}/metrics", local(port)))
+                .collect(),
             postgres_url: addresses.database.clone(),
             redis_url: addresses.redis_control.clone(),
         }

@@ -46,6 +46,7 @@ pub(crate) fn prepare(settings: &Settings, state: &State, addresses: &Addresses)
         ("DATABASE_URL", addresses.database.clone()),
         ("REDIS_URL", addresses.redis_control.clone()),
         ("SLUICE_LISTEN", local(ports.control_plane())),
+        ("SLUICE_INTERNAL_LISTEN", local(ports.control_plane_internal())),
         ("SLUICE_RELAY_URLS", relays.join(",")),
     ]);
     let mut node = both.to_vec();

@@ -40,6 +40,10 @@ impl Ports {
     pub(crate) fn demo(self) -> u16 {
         self.base + 4
     }
+    /// The control plane's internal listener: metrics, health.
+    pub(crate) fn control_plane_internal(self) -> u16 {
+        self.base + 5
+    }
     /// A node's public listener; nodes count from 1.
     pub(crate) fn node(self, number: u16) -> u16 {
         self.base + 10 + number
@@ -57,6 +61,7 @@ impl Ports {
             (self.postgres(), "Postgres"),
             (self.redis(), "Redis"),
             (self.demo(), "the demo server"),
+            (self.control_plane_internal(), "the control plane's metrics"),
         ];
         let of_nodes = (1..=nodes)
             .flat_map(|number| [(self.node(number), "a node"), (self.node_internal(number), "a node's metrics")]);

@@ -1,6 +1,8 @@
 //! What the owners count, for `/metrics`.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// A count that only grows.
 #[derive(Debug, Default)]
@@ -42,4 +44,24 @@ pub struct Metrics {
     pub late: Count,
     /// Times that the stream was found lost.
     pub lost_streams: Count,
+    /// Up to when what came into each shard owned here was taken in, milliseconds since 1970.
+    taken_in: Mutex<BTreeMap<u16, u64>>,
+}
+
+impl Metrics {
+    /// Says that all that came into a shard up to then was taken in.
+    pub(crate) fn set_taken_in(&self, shard: u16, unix_ms: u64) {
+        self.taken_in.lock().unwrap_or_else(PoisonError::into_inner).insert(shard, unix_ms);
+    }
+
+    /// Says that a shard is owned elsewhere.
+    pub(crate) fn forget_shard(&self, shard: u16) {
+        self.taken_in.lock().unwrap_or_else(PoisonError::into_inner).remove(&shard);
+    }
+
+    /// The shards owned here, each with the time up to which it was taken in, milliseconds since 1970.
+    #[must_use]
+    pub fn taken_in(&self) -> BTreeMap<u16, u64> {
+        self.taken_in.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }

@@ -70,7 +70,7 @@ impl Owner {
                 self.tell(&ended);
                 self.caches.clear();
                 if matches!(ended, Ended::Fenced) {
-                    self.fence = None;
+                    self.lose();
                 }
                 if matches!(ended, Ended::Connect(_) | Ended::Redis(_)) {
                     self.go_on_without_redis().await;
@@ -82,6 +82,11 @@ impl Owner {
             }
         }
         self.release().await;
+    }
+
+    fn lose(&mut self) {
+        self.fence = None;
+        self.means.metrics.forget_shard(self.shard);
     }
 
     fn tell(&self, ended: &Ended) {
@@ -170,11 +175,13 @@ impl Owner {
         plan: &mut Plan,
     ) -> Result<(), Ended> {
         let read_all = incoming.len() < COUNT;
+        let up_to = if read_all { Some(self.now_ms()) } else { incoming.last().map(|last| last.id.0) };
         if !incoming.is_empty() || reading.committed.elapsed() >= IDLE {
             let judged: Vec<Judged> =
                 incoming.into_iter().map(|entry| arrival::judge(&self.means, self.shard, entry)).collect();
             self.count(&judged);
             self.commit_all(stream, reading, judged, plan).await?;
+            self.means.metrics.set_taken_in(self.shard, up_to.unwrap_or_default());
         }
         if read_all && reading.ticked.elapsed() >= TICK && reading.committed.elapsed() < 2 * TICK {
             reading.ticked = Instant::now();
@@ -185,6 +192,10 @@ impl Owner {
             stream.trim(reading.cursor).await?;
         }
         Ok(())
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.means.needs.clock.now().timestamp_millis()).unwrap_or_default()
     }
 
     fn count(&self, judged: &[Judged]) {
@@ -290,7 +301,7 @@ impl Owner {
         let plan = Plan { inbox: if self.inbox_is_stuck { 0 } else { INBOX_MAX }, ..Plan::default() };
         match commit(&self.means, &mut self.caches, (self.shard, fence), &[], &plan).await {
             Ok(Some(_)) => {}
-            Ok(None) => self.fence = None,
+            Ok(None) => self.lose(),
             Err(error) if error.is_of_the_batch() => self.inbox_is_stuck = true,
             Err(error) => {
                 warn!(shard = self.shard, error = causes(&error), "neither Redis nor Postgres answers");

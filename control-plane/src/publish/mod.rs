@@ -6,6 +6,7 @@
 mod envelope;
 mod head;
 mod live;
+mod metrics;
 mod redis;
 mod snapshot;
 #[cfg(test)]
@@ -13,4 +14,5 @@ mod tests;
 mod worker;
 
 pub use live::{Live, Reach, Reached};
+pub use metrics::PublishMetrics;
 pub use worker::{Publisher, PublisherParts};

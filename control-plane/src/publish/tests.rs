@@ -12,6 +12,7 @@ use domain::{
     BootId, Clock, MembershipId, NodeId, Role, TenantId, TenantSnapshot, TokenDigest, TokenId, TokenKind, TokenScope,
     UserId,
 };
+use prometheus_client::registry::Registry;
 use redis::streams::StreamRangeReply;
 use redis::{AsyncCommands, aio::ConnectionManager};
 use secrets::{MasterKey, SigningKey, VerifyingKeys};
@@ -22,6 +23,7 @@ use store::tokens::{self, GatewayToken};
 use store::{PgPool, PlatformTx, TenantTx, outbox, people, policies};
 
 use super::live::{Live, Reached};
+use super::metrics::PublishMetrics;
 use super::worker::{Publisher, PublisherParts};
 
 const DEPLOYMENT: &str = "dep_0123456789abcdef";
@@ -72,6 +74,8 @@ struct World {
     clock: Clock,
     tenant: TenantId,
     user: UserId,
+    registry: Registry,
+    metrics: PublishMetrics,
     _server: RedisServer,
 }
 
@@ -109,7 +113,9 @@ impl World {
         };
         people::add(&mut tx, &membership).await.unwrap();
         tx.commit().await.unwrap();
-        Self { pool, redis, master, signing, verifying, clock, tenant, user, _server: server }
+        let mut registry = Registry::default();
+        let metrics = PublishMetrics::register(&mut registry);
+        Self { pool, redis, master, signing, verifying, clock, tenant, user, registry, metrics, _server: server }
     }
 
     fn publisher(&self) -> Publisher {
@@ -120,6 +126,7 @@ impl World {
             signing: Arc::clone(&self.signing),
             clock: self.clock.clone(),
             check: Health::new(&Drain::new()).check("publisher"),
+            metrics: self.metrics.clone(),
         })
         .unwrap()
     }
@@ -441,4 +448,20 @@ async fn live_on_n_of_n_comes_from_the_nodes_and_names_the_silent_ones(pool: PgP
     let reach = live.revocation(7).await.unwrap();
     assert_eq!((reach.live, reach.of), (2, 4));
     end(&world, Drain::new()).await;
+}
+
+#[sqlx::test(migrator = "store::MIGRATOR")]
+async fn how_long_a_change_waited_is_counted_once_it_is_published(pool: PgPool) {
+    let world = World::new(pool).await;
+    let waiting = async || outbox::depth(&mut PlatformTx::begin(&world.pool).await.unwrap()).await.unwrap().0;
+    let revision = world.change().await;
+    world.issue().await;
+    assert_eq!(waiting().await, 2);
+    let drain = world.publishing();
+    world.until(|head| head.change > 0).await;
+    drain.finish(Duration::from_secs(10)).await.unwrap();
+    assert_eq!((waiting().await, world.status().await.revision), (0, revision.cast_unsigned()));
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &world.registry).unwrap();
+    assert!(text.contains("sluice_publish_seconds_count 2\n"), "{text}");
 }

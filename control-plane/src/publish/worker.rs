@@ -18,6 +18,7 @@ use tokio::sync::Notify;
 
 use super::envelope::{Order, Signer, json};
 use super::head::{Index, Numbers};
+use super::metrics::PublishMetrics;
 use super::redis::{ProjectError, Projection, Publication};
 use super::snapshot;
 
@@ -52,6 +53,8 @@ pub struct PublisherParts {
     pub clock: Clock,
     /// Where the publisher says how it is.
     pub check: Check,
+    /// Where it counts.
+    pub metrics: PublishMetrics,
 }
 
 /// Publishes what changed, as long as it holds the lease.
@@ -63,6 +66,7 @@ pub struct Publisher {
     holder: BootId,
     heard: Arc<Notify>,
     check: Check,
+    metrics: PublishMetrics,
 }
 
 /// Why publishing stopped for now.
@@ -107,7 +111,8 @@ impl Publisher {
         let holder = BootId::new(&parts.clock);
         let signer = Signer { deployment: parts.deployment.into(), key: parts.signing, clock: parts.clock };
         let projection = Projection::new(parts.redis, signer.clone(), keys);
-        Ok(Self { pool: parts.pool, signer, projection, holder, heard: Arc::default(), check: parts.check })
+        let (pool, check, metrics) = (parts.pool, parts.check, parts.metrics);
+        Ok(Self { pool, signer, projection, holder, heard: Arc::default(), check, metrics })
     }
 
     /// Runs until the drain begins.
@@ -208,13 +213,16 @@ impl Publisher {
             if waiting.is_empty() {
                 return Ok(());
             }
+            let listed = Instant::now();
             let (tenants, tokens) = by_kind(&waiting);
             // Revocations first: they are the more urgent.
             for (token, rows) in tokens {
                 self.see_to_token(held, token, &rows).await?;
+                self.metrics.published(longest_wait(&waiting, &rows) + listed.elapsed());
             }
             for (tenant, rows) in tenants {
                 self.see_to_tenant(held, tenant, &rows).await?;
+                self.metrics.published(longest_wait(&waiting, &rows) + listed.elapsed());
             }
         }
     }
@@ -310,6 +318,7 @@ impl Publisher {
 
     async fn refuse(&self, tenant: TenantId, refusal: Refusal, rows: &[i64]) -> Result<(), StopError> {
         tracing::warn!(tenant.id = %tenant, revision = refusal.revision, "a configuration can't be published");
+        self.metrics.refused.inc();
         let mut tx = PlatformTx::begin(&self.pool).await?;
         published::refuse(&mut tx, tenant, &refusal).await?;
         outbox::remove(&mut tx, rows).await?;
@@ -333,6 +342,11 @@ impl Publisher {
         held.tidied = Instant::now();
         Ok(self.projection.trim(&held.numbers).await?)
     }
+}
+
+fn longest_wait(waiting: &[Waiting], rows: &[i64]) -> Duration {
+    let of_them = waiting.iter().filter(|row| rows.contains(&row.outbox));
+    of_them.map(|row| row.waited).max().unwrap_or_default()
 }
 
 /// The rows of one thing that waits.

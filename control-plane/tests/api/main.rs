@@ -7,6 +7,7 @@ mod bad_input;
 mod credentials;
 mod document;
 mod isolation;
+mod metrics;
 mod people;
 mod policies;
 mod roles;

@@ -23,7 +23,7 @@ mod words;
 pub use error::Error;
 pub use sqlx::PgPool;
 use sqlx::migrate::Migrator;
-pub use start::{StartError, check_role, connect, migrate, ping};
+pub use start::{StartError, check_role, connect, migrate};
 pub use tx::{IngestTx, PlatformTx, TenantTx};
 
 /// Brings a database to the present schema.

@@ -1,5 +1,7 @@
 //! The outbox: what must be published, written in the transaction of the change that asks for it.
 
+use std::time::Duration;
+
 use domain::{TenantId, TokenId};
 use sqlx::PgPool;
 use sqlx::postgres::PgListener;
@@ -18,6 +20,8 @@ pub struct Waiting {
     pub tenant: TenantId,
     /// What changed.
     pub what: Change,
+    /// How long it has waited.
+    pub waited: Duration,
 }
 
 /// What changed.
@@ -64,15 +68,39 @@ async fn notify(tx: &mut TenantTx) -> Result<(), Error> {
 /// # Errors
 /// [`Error`] when the database failed.
 pub async fn list(tx: &mut PlatformTx, limit: i64) -> Result<Vec<Waiting>, Error> {
-    let rows = sqlx::query!("select outbox_id, tenant_id, token_id from outbox order by outbox_id limit $1", limit)
-        .fetch_all(tx.connection())
-        .await?;
+    let rows = sqlx::query!(
+        r#"select outbox_id, tenant_id, token_id, extract(epoch from clock_timestamp() - at)::float8 as "waited_s!"
+           from outbox order by outbox_id limit $1"#,
+        limit
+    )
+    .fetch_all(tx.connection())
+    .await?;
     let waiting = rows.into_iter().map(|row| Waiting {
         outbox: row.outbox_id,
         tenant: TenantId::from_uuid(row.tenant_id),
         what: row.token_id.map_or(Change::Configuration, |token| Change::Token(TokenId::from_uuid(token))),
+        waited: seconds(row.waited_s),
     });
     Ok(waiting.collect())
+}
+
+/// How many rows wait, and how long the oldest has; 0 when none does.
+///
+/// # Errors
+/// [`Error`] when the database failed.
+pub async fn depth(tx: &mut PlatformTx) -> Result<(u64, Duration), Error> {
+    let row = sqlx::query!(
+        r#"select count(*) as "count!",
+               coalesce(extract(epoch from clock_timestamp() - min(at)), 0)::float8 as "waited_s!" from outbox"#
+    )
+    .fetch_one(tx.connection())
+    .await?;
+    Ok((row.count.cast_unsigned(), seconds(row.waited_s)))
+}
+
+/// A clock that was set back makes no time negative.
+fn seconds(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or_default()
 }
 
 /// Takes rows away that were seen to.

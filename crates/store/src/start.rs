@@ -82,15 +82,6 @@ pub async fn check_role(pool: &PgPool) -> Result<(), StartError> {
     Ok(())
 }
 
-/// Asks the database whether it is there.
-///
-/// # Errors
-/// [`Error`] when it does not answer.
-pub async fn ping(pool: &PgPool) -> Result<(), Error> {
-    sqlx::query!("select 1 as one").fetch_one(pool).await?;
-    Ok(())
-}
-
 /// Brings the schema up to date.
 ///
 /// # Errors
