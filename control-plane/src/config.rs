@@ -33,6 +33,8 @@ pub struct Config {
     pub gateway_url: Arc<Url>,
     /// The nodes' internal listeners, which probe upstream servers for us: `SLUICE_RELAY_URLS`, separated by commas.
     pub relay_urls: Vec<Url>,
+    /// How often each live server is looked at: `SLUICE_SERVER_CHECK_S`, 300 seconds if not set.
+    pub server_check: Seconds,
     /// How many tenants a person may make through the API: `SLUICE_TENANTS_PER_PERSON`, 20 if not set.
     pub tenants_per_person: u32,
     /// Vault, where new credentials are put (`VAULT_ADDR`); none: they are sealed.
@@ -84,9 +86,23 @@ impl Config {
             keys: source.required("SLUICE_KEYS", "the directory that `sluice keys create` filled")?,
             gateway_url: Arc::new(source.required("SLUICE_GATEWAY_URL", GATEWAY_URL)?),
             relay_urls: source.list("SLUICE_RELAY_URLS", RELAY_URLS)?,
+            server_check: source.or("SLUICE_SERVER_CHECK_S", "a number of seconds from 10 to 86400", "300")?,
             tenants_per_person: source.or("SLUICE_TENANTS_PER_PERSON", "a number", "20")?,
             vault: source.vault()?,
         })
+    }
+}
+
+/// A time in whole seconds, 10 to 86,400.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seconds(pub Duration);
+
+impl FromStr for Seconds {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let seconds = text.parse().ok().filter(|seconds| (10..=86_400).contains(seconds)).ok_or(())?;
+        Ok(Self(Duration::from_secs(seconds)))
     }
 }
 

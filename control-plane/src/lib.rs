@@ -22,4 +22,4 @@ mod tokens;
 pub use bootstrap::{BootstrapError, Bootstrapped, First, bootstrap, bootstrap_at};
 pub use config::{Config, ConfigError};
 pub use run::{StartError, run};
-pub use servers::Relay;
+pub use servers::{Relay, Watch};

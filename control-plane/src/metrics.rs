@@ -29,6 +29,14 @@ pub struct Metrics {
     pub publish: PublishMetrics,
     requests: Family<RequestLabels, Counter>,
     request_seconds: Histogram,
+    checks: Family<CheckLabels, Counter>,
+}
+
+/// A look at an upstream server.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CheckLabels {
+    /// A word of `store::health::State`, or `no_node`.
+    outcome: &'static str,
 }
 
 /// A request that was answered.
@@ -50,6 +58,7 @@ impl Metrics {
             publish: PublishMetrics::register(registry),
             requests: Family::default(),
             request_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 16)),
+            checks: Family::default(),
         };
         registry.register("sluice_api_requests", "Requests answered", metrics.requests.clone());
         let seconds = metrics.request_seconds.clone();
@@ -59,8 +68,14 @@ impl Metrics {
             Unit::Seconds,
             seconds,
         );
+        registry.register("sluice_server_checks", "Looks at upstream servers by outcome", metrics.checks.clone());
         registry.register_collector(Box::new(PoolLevels(pool)));
         metrics
+    }
+
+    /// Counts a look at an upstream server.
+    pub(crate) fn checked(&self, outcome: &'static str) {
+        self.checks.get_or_create(&CheckLabels { outcome }).inc();
     }
 
     /// Counts what a router answers.

@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::ingest;
 use crate::metrics::{IngestCounts, Metrics};
 use crate::publish::{Live, PublishMetrics, Publisher, PublisherParts};
-use crate::servers::Relay;
+use crate::servers::{Relay, Watch};
 
 /// How often the database is asked whether it is there.
 const PING_EVERY: Duration = Duration::from_secs(5);
@@ -79,6 +79,7 @@ pub async fn run(config: Config, drain: Drain) -> Result<(), StartError> {
     registry.register_collector(Box::new(IngestCounts { metrics: taken_in, clock: parts.clock.clone() }));
     drain.spawn(watch(pool, health.check("postgres"), metrics.publish.clone(), drain.clone()));
     drain.spawn(publisher.run(drain.clone()));
+    drain.spawn(server_watch(&config, &parts, &metrics).run(drain.clone()));
     let internal_routes = health.routes().merge(service::metrics::routes(registry));
     drain.spawn(service::listen::serve(internal, internal_routes, drain.clone()));
     tracing::info!(listen = %config.listen, "the control plane is up");
@@ -106,6 +107,11 @@ async fn watch(pool: PgPool, check: Check, metrics: PublishMetrics, drain: Drain
             () = drain.begun().cancelled() => return,
         }
     }
+}
+
+fn server_watch(config: &Config, parts: &Parts, metrics: &Metrics) -> Watch {
+    let Parts { pool, clock, relay, .. } = parts.clone();
+    Watch { pool, clock, relay, every: config.server_check.0, metrics: metrics.clone() }
 }
 
 async fn outbox_depth(pool: &PgPool) -> Result<(u64, Duration), store::Error> {

@@ -3,15 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::relay::Found;
-use domain::{Credential, CredentialPlace, Label, RiskClass, ServerId, ServerKey, ServerVersionId, ToolId};
+use domain::{
+    Clock, Credential, CredentialPlace, Label, RiskClass, ServerId, ServerKey, ServerVersionId, ToolId, UserId,
+};
 use store::servers::{self, Server, Settings, Version, VersionState, WriteError};
 use store::tenants::{self, KeyPurpose};
 use store::tools::{self, Change as ToolChange, ChangeState, Tool, Word};
-use store::{TenantTx, credentials};
+use store::{TenantTx, credentials, health};
 
 use super::relay::Target;
-use super::review::{self, FoundError};
-use crate::ingest::change::Change;
+use super::review::{self, Brought, FoundError};
+use crate::ingest::change::{self, Change};
 use crate::recorded::Author;
 
 /// Most servers of a tenant.
@@ -75,6 +77,7 @@ pub(crate) async fn add(
         created_at: author.now(),
     };
     servers::add(tx, &server).await?;
+    health::add(tx, server.id, author.now()).await?;
     let change = Change::new("server.add", "server", server.id).named(server.key.as_str()).after(&seen(&server));
     author.changed(tx, change).await?;
     Ok(server)
@@ -125,6 +128,7 @@ pub(crate) async fn remove(
     let server = locked(tx, id).await?;
     let place = credentials::find(tx, id).await?.map(|stored| stored.place);
     credentials::remove(tx, id).await?;
+    health::remove(tx, id).await?;
     servers::remove(tx, id, author.now()).await?;
     let change = Change::new("server.remove", "server", id).named(server.key.as_str()).before(&seen(&server));
     author.changed(tx, change).await?;
@@ -155,12 +159,39 @@ pub(crate) enum Imported {
     Unchanged,
 }
 
-/// Takes in what a probe of the server, then at `revision`, found: what differs from what is live is held.
+/// Who looks at a server.
+#[derive(Debug)]
+pub(crate) struct Looker {
+    /// The person; none: Sluice looks by itself.
+    pub(crate) person: Option<UserId>,
+    /// As records name who looks.
+    pub(crate) actor: change::Actor,
+    pub(crate) clock: Clock,
+}
+
+impl From<Author> for Looker {
+    fn from(author: Author) -> Self {
+        Self { person: Some(author.user), actor: author.actor, clock: author.clock }
+    }
+}
+
+/// What becomes of definitions a person has said no to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rejected {
+    /// They are not asked again.
+    StayOut,
+    /// They are asked again.
+    AskAgain,
+}
+
+/// Takes in what a probe of the server, then at `revision`, found: what differs from what is live is held. What waits
+/// already stays as it is, and what waited and is offered no longer is taken back.
 pub(crate) async fn import(
     tx: &mut TenantTx,
-    author: &Author,
+    looker: &Looker,
     (id, revision): (ServerId, u64),
     found: &Found,
+    rejected: Rejected,
 ) -> Result<Imported, ServerError> {
     review::check_about(found)?;
     let texts: Vec<&str> = found.tools.iter().map(|tool| tool.get()).collect();
@@ -169,35 +200,66 @@ pub(crate) async fn import(
     if server.revision != revision {
         return Err(ServerError::ChangedMeanwhile(server.revision));
     }
-    let known = tools::list(tx, id).await?;
-    let brought = review::compare(&known, &definitions, || ToolId::new(&author.clock));
+    let mut brought = review::compare(&tools::list(tx, id).await?, &definitions, || ToolId::new(&looker.clock));
+    if rejected == Rejected::StayOut {
+        brought.leave_out(&tools::list_rejected(tx, id).await?);
+    }
     let versions = servers::list_versions(tx, id).await?;
-    let live = versions.iter().find(|version| Some(version.id) == server.version);
-    let same = live.is_some_and(|live| {
-        live.instructions == found.instructions
-            && live.protocol_version == found.protocol_version
-            && live.era == found.era
-    });
-    if brought.changes.is_empty() && same {
+    if brought.changes.is_empty() && is_known(&versions, &server, found, rejected) {
+        servers::supersede(tx, id).await?;
         return Ok(Imported::Unchanged);
     }
+    if let Some(newest) = versions.first().filter(|newest| newest.state == VersionState::Held && says(newest, found)) {
+        let waiting = tools::list_changes(tx, newest.id).await?;
+        if brought.is_waiting(&waiting) {
+            return Ok(Imported::Held(Box::new(newest.clone()), waiting));
+        }
+    }
+    let number = versions.first().map_or(1, |newest| newest.number + 1);
+    let version = hold(tx, looker, (id, number), found, &brought).await?;
+    let change = Change::new("server.import", "server_version", version.id).named(server.key.as_str());
+    change::record(tx, &looker.clock, &looker.actor, change).await?;
+    Ok(Imported::Held(Box::new(version), brought.changes))
+}
+
+/// Whether what a server says of itself is what is live, or what a person has said no to since.
+fn is_known(versions: &[Version], server: &Server, found: &Found, rejected: Rejected) -> bool {
+    let live = versions.iter().find(|version| Some(version.id) == server.version);
+    let after = live.map_or(0, |live| live.number);
+    let decided = versions.iter().find(|version| version.number > after && version.state == VersionState::Decided);
+    live.is_some_and(|live| says(live, found))
+        || rejected == Rejected::StayOut && decided.is_some_and(|decided| says(decided, found))
+}
+
+fn says(version: &Version, found: &Found) -> bool {
+    version.instructions == found.instructions
+        && version.protocol_version == found.protocol_version
+        && version.era == found.era
+}
+
+async fn hold(
+    tx: &mut TenantTx,
+    looker: &Looker,
+    (server, number): (ServerId, u32),
+    found: &Found,
+    brought: &Brought,
+) -> Result<Version, ServerError> {
     let version = Version {
-        id: ServerVersionId::new(&author.clock),
-        server: id,
-        number: versions.first().map_or(1, |newest| newest.number + 1),
+        id: ServerVersionId::new(&looker.clock),
+        server,
+        number,
         state: VersionState::Held,
         era: found.era,
         protocol_version: found.protocol_version.clone(),
         server_info: found.server_info.as_ref().map(|info| info.get().to_owned()),
         instructions: found.instructions.clone(),
-        found_at: author.now(),
-        found_by: author.user,
+        found_at: looker.clock.now(),
+        found_by: looker.person,
     };
-    tools::add_seen(tx, id, &brought.seen, author.now()).await?;
+    tools::add_seen(tx, server, &brought.seen, version.found_at).await?;
     servers::add_version(tx, &version).await?;
     tools::add_changes(tx, version.id, &brought.changes).await?;
-    author.noted(tx, Change::new("server.import", "server_version", version.id).named(server.key.as_str())).await?;
-    Ok(Imported::Held(Box::new(version), brought.changes))
+    Ok(version)
 }
 
 /// Which changes of a version a person speaks of.

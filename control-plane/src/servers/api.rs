@@ -1,6 +1,6 @@
 //! Servers over HTTP.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use axum::Json;
 use axum::extract::State;
@@ -9,6 +9,8 @@ use chrono::{DateTime, Utc};
 use domain::{Alias, Clock, EraPin, Label, ServerId, ServerKey, ServerVersionId, SessionMode};
 use secrets::Store;
 use serde::{Deserialize, Serialize};
+use store::TenantTx;
+use store::health::{self, Health};
 use store::servers::{self, Settings};
 use url::Url;
 use utoipa::{IntoParams, ToSchema};
@@ -51,6 +53,23 @@ pub(super) struct Server {
     /// To be sent along with a change.
     revision: u64,
     created_at: DateTime<Utc>,
+    /// How it was when it was last looked at; absent when it never was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    health: Option<ServerHealth>,
+}
+
+/// How a server was when it was last looked at: at its imports, and every few minutes while it is live and not paused.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ServerHealth {
+    /// `healthy`, `unreachable`, `needs_sign_in`, or `unusable`: it answers, but nothing that can be used.
+    #[schema(value_type = String)]
+    state: &'static str,
+    /// Since when it has been so.
+    since: DateTime<Utc>,
+    checked_at: DateTime<Utc>,
+    /// What is wrong, and what to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -62,8 +81,21 @@ pub(super) struct Servers {
 #[utoipa::path(get, path = "/tenants/{tenant}/servers", tag = "servers", params(TenantPath),
     responses((status = 200, body = Servers), (status = "4XX", body = Problem)))]
 pub(super) async fn list(can: Can<may::ViewServers>) -> Result<Json<Servers>, Problem> {
-    let found = servers::list(&mut can.begin().await?).await?;
-    Ok(Json(Servers { servers: found.into_iter().map(Server::from).collect() }))
+    let mut tx = can.begin().await?;
+    let found = servers::list(&mut tx).await?;
+    let seen = health::list(&mut tx).await?.into_iter().map(|health| (health.server, health));
+    let mut seen: HashMap<ServerId, Health> = seen.collect();
+    let servers = found.into_iter().map(|server| {
+        let health = seen.remove(&server.id);
+        Server::new(server, health)
+    });
+    Ok(Json(Servers { servers: servers.collect() }))
+}
+
+/// A server with its health.
+async fn shown(tx: &mut TenantTx, server: servers::Server) -> Result<Json<Server>, Problem> {
+    let health = health::find(tx, server.id).await?;
+    Ok(Json(Server::new(server, health)))
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -113,15 +145,16 @@ pub(super) async fn add(
     let mut tx = can.begin().await?;
     let server = actions::add(&mut tx, &can.author(&clock), new.key, settings).await?;
     tx.commit().await?;
-    Ok((StatusCode::CREATED, Json(server.into())))
+    Ok((StatusCode::CREATED, Json(Server::new(server, None))))
 }
 
 /// Shows a server.
 #[utoipa::path(get, path = "/tenants/{tenant}/servers/{server}", tag = "servers", params(TenantPath, ServerPath),
     responses((status = 200, body = Server), (status = "4XX", body = Problem)))]
 pub(super) async fn get(can: Can<may::ViewServers>, At(path): At<ServerPath>) -> Result<Json<Server>, Problem> {
-    let found = servers::find(&mut can.begin().await?, path.server).await?;
-    Ok(Json(found.ok_or_else(Problem::not_found)?.into()))
+    let mut tx = can.begin().await?;
+    let found = servers::find(&mut tx, path.server).await?.ok_or_else(Problem::not_found)?;
+    shown(&mut tx, found).await
 }
 
 /// What to change; what is left out stays.
@@ -159,8 +192,9 @@ pub(super) async fn change(
     let changed = actions::change(&mut tx, &can.author(&clock), named, |settings| wanted.apply(settings)).await?;
     // Before the commit: what does not fit is rolled back.
     check(&changed.settings)?;
+    let shown = shown(&mut tx, changed).await?;
     tx.commit().await?;
-    Ok(Json(changed.into()))
+    Ok(shown)
 }
 
 impl ChangeServer {
@@ -229,8 +263,9 @@ async fn set_paused(
 ) -> Result<Json<Server>, Problem> {
     let mut tx = can.begin().await?;
     let server = actions::set_paused(&mut tx, &can.author(clock), server, paused).await?;
+    let shown = shown(&mut tx, server).await?;
     tx.commit().await?;
-    Ok(Json(server.into()))
+    Ok(shown)
 }
 
 impl From<ServerError> for Problem {
@@ -280,8 +315,15 @@ pub(super) fn check_endpoint(endpoint: &Url) -> Result<(), Problem> {
     Err(Problem::invalid("endpoint", "an http or https address without user, password and fragment"))
 }
 
-impl From<servers::Server> for Server {
-    fn from(server: servers::Server) -> Self {
+impl From<Health> for ServerHealth {
+    fn from(health: Health) -> Self {
+        let Health { state, since, checked_at, error, .. } = health;
+        Self { state: state.as_str(), since, checked_at, error }
+    }
+}
+
+impl Server {
+    fn new(server: servers::Server, health: Option<Health>) -> Self {
         let servers::Server { id, key, settings, paused, version, revision, created_at } = server;
         let Settings { alias, title, endpoint, era, sessions, labels, timeout_ms, answer_max_bytes } = settings;
         Self {
@@ -299,6 +341,7 @@ impl From<servers::Server> for Server {
             version,
             revision,
             created_at,
+            health: health.map(ServerHealth::from),
         }
     }
 }

@@ -8,6 +8,7 @@ mod relay;
 mod review;
 mod review_api;
 mod risk;
+mod watch;
 
 use axum::extract::FromRef;
 use domain::{Annotations, Clock};
@@ -19,6 +20,7 @@ use crate::access::Access;
 
 pub(crate) use api::ServerPath;
 pub use relay::Relay;
+pub use watch::Watch;
 
 /// What this feature needs.
 #[derive(Debug, Clone, FromRef)]

@@ -3,24 +3,27 @@
 use std::convert::Infallible;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::sse::{Event as ServerSent, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use domain::relay::{Failed, Found, Step};
-use domain::{Clock, Credential, EraPin, RiskClass};
+use domain::{Clock, Credential, EraPin, RiskClass, ServerId};
 use futures_util::stream::{self, Stream};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use store::health::{self, State as Condition};
 use store::tenants::{self, KeyPurpose};
 use tokio::sync::mpsc::Receiver;
 use url::Url;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
-use super::actions::{self, Imported};
+use super::actions::{self, Imported, Looker, Rejected, ServerError};
 use super::api::{ServerPath, check_endpoint};
 use super::relay::{Event, Relay, Target};
 use super::review_api::VersionWithChanges;
+use super::watch::{self, Seen};
 use super::{review, risk};
 use crate::access::{Can, may};
 use crate::input::{At, Body};
@@ -125,9 +128,21 @@ pub(super) struct Import {
     held: Option<VersionWithChanges>,
 }
 
+/// What an import asks again.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ImportQuery {
+    /// Whether to hold again what was rejected before and is still offered.
+    #[serde(default)]
+    rejected: bool,
+}
+
 /// Has a node look at a registered server and holds for review what differs from what is live.
-#[utoipa::path(post, path = "/tenants/{tenant}/servers/{server}/import", tag = "servers", params(TenantPath, ServerPath),
-    responses((status = 200, description = "All is as it was accepted", body = Import),
+///
+/// What was rejected and is offered unchanged is not held again, unless it is asked for.
+#[utoipa::path(post, path = "/tenants/{tenant}/servers/{server}/import", tag = "servers",
+    params(TenantPath, ServerPath, ImportQuery),
+    responses((status = 200, description = "Nothing waits for a decision", body = Import),
         (status = 201, description = "Something waits for a decision", body = Import),
         (status = 502, description = "The server could not be looked at", body = Problem), (status = "4XX", body = Problem)))]
 pub(super) async fn import(
@@ -135,30 +150,51 @@ pub(super) async fn import(
     State(clock): State<Clock>,
     can: Can<may::ManageServers>,
     At(path): At<ServerPath>,
+    query: Result<Query<ImportQuery>, QueryRejection>,
 ) -> Result<(StatusCode, Json<Import>), Problem> {
+    let Query(query) = query.map_err(|_| Problem::invalid("rejected", "true or false"))?;
+    let rejected = if query.rejected { Rejected::AskAgain } else { Rejected::StayOut };
     // No transaction is held while the node looks.
     let (target, server) = actions::target(&mut can.begin().await?, path.server).await?;
-    let found = found(relay.probe(&clock, &target)).await?;
+    let found = match ended(relay.probe(&clock, &target)).await? {
+        Ok(found) => found,
+        Err(failed) => {
+            note(&can, &clock, server.id, &watch::failure(&failed)).await?;
+            return Err(Problem::new(StatusCode::BAD_GATEWAY, "probe-failed", "The server could not be looked at")
+                .detail(failed.detail));
+        }
+    };
     let mut tx = can.begin().await?;
-    let named = (server.id, server.revision);
-    match actions::import(&mut tx, &can.author(&clock), named, &found).await? {
+    let (looker, named) = (Looker::from(can.author(&clock)), (server.id, server.revision));
+    let imported = actions::import(&mut tx, &looker, named, &found, rejected).await;
+    if let Err(ServerError::Found(error)) = &imported {
+        let seen = Seen { state: Condition::Unusable, error: Some(error.to_string()) };
+        note(&can, &clock, server.id, &seen).await?;
+    }
+    let imported = imported?;
+    health::put(&mut tx, server.id, (Condition::Healthy, None), clock.now()).await?;
+    tx.commit().await?;
+    match imported {
         Imported::Unchanged => Ok((StatusCode::OK, Json(Import { held: None }))),
         Imported::Held(version, changes) => {
-            tx.commit().await?;
             Ok((StatusCode::CREATED, Json(Import { held: Some(VersionWithChanges::new(*version, changes)) })))
         }
     }
 }
 
-async fn found(mut events: Receiver<Event>) -> Result<Found, Problem> {
+/// Keeps how a server was seen.
+async fn note(can: &Can<may::ManageServers>, clock: &Clock, server: ServerId, seen: &Seen) -> Result<(), Problem> {
+    let mut tx = can.begin().await?;
+    health::put(&mut tx, server, (seen.state, seen.error.as_deref()), clock.now()).await?;
+    Ok(tx.commit().await?)
+}
+
+async fn ended(mut events: Receiver<Event>) -> Result<Result<Found, Failed>, Problem> {
     while let Some(event) = events.recv().await {
         match event {
             Event::Step(_) => {}
-            Event::Found(found) => return Ok(*found),
-            Event::Failed(failed) => {
-                return Err(Problem::new(StatusCode::BAD_GATEWAY, "probe-failed", "The server could not be looked at")
-                    .detail(failed.detail));
-            }
+            Event::Found(found) => return Ok(Ok(*found)),
+            Event::Failed(failed) => return Ok(Err(failed)),
             Event::NoNode => return Err(no_node()),
         }
     }

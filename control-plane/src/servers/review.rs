@@ -120,6 +120,25 @@ pub(crate) fn compare(known: &[Tool], found: &[Definition], mut new_id: impl FnM
     brought
 }
 
+impl Brought {
+    /// Leaves out what a person has said no to already.
+    pub(crate) fn leave_out(&mut self, rejected: &[(ToolId, Option<String>)]) {
+        let said = |tool: ToolId, digest: Option<&String>| {
+            rejected.iter().any(|(rejected, of)| *rejected == tool && of.as_ref() == digest)
+        };
+        self.changes.retain(|change| !said(change.tool, change.after.as_ref().map(|after| &after.digest)));
+        self.seen.retain(|seen| !said(seen.id, Some(&seen.definition.digest)));
+    }
+
+    /// Whether these are the changes a person is to look at already.
+    pub(crate) fn is_waiting(&self, changes: &[Change]) -> bool {
+        let digest = |definition: &Option<tools::Definition>| definition.as_ref().map(|found| found.digest.clone());
+        let named = |change: &Change| (change.tool, digest(&change.before), digest(&change.after));
+        let waiting = changes.iter().filter(|change| change.state == ChangeState::Held);
+        waiting.map(named).collect::<BTreeSet<_>>() == self.changes.iter().map(named).collect::<BTreeSet<_>>()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use domain::{RiskClass, ServerId};

@@ -55,7 +55,9 @@ pub(super) struct Version {
     #[serde(skip_serializing_if = "Option::is_none")]
     instructions: Option<String>,
     found_at: DateTime<Utc>,
-    found_by: UserId,
+    /// Absent: Sluice looked by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    found_by: Option<UserId>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]

@@ -6,6 +6,7 @@ mod app;
 mod bad_input;
 mod credentials;
 mod document;
+mod health;
 mod isolation;
 mod metrics;
 mod people;

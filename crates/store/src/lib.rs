@@ -6,6 +6,7 @@
 pub mod audit;
 pub mod credentials;
 mod error;
+pub mod health;
 pub mod outbox;
 pub mod people;
 pub mod policies;

@@ -280,8 +280,8 @@ pub struct Version {
     pub instructions: Option<String>,
     /// When.
     pub found_at: DateTime<Utc>,
-    /// Who asked.
-    pub found_by: UserId,
+    /// Who asked; none: Sluice looked by itself.
+    pub found_by: Option<UserId>,
 }
 
 /// Adds a version; the server's earlier held ones are superseded.
@@ -289,12 +289,7 @@ pub struct Version {
 /// # Errors
 /// [`Error`] when the database failed.
 pub async fn add_version(tx: &mut TenantTx, version: &Version) -> Result<(), Error> {
-    sqlx::query!(
-        "update server_versions set state = 'superseded' where server_id = $1 and state = 'held'",
-        version.server.uuid()
-    )
-    .execute(tx.connection())
-    .await?;
+    supersede(tx, version.server).await?;
     sqlx::query!(
         "insert into server_versions (server_version_id, server_id, number, state, era, protocol_version, server_info, instructions, found_at, found_by)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
@@ -307,7 +302,21 @@ pub async fn add_version(tx: &mut TenantTx, version: &Version) -> Result<(), Err
         version.server_info,
         version.instructions,
         version.found_at,
-        version.found_by.uuid(),
+        version.found_by.map(UserId::uuid),
+    )
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
+/// Takes back what waits for a decision: the server offers it no longer.
+///
+/// # Errors
+/// [`Error`] when the database failed.
+pub async fn supersede(tx: &mut TenantTx, server: ServerId) -> Result<(), Error> {
+    sqlx::query!(
+        "update server_versions set state = 'superseded' where server_id = $1 and state = 'held'",
+        server.uuid()
     )
     .execute(tx.connection())
     .await?;
@@ -374,7 +383,7 @@ struct VersionRow {
     server_info: Option<String>,
     instructions: Option<String>,
     found_at: DateTime<Utc>,
-    found_by: UserId,
+    found_by: Option<UserId>,
 }
 
 impl VersionRow {

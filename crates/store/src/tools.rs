@@ -302,6 +302,25 @@ pub async fn list_changes(tx: &mut TenantTx, version: ServerVersionId) -> Result
     rows.into_iter().map(ChangeRow::read).collect()
 }
 
+/// What was last said no to, tool by tool: the digest of the definition, or none where the tool was to go. What was said
+/// yes to later is not among it.
+///
+/// # Errors
+/// [`Error`] when the database failed.
+pub async fn list_rejected(tx: &mut TenantTx, server: ServerId) -> Result<Vec<(ToolId, Option<String>)>, Error> {
+    let rows = sqlx::query!(
+        r#"select said.tool_id as "tool: ToolId", said.digest from (
+               select distinct on (c.tool_id) c.tool_id, c.digest, c.state from tool_changes c
+               join server_versions v on v.tenant_id = c.tenant_id and v.server_version_id = c.server_version_id
+               where v.server_id = $1 and c.state <> 'held' order by c.tool_id, v.number desc
+           ) said where said.state = 'rejected'"#,
+        server.uuid(),
+    )
+    .fetch_all(tx.connection())
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.tool, row.digest)).collect())
+}
+
 struct ChangeRow {
     tool: ToolId,
     name: String,
