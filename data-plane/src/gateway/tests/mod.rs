@@ -1,0 +1,23 @@
+//! The pipeline, from a client's request to an upstream in this process, with the record each leaves.
+
+mod ends;
+mod faults;
+mod forwarding;
+mod messages;
+mod sessions;
+mod streams;
+mod tools;
+
+use serde_json::Value;
+
+use crate::testing::Stage;
+use crate::testing::upstream::{Speaks, Upstream};
+
+async fn stage(speaks: Speaks) -> (Stage, Upstream) {
+    let upstream = Upstream::start(speaks).await;
+    (Stage::new(&upstream.url()).await, upstream)
+}
+
+fn status(record: &Value) -> &str {
+    record["outcome"]["status"].as_str().unwrap()
+}
