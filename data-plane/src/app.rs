@@ -28,6 +28,7 @@ use crate::credentials::Credentials;
 use crate::gateway::{Gateway, Parts};
 use crate::listen::{Entrance, PublicUrl};
 use crate::metrics::{AuditCounts, Metrics};
+use crate::permit::SeenLabels;
 use crate::relay::{self, Relay};
 use crate::tenants::source::Source;
 use crate::tenants::{Acks, CompileParts, Feed, FeedParts, Tenants, Touch, Who};
@@ -182,6 +183,7 @@ pub async fn assemble(
         sessions: Sessions::new(sealer(Purpose::Session), Some(redis.clone()), clock.clone()),
         withdrawals: Some(withdrawals(&config, drain, (&redis, sealer(Purpose::Session), &in_flight))?),
         in_flight,
+        seen: SeenLabels::new(redis.clone(), sealer(Purpose::Seen), clock.clone()),
         cursors: sealer(Purpose::Cursor),
         metrics: metrics.clone(),
         drain: drain.clone(),

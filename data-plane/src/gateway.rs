@@ -46,6 +46,7 @@ use crate::credentials::Credentials;
 use crate::listen::body::{self, BodyError};
 use crate::listen::{Full, Seat, TRACE_ID};
 use crate::metrics::Metrics;
+use crate::permit::SeenLabels;
 use crate::refusal::Refusal;
 use crate::reply::{self, Ready, Reply};
 use crate::tenants::Tenant;
@@ -84,6 +85,8 @@ pub struct Parts {
     pub in_flight: InFlight,
     /// Tells the other nodes of calls that were taken back.
     pub withdrawals: Option<Withdrawals>,
+    /// What principals have read.
+    pub seen: SeenLabels,
     /// Seals places in lists (`Purpose::Cursor`).
     pub cursors: Sealer,
     /// What is counted.

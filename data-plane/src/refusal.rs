@@ -50,6 +50,9 @@ pub enum Refusal {
     /// The record of what was about to be done could not be stored.
     #[error("no audit record could be stored")]
     AuditUnavailable,
+    /// What the caller is about to read could not be kept for later decisions.
+    #[error("what is about to be read could not be kept")]
+    NotKept,
     /// What we present to the upstream could not be had.
     #[error("the credential for `{alias}` could not be had")]
     Credential {
@@ -91,6 +94,7 @@ impl Refusal {
             Self::Overloaded(Full::Tenant) => "overloaded_tenant",
             Self::Overloaded(Full::Caller) => "overloaded_caller",
             Self::AuditUnavailable => "audit_unavailable",
+            Self::NotKept => "policy_unavailable",
             Self::Credential { .. } => "credential_unavailable",
             Self::Upstream { fault, .. } => fault.code(),
             Self::Cancelled => "cancelled",
@@ -116,6 +120,10 @@ impl Refusal {
             Self::AuditUnavailable => {
                 RpcError::new(Code::AuditUnavailable, "The call could not be recorded, so it was not made; try again")
             }
+            Self::NotKept => RpcError::new(
+                Code::PolicyUnavailable,
+                "A policy asks for what you have read, which could not be kept, so the call was not made; try again",
+            ),
             Self::Credential { alias } => {
                 RpcError::upstream_failed("The upstream's credential could not be had", alias, Retryable::Yes)
             }

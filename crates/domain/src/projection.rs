@@ -4,7 +4,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::{BootId, NodeId, Principal, TenantId, TokenDigest, TokenId};
+use crate::{BootId, NodeId, Principal, TenantId, TokenDigest, TokenId, UserId};
 
 /// Largest compressed snapshot that is published, bytes.
 pub const SNAPSHOT_MAX_BYTES: usize = 8 * 1024 * 1024;
@@ -14,7 +14,7 @@ pub const INDEX_BUCKETS: usize = 256;
 
 /// Names of Redis keys. They begin with the tenant's id in braces, a hash tag of Redis Cluster, where there is one.
 pub mod keys {
-    use super::{TenantId, TokenDigest};
+    use super::{TenantId, TokenDigest, TokenId, UserId};
 
     /// Which tenant a slug names.
     #[must_use]
@@ -50,6 +50,12 @@ pub mod keys {
     #[must_use]
     pub fn upstream_session(tenant: TenantId, digest: &str) -> String {
         format!("{{{tenant}}}:upstream_session:{digest}")
+    }
+
+    /// Hash: digest of a label -> label and time, sealed by the node. What a principal has read through one token.
+    #[must_use]
+    pub fn seen_labels(tenant: TenantId, user: UserId, token: TokenId) -> String {
+        format!("{{{tenant}}}:seen_labels:{user}:{token}")
     }
 
     /// Stands while a request to the relay can't be used again.

@@ -109,6 +109,18 @@ impl CallerView {
         Arc::new(question.answer(&Asked { context, arguments, issued_at: self.issued_at }, &known.visibility))
     }
 
+    /// Whether decisions about this principal's calls of the tool may look at what it has read, so that
+    /// [`CallContext::seen_labels`] is needed; without it the answer is the same.
+    #[must_use]
+    pub fn reads_seen_labels(&self, tool: ToolId) -> bool {
+        let Ok((class, place)) = self.find(tool) else { return false };
+        if class.known(&self.world, place).settled.is_some() {
+            return false;
+        }
+        let slices = class.slices(&self.world, place);
+        slices.calls.reads.seen_labels() || slices.obliges.reads.seen_labels()
+    }
+
     /// Whether the tool is shown to this principal.
     #[must_use]
     pub fn visibility(&self, tool: ToolId) -> Visibility {

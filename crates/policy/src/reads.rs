@@ -76,6 +76,11 @@ impl Reads {
         self.context.has(name)
     }
 
+    /// Whether it may look at what the principal has read.
+    pub(crate) fn seen_labels(&self) -> bool {
+        self.context("session")
+    }
+
     /// Whether this top-level argument is looked at.
     pub(crate) fn argument(&self, name: &str) -> bool {
         self.arguments.has(name)

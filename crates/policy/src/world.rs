@@ -118,6 +118,12 @@ impl World {
         &self.0.left_out
     }
 
+    /// Whether any policy looks at what a principal has read: then it must be kept, from the first call on.
+    #[must_use]
+    pub fn reads_seen_labels(&self) -> bool {
+        self.0.rules.iter().any(|rule| rule.reads.seen_labels())
+    }
+
     /// What this principal meets. Keep it for as long as the principal and the revision: it remembers what it works out.
     /// A principal of another tenant reaches nothing.
     #[must_use]

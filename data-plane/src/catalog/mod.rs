@@ -3,12 +3,12 @@
 
 mod view;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use audit::Text;
 use audit::record::ToolAnnotations;
-use domain::{Server, ServerId, TenantSnapshot, Tool, ToolId};
+use domain::{Label, Server, ServerId, TenantSnapshot, Tool, ToolId};
 use mcp::header::Annotated;
 use mcp::name::{Collision, Named, Prefix, expose};
 use mcp::{Era, Json, Limits, Raw};
@@ -30,6 +30,8 @@ pub struct Exposed {
     pub server: usize,
     /// Whether its server is paused.
     pub paused: bool,
+    /// What whoever calls it has seen: its labels and its server's.
+    pub labels: BTreeSet<Label>,
     /// What every record of a call to it says of it.
     pub recorded: audit::record::Tool,
     /// And of its server.
@@ -119,6 +121,7 @@ impl Exposed {
             server_id: server.id,
             server: index,
             paused: server.paused,
+            labels: server.labels.union(&tool.labels).cloned().collect(),
             name,
         })
     }

@@ -1,12 +1,13 @@
 //! What is served of MCP: `server/discover`, `tools/list` and `tools/call`, in modern form.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use audit::Record;
 use audit::record::Outcome;
 use audit::words::{Kind, Stage, Status};
 use bytes::Bytes;
-use domain::Server;
+use domain::{Label, Server};
 use http::StatusCode;
 use mcp::header::{self, Headers};
 use mcp::hello::{CAPABILITIES, Identity};
@@ -23,7 +24,7 @@ use crate::call::record::{self, Subject};
 use crate::call::{Client, Takes};
 use crate::catalog::Exposed;
 use crate::credentials::Presented;
-use crate::permit::{self, Circumstances, Denied, Permit, Verdict};
+use crate::permit::{self, Circumstances, Denied, NotKept, Permit, Verdict};
 use crate::refusal::Refusal;
 use crate::reply::{Closing, Concluded, Pieces, Ready, Reply, Talk, micros, until};
 use crate::upstream::{Answer, Answered, Isolation, Outgoing, Wants};
@@ -151,7 +152,8 @@ impl Gateway {
         };
         let arguments = call.arguments.unwrap_or(Raw::EMPTY);
         let deciding = Instant::now();
-        let (tool, verdict) = decide(context, client, &call.name, arguments);
+        let seen = self.seen(context, &call.name).await;
+        let (tool, verdict) = decide(context, client, &call.name, arguments, seen.as_ref());
         record.dur.policy = Some(micros(deciding));
         describe(&mut record, context, tool, &call);
         let (permit, tool) = match (verdict, tool) {
@@ -230,7 +232,10 @@ impl Gateway {
         };
         let mut closing = closing(context, client, id, server.alias.to_string());
         let fetching = Instant::now();
-        let credential = self.credential(context, server).await;
+        let credential = match self.remember(context, tool).await {
+            Ok(()) => self.credential(context, server).await,
+            Err(NotKept) => Err(Refusal::NotKept),
+        };
         released.record.dur.credential = Some(micros(fetching));
         let credential = match credential {
             Ok(credential) => credential,
@@ -259,6 +264,27 @@ impl Gateway {
                 Reply::Withdrawn
             }
         }
+    }
+
+    /// What the caller has read, where the decision asks for it; `None` is unknown.
+    async fn seen(&self, context: &Context, name: &str) -> Option<BTreeSet<Label>> {
+        if !context.tenant.reads_seen_labels {
+            return None;
+        }
+        let catalog = &context.tenant.catalog;
+        let tool = &catalog.tools()[catalog.find(name)?];
+        if !context.view.policy.reads_seen_labels(tool.id) {
+            return None;
+        }
+        self.0.seen.of(&context.caller.principal).await
+    }
+
+    /// Notes what the caller is about to read, where any policy of the tenant asks for it.
+    async fn remember(&self, context: &Context, tool: &Exposed) -> Result<(), NotKept> {
+        if !context.tenant.reads_seen_labels || tool.labels.is_empty() {
+            return Ok(());
+        }
+        self.0.seen.add(&context.caller.principal, &tool.labels).await
     }
 
     pub(super) async fn credential(&self, context: &Context, server: &Server) -> Result<Presented, Refusal> {
@@ -305,12 +331,19 @@ fn parts(context: &Context) -> Vec<u8> {
     [principal.tenant.uuid(), principal.user.uuid(), principal.token.uuid()].map(uuid::Uuid::into_bytes).concat()
 }
 
-fn decide(context: &Context, client: &Client<'_>, name: &str, arguments: Raw<'_>) -> (Option<usize>, Verdict) {
+fn decide(
+    context: &Context,
+    client: &Client<'_>,
+    name: &str,
+    arguments: Raw<'_>,
+    seen_labels: Option<&BTreeSet<Label>>,
+) -> (Option<usize>, Verdict) {
     let circumstances = Circumstances {
         now: context.arrival.time,
         ip: context.arrival.ip,
         client_name: client.name.as_deref(),
         client_version: client.client_version.as_deref(),
+        seen_labels,
     };
     match arguments.read::<&RawValue>() {
         Ok(arguments) => permit::decide(&context.tenant.catalog, &context.view, name, circumstances, arguments),

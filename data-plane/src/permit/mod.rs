@@ -1,15 +1,20 @@
 //! The decision. Only [`decide`] makes a [`Permit`], and only a stored record makes of it the [`Released`] that
 //! `upstream` takes: no call is forwarded undecided or unrecorded.
 
+mod seen;
+
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use domain::ToolId;
+use domain::{Label, ToolId};
 use mcp::Json;
 use mcp::error::Denial;
 use policy::{CallContext, Decision, Effect};
 use serde_json::value::RawValue;
+
+pub use seen::{NotKept, SeenLabels};
 
 use crate::audit::{AuditUnavailable, OpenRecord, Recorder};
 use crate::catalog::{Catalog, Exposed, View};
@@ -64,6 +69,8 @@ pub struct Circumstances<'a> {
     pub client_name: Option<&'a str>,
     /// Its own version.
     pub client_version: Option<&'a str>,
+    /// What the caller has read; `None` is unknown, and policies that ask for it deny.
+    pub seen_labels: Option<&'a BTreeSet<Label>>,
 }
 
 /// The code of an obligation that this gateway cannot meet.
@@ -90,8 +97,7 @@ pub fn decide(
         ip: circumstances.ip,
         client_name: circumstances.client_name,
         client_version: circumstances.client_version,
-        // What a principal has read is not kept yet: it is unknown, and policies that ask for it deny.
-        seen_labels: None,
+        seen_labels: circumstances.seen_labels,
     };
     let decision = view.policy.decide(tool.id, &context, arguments);
     (Some(index), judge(tool, decision))

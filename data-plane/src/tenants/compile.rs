@@ -44,6 +44,8 @@ pub struct Tenant {
     pub(crate) data_key: Secret<[u8; 32]>,
     /// Its lists, written out.
     pub(crate) listings: Listings,
+    /// Whether any of its policies looks at what a principal has read.
+    pub(crate) reads_seen_labels: bool,
     world: World,
     views: Cache<TokenId, Arc<View>>,
 }
@@ -92,6 +94,7 @@ impl Tenant {
             config_version: format!("{}.{}", snapshot.epoch, snapshot.revision).into(),
             data_key: parts.keys.master.unwrap(snapshot.tenant, &snapshot.data_key)?,
             listings: Listings::default(),
+            reads_seen_labels: world.reads_seen_labels(),
             world,
             views: Cache::builder().max_capacity(VIEWS).build(),
             snapshot,

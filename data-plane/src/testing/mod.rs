@@ -39,6 +39,7 @@ use crate::credentials::Credentials;
 use crate::gateway::{Gateway, Parts};
 use crate::listen::Room;
 use crate::metrics::Metrics;
+use crate::permit::SeenLabels;
 use crate::tenants::{CompileParts, Tenant};
 use crate::upstream::{Shelf, Upstreams};
 
@@ -247,6 +248,7 @@ async fn gateway(keys: &NodeKeys, redis: &Redis, recorder: Recorder, drain: &Dra
         sessions: Sessions::new(sealer(Purpose::Session), Some(connection.clone()), clock.clone()),
         withdrawals: Some(Withdrawals { redis: connection.clone(), sealer: sealer(Purpose::Session) }),
         in_flight,
+        seen: SeenLabels::new(connection.clone(), sealer(Purpose::Seen), clock.clone()),
         cursors: sealer(Purpose::Cursor),
         metrics: Metrics::register(&mut prometheus_client::registry::Registry::default()),
         drain: drain.clone(),

@@ -159,6 +159,15 @@ fn check(world: &World, rules: &PolicySet, groups: &[&str], call: &Call) {
         assert_eq!(sliced.visible, view.visibility(id(tool)) != Visibility::Hidden);
         assert!(!allowed || view.visibility(id(tool)) == Visibility::Listed, "{tool} is allowed and not listed");
         assert!(!sliced.cacheable || Arc::ptr_eq(&sliced, &call.of(&view, tool, "{}")));
+        if view.reads_seen_labels(id(tool)) {
+            assert!(world.reads_seen_labels());
+        } else {
+            assert_eq!(
+                Call { seen: None, ..*call }.of(&view, tool, "{}"),
+                sliced,
+                "{tool} needs to know what was read"
+            );
+        }
     }
 }
 

@@ -26,6 +26,8 @@ pub enum Purpose {
     Member,
     /// The revision that is live at a node.
     Live,
+    /// The labels a principal has seen.
+    Seen,
 }
 
 impl Purpose {
@@ -42,6 +44,7 @@ impl Purpose {
             Self::AuditAck => "audit_ack",
             Self::Member => "member",
             Self::Live => "live",
+            Self::Seen => "seen",
         }
     }
 }
@@ -141,7 +144,7 @@ mod tests {
     use super::*;
     use crate::keys::MasterKey;
 
-    const PURPOSES: [Purpose; 9] = [
+    const PURPOSES: [Purpose; 10] = [
         Purpose::Session,
         Purpose::RequestState,
         Purpose::Cursor,
@@ -150,6 +153,7 @@ mod tests {
         Purpose::AuditFrame,
         Purpose::AuditAck,
         Purpose::Member,
+        Purpose::Seen,
         Purpose::Live,
     ];
 

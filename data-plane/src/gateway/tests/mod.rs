@@ -4,6 +4,7 @@ mod ends;
 mod faults;
 mod forwarding;
 mod messages;
+mod seen;
 mod sessions;
 mod streams;
 mod tools;
