@@ -269,7 +269,7 @@ async fn store(config: &Config, drain: &Drain) -> Result<Store, StoreError> {
     let config = VaultConfig {
         address: vault.address.clone(),
         mount: vault.mount.clone(),
-        namespace: None,
+        namespace: vault.namespace.clone(),
         login,
         certificates: None,
         deadline: VAULT_WITHIN,

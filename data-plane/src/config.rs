@@ -156,6 +156,8 @@ pub struct VaultConfig {
     pub address: Url,
     /// The mount of the KV v2 engine (`SLUICE_VAULT_MOUNT`, `secret` when not set).
     pub mount: String,
+    /// Vault's namespace, where it has them (`SLUICE_VAULT_NAMESPACE`).
+    pub namespace: Option<String>,
     /// How we sign in.
     pub login: VaultLogin,
 }
@@ -280,7 +282,8 @@ impl Environment<'_> {
             None => VaultLogin::Token(Secret::new(self.text("VAULT_TOKEN", "or `SLUICE_VAULT_ROLE_ID` for AppRole")?)),
         };
         let mount = self.or("SLUICE_VAULT_MOUNT", "secret")?;
-        Ok(Some(VaultConfig { address: parse("VAULT_ADDR", &address)?, mount, login }))
+        let namespace = self.find("SLUICE_VAULT_NAMESPACE");
+        Ok(Some(VaultConfig { address: parse("VAULT_ADDR", &address)?, mount, namespace, login }))
     }
 }
 
@@ -330,8 +333,23 @@ mod tests {
     }
 
     #[test]
+    fn vault_needs_a_token_or_a_role_with_its_secret() {
+        let address = ("VAULT_ADDR", "https://vault:8200");
+        let wrong = read(&[address]).unwrap_err().to_string();
+        assert!(wrong.contains("VAULT_TOKEN") && wrong.contains("SLUICE_VAULT_ROLE_ID"), "{wrong}");
+        let role = ("SLUICE_VAULT_ROLE_ID", "role");
+        let wrong = read(&[address, role]).unwrap_err().to_string();
+        assert!(wrong.contains("SLUICE_VAULT_SECRET_ID"), "{wrong}");
+        let secret = ("SLUICE_VAULT_SECRET_ID", "canary");
+        let vault = read(&[address, role, secret, ("SLUICE_VAULT_NAMESPACE", "team")]).unwrap().vault.unwrap();
+        assert_eq!((vault.mount.as_str(), vault.namespace.as_deref()), ("secret", Some("team")));
+        assert!(matches!(vault.login, VaultLogin::AppRole { .. }));
+    }
+
+    #[test]
     fn no_secret_of_the_configuration_shows_itself() {
-        let text = format!("{:?}", read(&[("REDIS_URL", "redis://:canary@h")]).unwrap());
+        let changes = [("REDIS_URL", "redis://:canary@h"), ("VAULT_ADDR", "http://h"), ("VAULT_TOKEN", "canary")];
+        let text = format!("{:?}", read(&changes).unwrap());
         assert!(!text.contains("canary") && !text.contains("c2VjcmV0"), "{text}");
     }
 }
