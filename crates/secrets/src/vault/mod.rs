@@ -189,6 +189,10 @@ impl From<ClientError> for CallError {
             ClientError::APIError { errors, .. } if errors.iter().any(|text| text.contains("check-and-set")) => {
                 Self::CheckAndSet
             }
+            // Vault 1.13 makes a 500 of it.
+            ClientError::APIError { errors, .. } if errors.iter().any(|text| text == "invalid secret id") => {
+                Self::Status(403)
+            }
             ClientError::APIError { code, .. }
             | ClientError::RestClientError { source: Http::ServerResponseError { code, .. } } => Self::Status(code),
             ClientError::RestClientError { source: Http::RequestError { .. } } => Self::Unreachable,
