@@ -18,3 +18,4 @@ pub mod load;
 pub mod patience;
 pub mod stack;
 pub mod upstream;
+pub mod vault;

@@ -1,20 +1,17 @@
 //! What holds for credentials wherever they rest: one suite, run against both stores. Vault's part runs against a real
-//! server (OpenBao or Vault in development mode), and is skipped, saying so, on a machine without one.
+//! server (the one `VAULT_ADDR` and `VAULT_TOKEN` name, or Vault or OpenBao started here: `tests/tools/vault.sh`), and is
+//! skipped, saying so, where there is none.
 
 #![expect(clippy::unwrap_used, reason = "a test may stop here")]
-#![expect(clippy::print_stdout, reason = "a skipped test says so")]
 
 use std::collections::HashMap;
-use std::net::TcpListener;
-use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::time::Duration;
 
 use domain::{CredentialId, CredentialPlace, Secret, TenantId};
 use secrets::{Login, Scope, Store, StoreError, VaultConfig, VaultStore, new_data_key};
+use sluice_tests::vault::Vault;
 use uuid::Uuid;
-use vaultrs::api::auth::approle::requests::SetAppRoleRequest;
-use vaultrs::client::{VaultClient, VaultClientSettingsBuilder};
 
 /// A store, and the rows that keep places, as the control plane's table does.
 struct Keeper {
@@ -129,93 +126,82 @@ async fn a_credential_in_vault_is_not_read_where_no_vault_is() {
 
 #[tokio::test]
 async fn the_contract_holds_for_vault() {
-    let Some(server) = Server::start() else { return };
-    let token = Login::Token(secret(Server::ROOT));
-    server.ready().await;
-    holds(&Keeper::new(Store::Vault(server.connect(token).await.unwrap()))).await;
-    holds(&Keeper::new(Store::Vault(server.connect(server.app_role().await).await.unwrap()))).await;
-    let wrong = server.connect(Login::Token(secret("hvs.wrong"))).await;
-    assert_eq!(wrong.map(|_| ()), Err(StoreError::Forbidden));
+    let Some(server) = Vault::given_or_started().await else { return };
+    let token = Login::Token(secret(server.token()));
+    holds(&Keeper::new(Store::Vault(connect(&server, token).await.unwrap()))).await;
+    let app_role = app_role(&server, "60s", "1h").await;
+    holds(&Keeper::new(Store::Vault(connect(&server, app_role).await.unwrap()))).await;
+    if server.is_ours() {
+        the_login_lasts_longer_than_its_tokens(&server).await;
+        a_sealed_server_is_named(&server).await;
+    }
 }
 
-/// A real server in development mode, ended with the test.
-struct Server {
-    child: Child,
-    address: String,
+#[tokio::test]
+async fn what_vault_does_not_know_or_allow_is_refused() {
+    let Some(server) = Vault::given_or_started().await else { return };
+    let wrong = connect(&server, Login::Token(secret("hvs.wrong"))).await;
+    assert_eq!(wrong.map(|_| ()), Err(StoreError::Forbidden), "a wrong token");
+    let Login::AppRole { mount, role_id, secret_id } = app_role(&server, "60s", "1h").await else { unreachable!() };
+    let wrong = Login::AppRole { mount: mount.clone(), role_id: role_id.clone(), secret_id: secret("wrong") };
+    assert_eq!(connect(&server, wrong).await.map(|_| ()), Err(StoreError::Forbidden), "a wrong secret");
+    let config = config(&server, Login::AppRole { mount, role_id, secret_id });
+    let elsewhere = VaultStore::connect(VaultConfig { mount: "other".to_owned(), ..config }).await.unwrap();
+    let keeper = Keeper::new(Store::Vault(elsewhere));
+    assert_eq!(keeper.put(fresh(), 0, "x").await, Err(StoreError::Forbidden), "a mount the policy does not allow");
 }
 
-impl Server {
-    const ROOT: &'static str = "root";
-
-    /// `None`, and a line that says why, where there is none.
-    fn start() -> Option<Self> {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/tools/openbao.sh");
-        let found = Command::new(script).output().unwrap();
-        let said = String::from_utf8(found.stdout).unwrap();
-        if !found.status.success() {
-            println!("SKIPPED: the contract of the Vault store: {}", said.trim());
-            return None;
+/// With tokens that last two seconds, four at most: renewed, and begun again when renewing comes to its end.
+async fn the_login_lasts_longer_than_its_tokens(server: &Vault) {
+    let vault = connect(server, app_role(server, "2s", "4s").await).await.unwrap();
+    let keeping = tokio::spawn(vault.clone().keep_logged_in());
+    let keeper = Keeper::new(Store::Vault(vault));
+    let at = fresh();
+    let place = keeper.put(at, 0, "kept").await.unwrap();
+    let mut again = tokio::time::interval(Duration::from_millis(500));
+    for _ in 0..20 {
+        again.tick().await;
+        assert_eq!(keeper.get(at.0, &place).await.as_deref(), Ok("kept"));
+    }
+    server.revoke_logins().await;
+    let back = async {
+        while keeper.get(at.0, &place).await.is_err() {
+            again.tick().await;
         }
-        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let child = Command::new(said.trim())
-            .args(["server", "-dev", "-dev-no-store-token"])
-            .arg(format!("-dev-root-token-id={}", Self::ROOT))
-            .arg(format!("-dev-listen-address={free}"))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        Some(Self { child, address: format!("http://{free}") })
-    }
+    };
+    tokio::time::timeout(Duration::from_secs(10), back).await.unwrap();
+    keeping.abort();
+}
 
-    fn root(&self) -> VaultClient {
-        let settings = VaultClientSettingsBuilder::default().address(&self.address).token(Self::ROOT).build().unwrap();
-        VaultClient::new(settings).unwrap()
-    }
+async fn a_sealed_server_is_named(server: &Vault) {
+    let store = connect(server, Login::Token(secret(server.token()))).await.unwrap();
+    let keeper = Keeper::new(Store::Vault(store));
+    let at = fresh();
+    let place = keeper.put(at, 0, "behind the seal").await.unwrap();
+    server.seal().await;
+    assert_eq!(keeper.store.health().await, Err(StoreError::VaultSealed));
+    assert_eq!(keeper.get(at.0, &place).await, Err(StoreError::VaultSealed));
+    let token = Login::Token(secret(server.token()));
+    assert_eq!(connect(server, token).await.map(|_| ()), Err(StoreError::VaultSealed));
+}
 
-    async fn ready(&self) {
-        let (root, mut again) = (self.root(), tokio::time::interval(Duration::from_millis(100)));
-        let up = async {
-            while vaultrs::token::lookup_self(&root).await.is_err() {
-                again.tick().await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(30), up).await.unwrap();
-    }
+async fn connect(server: &Vault, login: Login) -> Result<VaultStore, StoreError> {
+    VaultStore::connect(config(server, login)).await
+}
 
-    async fn connect(&self, login: Login) -> Result<VaultStore, StoreError> {
-        VaultStore::connect(VaultConfig {
-            address: self.address.parse().unwrap(),
-            mount: "secret".to_owned(),
-            namespace: None,
-            login,
-            certificates: None,
-            deadline: Duration::from_secs(10),
-        })
-        .await
-    }
-
-    /// A role that may do what the store needs and nothing else.
-    async fn app_role(&self) -> Login {
-        let root = self.root();
-        let policy = r#"
-            path "secret/data/sluice/*" { capabilities = ["create", "read", "update"] }
-            path "secret/metadata/sluice/*" { capabilities = ["delete"] }
-        "#;
-        vaultrs::sys::policy::set(&root, "sluice", policy).await.unwrap();
-        vaultrs::sys::auth::enable(&root, "approle", "approle", None).await.unwrap();
-        let mut role = SetAppRoleRequest::builder();
-        role.token_policies(vec!["sluice".to_owned()]).token_ttl("60s");
-        vaultrs::auth::approle::role::set(&root, "approle", "sluice", Some(&mut role)).await.unwrap();
-        let role_id = vaultrs::auth::approle::role::read_id(&root, "approle", "sluice").await.unwrap().role_id;
-        let secret_id = vaultrs::auth::approle::role::secret::generate(&root, "approle", "sluice", None).await.unwrap();
-        Login::AppRole { mount: "approle".to_owned(), role_id, secret_id: Secret::new(secret_id.secret_id) }
+fn config(server: &Vault, login: Login) -> VaultConfig {
+    VaultConfig {
+        address: server.address().parse().unwrap(),
+        mount: "secret".to_owned(),
+        namespace: None,
+        login,
+        certificates: None,
+        deadline: Duration::from_secs(10),
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// A role that may do what the store needs and nothing else.
+async fn app_role(server: &Vault, ttl: &str, max_ttl: &str) -> Login {
+    let role = server.app_role(ttl, max_ttl).await;
+    Login::AppRole { mount: "approle".to_owned(), role_id: role.role_id, secret_id: Secret::new(role.secret_id) }
 }

@@ -208,6 +208,7 @@ async fn whatever_vault_answers_no_error_shows_it() {
         (400, r#"{"errors":["canary"]}"#, StoreError::VaultFailed),
         (404, r#"{"data":{"data":null,"metadata":{"canary":1}}}"#, StoreError::NotFound),
         (500, "canary", StoreError::VaultFailed),
+        (500, r#"{"errors":["canary"]}"#, StoreError::VaultFailed),
         (503, r#"{"errors":["canary"]}"#, StoreError::VaultSealed),
         (307, "canary", StoreError::VaultFailed),
     ] {
