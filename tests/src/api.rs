@@ -110,12 +110,19 @@ impl Api {
 
     /// Presents a bearer credential to a server.
     pub async fn set_bearer(&self, server: &str, value: &str) {
-        self.send(
-            Method::PUT,
-            &format!("/servers/{server}/credential"),
-            Some(json!({"kind": "bearer", "value": value})),
-        )
-        .await;
+        let answer = self.try_set_bearer(server, value).await;
+        assert!(answer.status.is_success(), "{answer:?}");
+    }
+
+    /// The answer to presenting a bearer credential to a server.
+    pub async fn try_set_bearer(&self, server: &str, value: &str) -> Answer {
+        let body = json!({"kind": "bearer", "value": value});
+        self.try_send(Method::PUT, &format!("/servers/{server}/credential"), Some(body)).await
+    }
+
+    /// Presents nothing to a server any more.
+    pub async fn remove_credential(&self, server: &str) {
+        self.send(Method::DELETE, &format!("/servers/{server}/credential"), None).await;
     }
 
     /// Has calls to a server refused, or taken again.

@@ -16,3 +16,4 @@ mod isolation;
 mod publishing;
 mod start;
 mod tenants;
+mod vault;
