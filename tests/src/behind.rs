@@ -148,7 +148,7 @@ pub async fn log_is_at_rest(stack: &Stack, killed_at: Option<SystemTime>) {
          and not exists (select from audit_held) and not exists (select from audit_inbox) \
          and not exists (select from audit_open where state = 'open')"
     );
-    for url in &stack.endpoints.metrics_urls {
+    for url in &stack.endpoints.metrics_urls[..nodes] {
         until_within(REST, "a node's records have taken effect", async || {
             (metric(url, "sluice_audit_uncommitted_bytes").await? == 0).then_some(())
         })
@@ -160,9 +160,8 @@ pub async fn log_is_at_rest(stack: &Stack, killed_at: Option<SystemTime>) {
     .await;
 }
 
-/// The value of a metric without labels; `None` while the node does not answer.
+/// The value of a metric, by its name and labels; `None` where it is not, or while nobody answers.
 pub async fn metric(url: &str, name: &str) -> Option<u64> {
     let text = reqwest::get(url).await.ok()?.text().await.ok()?;
-    let line = text.lines().find(|line| line.split(' ').next() == Some(name));
-    line.unwrap_or_else(|| panic!("there is no metric {name}")).rsplit(' ').next()?.parse().ok()
+    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
 }
