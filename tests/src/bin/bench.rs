@@ -11,6 +11,7 @@ use sluice_tests::api::Api;
 use sluice_tests::client::{Client, MODERN};
 use sluice_tests::fast_upstream;
 use sluice_tests::load::{Report, Target, cpu_time, run};
+use sluice_tests::patience::{block_until, block_until_listening, until};
 use sluice_tests::stack::Stack;
 
 /// How long each figure is measured.
@@ -184,15 +185,11 @@ impl Nginx {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        while std::net::TcpStream::connect(address).is_err() {
-            std::thread::yield_now();
-        }
+        block_until_listening("nginx", address.port());
         let children = format!("/proc/{0}/task/{0}/children", child.id());
-        let worker = loop {
-            if let Some(worker) = std::fs::read_to_string(&children).unwrap().split_whitespace().next() {
-                break worker.parse().unwrap();
-            }
-        };
+        let worker = block_until("nginx has started its worker", || {
+            std::fs::read_to_string(&children).unwrap().split_whitespace().next().map(|worker| worker.parse().unwrap())
+        });
         Some(Self { child, address, worker, folder })
     }
 }
@@ -223,10 +220,11 @@ async fn live() {
         api.pause(&server, paused).await;
         for node in &nodes {
             let client = client.at(node);
-            while (client.call("bench__echo", json!({"message": "x"})).await.message()["result"]["isError"]
-                == json!(true))
-                != paused
-            {}
+            until("the change is live", async || {
+                let answer = client.call("bench__echo", json!({"message": "x"})).await.message();
+                ((answer["result"]["isError"] == json!(true)) == paused).then_some(())
+            })
+            .await;
         }
         published.push(begin.elapsed());
     }
@@ -237,13 +235,13 @@ async fn live() {
         let client = client.with_token(Some(&token.text));
         for node in &nodes {
             let client = client.at(node);
-            while client.modern("tools/list", json!({})).await.status != 200 {}
+            until("the token is known", async || is_served(&client).await.then_some(())).await;
         }
         let begin = Instant::now();
         api.revoke(&token.id).await;
         for node in &nodes {
             let client = client.at(node);
-            while client.modern("tools/list", json!({})).await.status == 200 {}
+            until("the token is refused", async || (!is_served(&client).await).then_some(())).await;
         }
         revoked.push(begin.elapsed());
     }
@@ -253,10 +251,14 @@ async fn live() {
         let answer = client.call("bench__echo", json!({"message": "find me"})).await;
         let trace = answer.trace_id();
         let begin = Instant::now();
-        while api.find_by_trace(&trace).await.is_empty() {}
+        until("the record is found", async || (!api.find_by_trace(&trace).await.is_empty()).then_some(())).await;
         found.push(begin.elapsed());
     }
     print_percentiles("a finished call is found by search", found);
+}
+
+async fn is_served(client: &Client) -> bool {
+    client.modern("tools/list", json!({})).await.status == 200
 }
 
 fn print_percentiles(what: &str, mut times: Vec<Duration>) {
