@@ -53,10 +53,10 @@ pub enum StoreError {
     #[error("Vault refuses: check the token or AppRole, and that its policy allows `sluice/*` below the mount")]
     Forbidden,
     /// Vault is sealed or not set up.
-    #[error("Vault is sealed")]
+    #[error("Vault is sealed: unseal it")]
     VaultSealed,
     /// Nobody answers.
-    #[error("Vault can't be reached")]
+    #[error("Vault can't be reached: check `VAULT_ADDR`, and that it runs there")]
     Unreachable,
     /// It took too long.
     #[error("Vault did not answer in time")]
