@@ -10,6 +10,8 @@ use domain::Secret;
 use secrets::{Login, VaultConfig};
 use url::Url;
 
+use crate::ingest::Retention;
+
 /// Configuration of the control plane. What is secret in it does not show itself.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -33,6 +35,8 @@ pub struct Config {
     pub gateway_url: Arc<Url>,
     /// The nodes' internal listeners, which probe upstream servers for us: `SLUICE_RELAY_URLS`, separated by commas.
     pub relay_urls: Vec<Url>,
+    /// For how many days audit records are kept: `SLUICE_AUDIT_RETENTION_DAYS`, 400 if not set.
+    pub audit_retention: Retention,
     /// How often each live server is looked at: `SLUICE_SERVER_CHECK_S`, 300 seconds if not set.
     pub server_check: Seconds,
     /// How many tenants a person may make through the API: `SLUICE_TENANTS_PER_PERSON`, 20 if not set.
@@ -86,6 +90,7 @@ impl Config {
             keys: source.required("SLUICE_KEYS", "the directory that `sluice keys create` filled")?,
             gateway_url: Arc::new(source.required("SLUICE_GATEWAY_URL", GATEWAY_URL)?),
             relay_urls: source.list("SLUICE_RELAY_URLS", RELAY_URLS)?,
+            audit_retention: source.or("SLUICE_AUDIT_RETENTION_DAYS", "a number of days from 35 to 36500", "400")?,
             server_check: source.or("SLUICE_SERVER_CHECK_S", "a number of seconds from 10 to 86400", "300")?,
             tenants_per_person: source.or("SLUICE_TENANTS_PER_PERSON", "a number", "20")?,
             vault: source.vault()?,

@@ -129,6 +129,7 @@ fn audit_needs(config: &Config, parts: &Parts, deployment: String) -> ingest::Ne
         shards: config.audit_shards,
         hold: ingest::HOLD,
         horizon: ingest::HORIZON,
+        retention: config.audit_retention,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Takes audit records in: the owner of each shard of the stream, and the control plane's own records.
 //!
-//! [`spawn`] starts a task for each shard and one for upkeep. `design/audit-protocol.md` names the steps (O1 to O5).
+//! [`spawn`] starts a task for each shard and one for upkeep. `docs/audit-protocol.md` names the steps (O1 to O5).
 
 mod arrival;
 pub mod change;
@@ -13,6 +13,7 @@ mod placing;
 mod stream;
 mod upkeep;
 
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,12 +45,34 @@ pub struct Needs {
     pub hold: Duration,
     /// For how long a source is remembered: longer than a node holds a spool.
     pub horizon: Duration,
+    /// For how long records are kept.
+    pub retention: Retention,
 }
 
 /// For how long frames stay in the stream after they took effect, unless memory runs short.
 pub const HOLD: Duration = Duration::from_mins(10);
 /// For how long a source is remembered: a day of spool and thirty days.
 pub const HORIZON: Duration = Duration::from_hours(31 * 24);
+
+/// For how many days records are kept, 35 to 36,500: longer than a source is remembered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention(u64);
+
+impl Retention {
+    /// The days.
+    #[must_use]
+    pub const fn days(self) -> u64 {
+        self.0
+    }
+}
+
+impl FromStr for Retention {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        text.parse().ok().filter(|days| (35..=36_500).contains(days)).map(Self).ok_or(())
+    }
+}
 
 /// Why taking in records can't begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -1,12 +1,12 @@
-//! Makes the log's partitions ahead, and forgets what no frame can concern any more.
+//! Makes the log's partitions ahead, drops those that are old enough, and forgets what no frame can concern any more.
 
 use std::time::Duration;
 
-use chrono::{DateTime, Days, NaiveDate, Utc};
-use store::audit::{open, partition, source};
+use chrono::{DateTime, Datelike as _, Days, Months, NaiveDate, NaiveTime, Utc};
+use store::audit::{open, partition, rollup, source, subject_key};
 use store::{Error, IngestTx};
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::Needs;
 use crate::problem::causes;
@@ -36,7 +36,7 @@ pub(super) async fn run(needs: &Needs, begun: &CancellationToken) {
     }
 }
 
-async fn round(needs: &Needs) -> Result<(), Error> {
+pub(super) async fn round(needs: &Needs) -> Result<(), Error> {
     let now = needs.clock.now();
     let mut tx = IngestTx::begin(&needs.pool, NO_SHARD).await?;
     partition::add(&mut tx, &days(now)).await?;
@@ -45,6 +45,28 @@ async fn round(needs: &Needs) -> Result<(), Error> {
     let mut tx = IngestTx::begin(&needs.pool, NO_SHARD).await?;
     source::forget(&mut tx, now - horizon).await?;
     open::forget(&mut tx, now - horizon).await?;
+    tx.commit().await?;
+    drop_old(needs, now).await
+}
+
+/// Drops the days of the log that are older than it is kept, one at a time, then what was made of them.
+async fn drop_old(needs: &Needs, now: DateTime<Utc>) -> Result<(), Error> {
+    let Some(before) = now.date_naive().checked_sub_days(Days::new(needs.retention.days())) else { return Ok(()) };
+    loop {
+        let mut tx = IngestTx::begin(&needs.pool, NO_SHARD).await?;
+        let dropped = partition::drop_oldest(&mut tx, before).await?;
+        tx.commit().await?;
+        match dropped {
+            Some(day) => info!("dropped the audit records of {day}"),
+            None => break,
+        }
+    }
+    let mut tx = IngestTx::begin(&needs.pool, NO_SHARD).await?;
+    rollup::forget(&mut tx, before.and_time(NaiveTime::MIN).and_utc()).await?;
+    // A record stands by the day it was received where its own time is implausible, so its key may be of an older month.
+    if let Some(month) = before.checked_sub_months(Months::new(2)).and_then(|day| day.with_day(1)) {
+        subject_key::forget(&mut tx, month).await?;
+    }
     tx.commit().await
 }
 

@@ -21,6 +21,7 @@ async fn app(pool: &PgPool, drain: &Drain) -> App {
         shards: 1,
         hold: ingest::HOLD,
         horizon: ingest::HORIZON,
+        retention: "400".parse().unwrap(),
     };
     ingest::spawn(&needs, drain).unwrap();
     app

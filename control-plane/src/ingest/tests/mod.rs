@@ -3,6 +3,7 @@
 mod frames;
 mod log;
 mod over_redis;
+mod retention;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -42,6 +43,7 @@ pub(super) fn needs(pool: &PgPool, redis_url: &str) -> Needs {
         shards: 1,
         hold: HOLD,
         horizon: HORIZON,
+        retention: "400".parse().unwrap(),
     }
 }
 

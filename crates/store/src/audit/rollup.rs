@@ -91,6 +91,20 @@ pub async fn add(tx: &mut IngestTx, counts: &[Count]) -> Result<(), Error> {
     Ok(())
 }
 
+/// Forgets the counts of what was before.
+///
+/// # Errors
+/// [`Error`] when the database failed.
+pub async fn forget(tx: &mut IngestTx, before: DateTime<Utc>) -> Result<(), Error> {
+    sqlx::query!(
+        "with minutes as (delete from audit_rollup_minute where start < $1) delete from audit_rollup_hour where start < $1",
+        before
+    )
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
 /// Calls of one step of a series.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Point {

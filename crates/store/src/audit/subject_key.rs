@@ -43,3 +43,12 @@ pub async fn find(tx: &mut TenantTx, subject: &str, month: NaiveDate) -> Result<
         .await?
         .map(|row| WrappedKey { id: row.key_id, wrapped: row.wrapped }))
 }
+
+/// Erases the keys of months before this one.
+///
+/// # Errors
+/// [`Error`] when the database failed.
+pub async fn forget(tx: &mut IngestTx, before: NaiveDate) -> Result<(), Error> {
+    sqlx::query!("delete from audit_subject_key where month < $1", before).execute(tx.connection()).await?;
+    Ok(())
+}
