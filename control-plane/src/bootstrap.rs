@@ -57,6 +57,15 @@ pub enum BootstrapError {
     Keys(#[from] secrets::KeyError),
 }
 
+/// Whether a control plane could use the database at this address.
+///
+/// # Errors
+/// [`store::StartError`] within a few seconds, when it could not.
+pub async fn check_database(database_url: &str) -> Result<(), store::StartError> {
+    store::connect(database_url, 1).await?.close().await;
+    Ok(())
+}
+
 /// As [`bootstrap`], of the database and the folder of keys a running control plane uses, whose schema is up to date.
 ///
 /// # Errors

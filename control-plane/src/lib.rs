@@ -19,7 +19,7 @@ mod servers;
 mod tenants;
 mod tokens;
 
-pub use bootstrap::{BootstrapError, Bootstrapped, First, bootstrap, bootstrap_at};
+pub use bootstrap::{BootstrapError, Bootstrapped, First, bootstrap, bootstrap_at, check_database};
 pub use config::{Config, ConfigError};
 pub use run::{StartError, run};
 pub use servers::{Relay, Watch};

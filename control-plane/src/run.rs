@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::Clock;
+use domain::{Clock, Secret};
 use prometheus_client::registry::Registry;
 use secrets::keys::{ControlKeys, KeyError, NodeKeys};
 use secrets::{SigningKey, Store, StoreError, VaultConfig, VaultStore};
@@ -17,6 +17,7 @@ use crate::app::{self, Parts};
 use crate::config::Config;
 use crate::ingest;
 use crate::metrics::{IngestCounts, Metrics};
+use crate::problem::causes;
 use crate::publish::{Live, PublishMetrics, Publisher, PublisherParts};
 use crate::servers::{Relay, Watch};
 
@@ -78,6 +79,10 @@ pub async fn run(config: Config, drain: Drain) -> Result<(), StartError> {
     let taken_in = ingest::spawn(&audit_needs(&config, &parts, deployment), &drain)?;
     registry.register_collector(Box::new(IngestCounts { metrics: taken_in, clock: parts.clock.clone() }));
     drain.spawn(watch(pool, health.check("postgres"), metrics.publish.clone(), drain.clone()));
+    drain.spawn(look_for_redis("REDIS_URL", config.redis_url.clone()));
+    if config.audit_redis_url.expose() != config.redis_url.expose() {
+        drain.spawn(look_for_redis("AUDIT_REDIS_URL", config.audit_redis_url.clone()));
+    }
     drain.spawn(publisher.run(drain.clone()));
     drain.spawn(server_watch(&config, &parts, &metrics).run(drain.clone()));
     let internal_routes = health.routes().merge(service::metrics::routes(registry));
@@ -90,6 +95,17 @@ pub async fn run(config: Config, drain: Drain) -> Result<(), StartError> {
 
 async fn listen(variable: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
     TcpListener::bind(address).await.map_err(|source| StartError::Listen { variable, address, source })
+}
+
+/// Says at once when Redis is not there. The API serves without it, so it is no reason not to start.
+async fn look_for_redis(variable: &'static str, url: Secret<String>) {
+    if let Err(error) = service::redis::connect(url.expose()).await {
+        let error = causes(&error);
+        tracing::error!(
+            error,
+            "{variable} leads to no Redis: until it does, nothing is published and no records come in"
+        );
+    }
 }
 
 /// Says whether the database is there and how much waits to be published, until the drain begins.

@@ -25,14 +25,26 @@ pub(crate) async fn start(
     supervisor: &mut Supervisor,
 ) -> anyhow::Result<Addresses> {
     let database = match &settings.database_url {
-        Some(url) => url.clone(),
+        Some(url) => {
+            control_plane::check_database(url).await?;
+            url.clone()
+        }
         None => start_postgres(state, settings.ports.postgres(), Safety::Durable, supervisor).await?,
     };
     let (redis_control, redis_node) = match &settings.redis_url {
-        Some(url) => (url.clone(), url.clone()),
+        Some(url) => {
+            check_redis(url).await?;
+            (url.clone(), url.clone())
+        }
         None => start_redis(state, settings.ports.redis(), supervisor).await?,
     };
     Ok(Addresses { database, redis_control, redis_node })
+}
+
+/// Whether there is a Redis at this address; known within a few seconds.
+async fn check_redis(url: &str) -> anyhow::Result<()> {
+    let connected = service::redis::connect(url).await.map(drop);
+    connected.context("REDIS_URL leads to no Redis: start it there, or unset REDIS_URL to have a private one")
 }
 
 async fn start_postgres(
@@ -109,4 +121,23 @@ async fn run_with(state: &State, command: &[String], supervisor: &mut Supervisor
 /// A port that is free now.
 fn free_port() -> anyhow::Result<u16> {
     Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_redis_that_is_not_there_is_named_at_once() {
+        let began = Instant::now();
+        let error = check_redis("redis://:canary@127.0.0.1:1").await.unwrap_err();
+        let shown = format!("{error:#}");
+        assert!(
+            shown.starts_with("REDIS_URL leads to no Redis: start it there") && !shown.contains("canary"),
+            "{shown}"
+        );
+        assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    }
 }

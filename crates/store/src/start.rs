@@ -3,20 +3,37 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{ConnectOptions as _, Connection as _, PgPool};
 
 use crate::{Error, MIGRATOR};
 
 /// Longest wait for a free connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Longest wait for the first connection.
+const FIRST_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// Why the database can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The address is malformed, or nobody answers there.
-    #[error("can't connect to Postgres at the address in DATABASE_URL")]
-    Connect(#[source] sqlx::Error),
+    /// The address is none. It is not repeated: it may hold a password.
+    #[error("DATABASE_URL is no Postgres address: it must look like `postgres://user:password@host:port/database`")]
+    Address,
+    /// Nobody answers there, or not us.
+    #[error("can't connect to Postgres at {place}: start it there, or set DATABASE_URL to where it is")]
+    Connect {
+        /// The host and the port.
+        place: String,
+        /// What came instead.
+        source: sqlx::Error,
+    },
+    /// Nobody answers there in time.
+    #[error("Postgres at {place} does not answer: is that where it is? Set DATABASE_URL to where it is")]
+    Silent {
+        /// The host and the port.
+        place: String,
+    },
     /// A superuser or one with BYPASSRLS sees every tenant whatever the policies say.
     #[error(
         "the database role `{role}` passes by row-level security: connect as one made with `create role … nosuperuser nobypassrls`"
@@ -44,19 +61,42 @@ pub enum StartError {
 /// # Errors
 /// [`StartError`] when nobody answers, or when the fence would not hold for this role.
 pub async fn connect(url: &str, max_connections: u32) -> Result<PgPool, StartError> {
-    let options = PgConnectOptions::from_str(url).map_err(StartError::Connect)?.options([
+    // What reads the address takes any scheme.
+    if !["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
+        return Err(StartError::Address);
+    }
+    let options = PgConnectOptions::from_str(url).map_err(|_| StartError::Address)?.options([
         ("statement_timeout", "30s"),
         ("lock_timeout", "10s"),
         ("idle_in_transaction_session_timeout", "60s"),
     ]);
+    try_once(&options).await?;
+    let place = place(&options);
     let pool = PgPoolOptions::new()
         .max_connections(max_connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .connect_with(options)
         .await
-        .map_err(StartError::Connect)?;
+        .map_err(|source| StartError::Connect { place, source })?;
     check_role(&pool).await?;
     Ok(pool)
+}
+
+/// Connects once. A pool tries again and again, and in the end only says that it took too long.
+async fn try_once(options: &PgConnectOptions) -> Result<(), StartError> {
+    match tokio::time::timeout(FIRST_TIMEOUT, options.connect()).await {
+        Ok(Ok(connection)) => {
+            // It was only to be made.
+            drop(connection.close().await);
+            Ok(())
+        }
+        Ok(Err(source)) => Err(StartError::Connect { place: place(options), source }),
+        Err(_) => Err(StartError::Silent { place: place(options) }),
+    }
+}
+
+fn place(options: &PgConnectOptions) -> String {
+    format!("{}:{}", options.get_host(), options.get_port())
 }
 
 /// Refuses a role that row-level security does not hold, or that can't enter the two others.
