@@ -1,4 +1,4 @@
-//! The node's side of the audit protocol: a call's intent is durable before the call is forwarded, its outcome is
+//! The node's side of the audit protocol (`docs/audit-protocol.md`): a call's intent is durable before the call is forwarded, its outcome is
 //! formed whatever happens to it, and a frame is let go of only when its effect is committed.
 //!
 //! [`Recorder`] is what the pipeline sees. Behind it, per shard: [`queue`] (records become frames), [`ship`] (the task

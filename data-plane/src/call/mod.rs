@@ -82,7 +82,7 @@ fn tracestate(headers: &HeaderMap) -> Option<String> {
     given.collect::<Option<Vec<_>>>().map(|lists| lists.join(",")).filter(|list| !list.is_empty())
 }
 
-/// A client that names neither kind gets whole answers (decisions 9).
+/// A client that names neither kind gets whole answers: only one that asks for a stream is sure to read one.
 fn takes(headers: &HeaderMap) -> Takes {
     let names_events = |value: &http::HeaderValue| {
         value.as_bytes().split(|byte| *byte == b',').any(|range| {

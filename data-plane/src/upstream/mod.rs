@@ -53,7 +53,7 @@ pub struct Upstreams(Arc<Shared>);
 struct Shared {
     dialer: Dialer,
     drain: Drain,
-    /// Never by host alone: a connection is one tenant's, for one reviewed version and one credential (decisions 26).
+    /// Never by host alone: a connection is one tenant's, for one reviewed version and one credential.
     clients: Cache<ClientKey, HttpClient>,
     eras: Cache<(TenantId, ServerVersionId, Uri), Arc<Learned>>,
     sessions: Sessions,
