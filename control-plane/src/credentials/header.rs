@@ -1,44 +1,5 @@
 //! Which headers a credential may go into, and what a value may be.
 
-/// Headers that belong to the transport, to MCP, or to what proxies say: a credential in one of them would change how a
-/// request is read, or be dropped on the way.
-const RESERVED: [&str; 33] = [
-    "accept",
-    "accept-charset",
-    "accept-encoding",
-    "accept-language",
-    "baggage",
-    "cache-control",
-    "connection",
-    "content-encoding",
-    "content-length",
-    "content-type",
-    "date",
-    "expect",
-    "forwarded",
-    "host",
-    "http2-settings",
-    "keep-alive",
-    "last-event-id",
-    "origin",
-    "pragma",
-    "range",
-    "referer",
-    "set-cookie",
-    "te",
-    "traceparent",
-    "tracestate",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "user-agent",
-    "via",
-    "vary",
-    "www-authenticate",
-    "age",
-];
-const RESERVED_PREFIXES: [&str; 6] = ["mcp-", "proxy-", "sec-", "x-forwarded-", "if-", "access-control-"];
-
 /// Longest value, bytes.
 const VALUE_MAX: usize = 8 * 1024;
 
@@ -46,8 +7,7 @@ const VALUE_MAX: usize = 8 * 1024;
 pub(super) fn checked_name(name: &str) -> Option<String> {
     let name = name.to_ascii_lowercase();
     let written = axum::http::HeaderName::from_bytes(name.as_bytes()).is_ok() && name.len() <= 64;
-    let reserved = RESERVED.contains(&name.as_str()) || RESERVED_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
-    (written && !reserved).then_some(name)
+    (written && !domain::header::is_reserved(&name)).then_some(name)
 }
 
 /// Whether a value can be sent as it is: visible ASCII, with spaces inside only.

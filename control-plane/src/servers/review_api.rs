@@ -160,11 +160,7 @@ pub(super) async fn accept(
     At(path): At<VersionPath>,
     Body(decide): Body<Decide>,
 ) -> Result<Json<VersionWithChanges>, Problem> {
-    let mut tx = can.begin().await?;
-    actions::accept(&mut tx, &can.author(&clock), (path.server, path.version), decide.into()).await?;
-    let shown = shown(&mut tx, &path).await?;
-    tx.commit().await?;
-    Ok(Json(shown))
+    said(&clock, &can, &path, Word::Accept(decide.into())).await
 }
 
 /// Rejects what a version would change, as a whole or for some tools; what was live stays.
@@ -177,9 +173,28 @@ pub(super) async fn reject(
     At(path): At<VersionPath>,
     Body(decide): Body<Decide>,
 ) -> Result<Json<VersionWithChanges>, Problem> {
+    said(&clock, &can, &path, Word::Reject(decide.into())).await
+}
+
+/// What a person says to a version.
+enum Word {
+    Accept(Which),
+    Reject(Which),
+}
+
+async fn said(
+    clock: &Clock,
+    can: &Can<may::ManageServers>,
+    path: &VersionPath,
+    word: Word,
+) -> Result<Json<VersionWithChanges>, Problem> {
     let mut tx = can.begin().await?;
-    actions::reject(&mut tx, &can.author(&clock), (path.server, path.version), decide.into()).await?;
-    let shown = shown(&mut tx, &path).await?;
+    let (author, named) = (can.author(clock), (path.server, path.version));
+    match word {
+        Word::Accept(which) => actions::accept(&mut tx, &author, named, which).await?,
+        Word::Reject(which) => actions::reject(&mut tx, &author, named, which).await?,
+    }
+    let shown = shown(&mut tx, path).await?;
     tx.commit().await?;
     Ok(Json(shown))
 }

@@ -3,6 +3,7 @@
 //! Pure: no clock, randomness, environment or I/O of its own; what it needs of them comes in as a value ([`Clock`]).
 
 pub mod clock;
+pub mod header;
 pub mod id;
 pub mod name;
 pub mod principal;

@@ -5,7 +5,7 @@ use domain::projection::{Revocation, RevocationKind};
 use domain::{TenantId, TokenDigest, TokenId};
 
 use crate::error::read;
-use crate::{Error, PlatformTx, TenantTx};
+use crate::{Error, PlatformTx};
 
 /// Adds a revocation, whose number is the next one.
 ///
@@ -84,17 +84,6 @@ pub async fn forget(tx: &mut PlatformTx, before: DateTime<Utc>) -> Result<(), Er
     .execute(tx.connection())
     .await?;
     Ok(())
-}
-
-/// The number of the last thing said of a token, for asking the nodes whether they have heard it.
-///
-/// # Errors
-/// [`Error`] when the database failed.
-pub async fn find_number(tx: &mut TenantTx, token: TokenId) -> Result<Option<u64>, Error> {
-    let number = sqlx::query_scalar!("select max(number) from revocations where token_id = $1", token.uuid())
-        .fetch_one(tx.connection())
-        .await?;
-    Ok(number.map(i64::cast_unsigned))
 }
 
 const fn word(what: RevocationKind) -> &'static str {

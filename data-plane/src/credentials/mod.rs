@@ -9,7 +9,7 @@ use http::{HeaderName, HeaderValue, header};
 use moka::sync::Cache;
 use secrets::{Scope, Store, StoreError};
 
-/// For how long a value read from Vault is used without asking again; KV secrets have no lease (decisions 26).
+/// For how long a value read from Vault is used without asking again; KV secrets have no lease that would say.
 const VAULT_TTL: Duration = Duration::from_mins(1);
 /// Most values of Vault's kept at once.
 const VAULT_CACHE: u64 = 10_000;
@@ -79,7 +79,7 @@ impl Credentials {
             }
             Credential::Header { name, place } => {
                 let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| CredentialError::NoHeader)?;
-                if is_ours(&name) {
+                if domain::header::is_reserved(name.as_str()) {
                     return Err(CredentialError::NoHeader);
                 }
                 present(name, self.value(scope, place).await?.as_ref())
@@ -105,29 +105,6 @@ fn present(name: HeaderName, value: &Secret<String>) -> Result<Presented, Creden
     let mut value = HeaderValue::from_str(value.expose()).map_err(|_| CredentialError::NoHeader)?;
     value.set_sensitive(true);
     Ok(Presented(Some((name, value))))
-}
-
-/// Headers of the transport, which a credential must not speak in place of us.
-fn is_ours(name: &HeaderName) -> bool {
-    const OURS: [&str; 16] = [
-        "accept",
-        "connection",
-        "content-encoding",
-        "content-length",
-        "content-type",
-        "expect",
-        "host",
-        "keep-alive",
-        "last-event-id",
-        "proxy-connection",
-        "te",
-        "traceparent",
-        "tracestate",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    ];
-    name.as_str().starts_with("mcp-") || OURS.contains(&name.as_str())
 }
 
 #[cfg(test)]
