@@ -166,12 +166,15 @@ pub(super) async fn import(
     };
     let mut tx = can.begin().await?;
     let (looker, named) = (Looker::from(can.author(&clock)), (server.id, server.revision));
-    let imported = actions::import(&mut tx, &looker, named, &found, rejected).await;
-    if let Err(ServerError::Found(error)) = &imported {
-        let seen = Seen { state: Condition::Unusable, error: Some(error.to_string()) };
-        note(&can, &clock, server.id, &seen).await?;
-    }
-    let imported = imported?;
+    let imported = match actions::import(&mut tx, &looker, named, &found, rejected).await {
+        Err(ServerError::Found(error)) => {
+            drop(tx);
+            let seen = Seen { state: Condition::Unusable, error: Some(error.to_string()) };
+            note(&can, &clock, server.id, &seen).await?;
+            return Err(ServerError::Found(error).into());
+        }
+        imported => imported?,
+    };
     health::put(&mut tx, server.id, (Condition::Healthy, None), clock.now()).await?;
     tx.commit().await?;
     match imported {

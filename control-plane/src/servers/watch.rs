@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use domain::relay::{Failed, Found};
 use domain::{Clock, ServerId, TenantId};
 use futures_util::StreamExt as _;
@@ -82,11 +83,18 @@ impl Watch {
         Ok(taken)
     }
 
+    fn every_delta(&self) -> TimeDelta {
+        TimeDelta::from_std(self.every).unwrap_or(TimeDelta::MAX)
+    }
+
     async fn look(&self, tenant: TenantId, id: ServerId) -> Result<(), ServerError> {
         let mut tx = TenantTx::begin(&self.pool, tenant).await?;
         let (target, server) = actions::target(&mut tx, id).await?;
+        let last = health::find(&mut tx, id).await?;
         drop(tx);
-        if server.paused || server.version.is_none() {
+        // An import has just looked: that will do.
+        let recently = last.is_some_and(|last| (self.clock.now() - last.checked_at).abs() < self.every_delta() / 2);
+        if server.paused || server.version.is_none() || recently {
             return Ok(());
         }
         let Some(outcome) = outcome(self.relay.probe(&self.clock, &target)).await else {

@@ -10,8 +10,12 @@ use crate::app::{App, Person, tool};
 
 const EVERY: Duration = Duration::from_mins(5);
 
-/// Looks at servers as if so many minutes had passed.
+/// Looks at servers as if an import were so many minutes and an interval ago.
 fn watch(app: &App, minutes: i64) -> Watch {
+    watch_at(app, minutes + 5)
+}
+
+fn watch_at(app: &App, minutes: i64) -> Watch {
     let (real, entropy) = (app.parts.clock.clone(), app.parts.clock.clone());
     Watch {
         pool: app.parts.pool.clone(),
@@ -54,7 +58,10 @@ async fn what_a_server_is_like_is_seen_without_anybody_asking(pool: PgPool) {
     let imported = health(&app, &owner).await;
     assert_eq!(imported["state"], "healthy");
 
-    assert_eq!(watch(&app, 0).round().await.unwrap(), 1);
+    let asked = app.node_was_sent().len();
+    assert_eq!(watch_at(&app, 0).round().await.unwrap(), 1);
+    assert_eq!(app.node_was_sent().len(), asked, "the import has just looked");
+    assert_eq!(watch(&app, 1).round().await.unwrap(), 1);
     let first = health(&app, &owner).await;
     assert_eq!((&first["state"], &first["since"]), (&json!("healthy"), &imported["since"]));
     assert_ne!(first["checked_at"], imported["checked_at"]);
