@@ -52,7 +52,8 @@ impl Api {
     /// The API of the demo tenant, as its owner.
     pub fn of(endpoints: &Endpoints) -> Self {
         Self {
-            http: reqwest::Client::builder().build().unwrap(),
+            // Tests share it, each with a runtime of its own: a connection kept would end with whoever opened it.
+            http: reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap(),
             root: endpoints.api_url.clone(),
             slug: endpoints.tenant.clone(),
             token: endpoints.api_token.clone(),

@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 use std::sync::mpsc::channel;
 
+use serde_json::json;
 use sluice_tests::api::Api;
 use sluice_tests::client::Client;
 use sluice_tests::stack::{Endpoints, Stack};
@@ -66,4 +67,9 @@ impl House {
 /// Asks again until the answer is as wanted.
 pub(crate) async fn until<F: Future<Output = bool>>(what: &str, ask: impl Fn() -> F) {
     sluice_tests::patience::until(what, async || ask().await.then_some(())).await;
+}
+
+/// Waits until a node lets a client with a new token in: it hears of the token a moment after it was issued.
+pub(crate) async fn is_known(client: &Client) {
+    until("the token is known", || async { client.modern("tools/list", json!({})).await.status == 200 }).await;
 }

@@ -3,7 +3,7 @@
 use serde_json::json;
 use sluice_tests::client::Client;
 
-use crate::house::{house, until};
+use crate::house::{house, is_known, until};
 
 #[tokio::test]
 async fn a_new_tool_waits_for_review_and_is_then_live_on_every_node() {
@@ -28,7 +28,7 @@ async fn a_revoked_token_is_refused_by_every_node() {
     let token = house.api.issue_token("short lived").await;
     let clients: Vec<Client> = house.clients().into_iter().map(|client| client.with_token(Some(&token.text))).collect();
     for client in &clients {
-        assert_eq!(client.modern("tools/list", json!({})).await.status, 200);
+        is_known(client).await;
     }
     house.api.revoke(&token.id).await;
     for client in &clients {
@@ -40,7 +40,8 @@ async fn a_revoked_token_is_refused_by_every_node() {
 async fn a_token_reaches_only_what_it_is_scoped_to() {
     let house = house();
     let token = house.api.issue_scoped_token("only legacy", "legacy").await;
-    let client = house.client().with_token(Some(&token.text));
+    let client = house.clients()[0].with_token(Some(&token.text));
+    is_known(&client).await;
     let tools = client.tools().await;
     assert!(!tools.is_empty() && tools.iter().all(|name| name.starts_with("legacy__")), "{tools:?}");
     let refused = client.call("modern__echo", json!({})).await;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use sluice_tests::api::filled;
 use sluice_tests::client::{Answer, Client, LEGACY, send};
 
-use crate::house::house;
+use crate::house::{house, is_known};
 
 /// An answer without what may differ by time and trace.
 fn bare(answer: &Answer) -> (u16, Option<String>, String) {
@@ -51,7 +51,8 @@ async fn a_session_of_one_principal_is_unknown_to_another() {
     let colleague = house.api.issue_token("colleague").await;
     let session = house.client().initialize(LEGACY).await;
     let mut stolen = session.clone();
-    stolen.client = house.client().with_token(Some(&colleague.text));
+    stolen.client = house.clients()[0].with_token(Some(&colleague.text));
+    is_known(&stolen.client).await;
     assert_eq!(stolen.send("tools/list", json!({})).await.status, 404);
     let ended = send(stolen.request(Method::DELETE)).await.unwrap();
     assert_eq!(ended.status, 404);
