@@ -23,6 +23,7 @@ fn main() {
     match what.as_str() {
         "live" => runtime.block_on(live()),
         "lists" => runtime.block_on(lists()),
+        "node" => runtime.block_on(node()),
         _ => runtime.block_on(calls()),
     }
 }
@@ -101,6 +102,24 @@ async fn with_cpu(pid: Option<u32>, target: &Target, connections: usize, pace: O
     #[expect(clippy::cast_precision_loss, reason = "a figure to read")]
     let each = used.as_secs_f64() * 1e6 / report.calls.max(1) as f64;
     (report, each)
+}
+
+/// Only calls through the gateway, over 64 connections for half a minute: what to watch with a profiler.
+async fn node() {
+    let upstream = fast_upstream::start(1).await;
+    let stack = Stack::start(1, &[]);
+    let api = Api::of(&stack.endpoints);
+    api.add_server("bench", &format!("http://{upstream}/mcp")).await;
+    api.allow_everything().await;
+    api.is_live().await;
+    let node: SocketAddr = stack.endpoints.data_plane_urls[0].trim_start_matches("http://").parse().unwrap();
+    let pid = stack.endpoints.pids["node-1"];
+    let path = format!("/{}/mcp", stack.endpoints.tenant);
+    let way = Way { name: "sluice", address: node, path, token: Some(stack.endpoints.token.clone()), pid: Some(pid) };
+    println!("node {pid}");
+    for _ in 0..5 {
+        measure(std::slice::from_ref(&way), 64, None).await;
+    }
 }
 
 /// tools/list of ten servers with fifty tools each.
