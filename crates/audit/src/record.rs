@@ -689,7 +689,7 @@ impl Record {
     pub fn to_leaf(&self) -> Leaf {
         // The counter's digits and `truncated` may still come.
         const MOST: usize = RECORD_MAX - 40;
-        let mut writer = Writer::new(1536, LIMITS[0]);
+        let mut writer = Writer::new(3072, LIMITS[0]);
         self.put_object(&mut writer);
         for limits in &LIMITS[1..] {
             if writer.out.len() <= MOST {
