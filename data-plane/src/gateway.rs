@@ -248,7 +248,7 @@ impl Gateway {
             reason: Some(refusal.label().into()),
             ..std::mem::take(&mut record.outcome)
         };
-        if self.0.recorder.add(*record).is_err() {
+        if self.0.recorder.add(record).is_err() {
             return self.unrecorded(era, id);
         }
         self.0.metrics.refused(refusal);

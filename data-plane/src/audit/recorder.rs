@@ -192,9 +192,9 @@ impl Recorder {
     /// # Errors
     /// [`AuditUnavailable`] when the intent could not be made durable within its time. The refusal is recorded where
     /// that is possible.
-    pub async fn open(&self, record: Record) -> Result<OpenRecord, AuditUnavailable> {
+    pub async fn open(&self, record: impl Into<Box<Record>>) -> Result<OpenRecord, AuditUnavailable> {
         let common = &self.0.common;
-        let (mut record, tenant, call) = self.prepare(Box::new(record));
+        let (mut record, tenant, call) = self.prepare(record.into());
         self.admit(tenant)?;
         let shard = self.shard_for(tenant);
         shard.open.add(1);
@@ -236,9 +236,9 @@ impl Recorder {
     /// # Errors
     /// [`AuditUnavailable`] when there is no room for the record, or it could not be made durable in time; then it is formed
     /// all the same.
-    pub async fn note(&self, record: Record) -> Result<(), AuditUnavailable> {
+    pub async fn note(&self, record: impl Into<Box<Record>>) -> Result<(), AuditUnavailable> {
         let (waiter, durable) = oneshot::channel();
-        self.add_final(Box::new(record), Some(waiter))?;
+        self.add_final(record.into(), Some(waiter))?;
         let began = Instant::now();
         let stored = durable.await;
         self.0.common.counters.wait.observe(began.elapsed());
@@ -249,8 +249,8 @@ impl Recorder {
     ///
     /// # Errors
     /// [`AuditUnavailable`] when there is no room for the record: nothing may be told of what it was about.
-    pub fn add(&self, record: Record) -> Result<(), AuditUnavailable> {
-        self.add_final(Box::new(record), None)
+    pub fn add(&self, record: impl Into<Box<Record>>) -> Result<(), AuditUnavailable> {
+        self.add_final(record.into(), None)
     }
 
     /// Counts a request that was refused before anybody was known: one record per tenant, reason and minute. Requests

@@ -88,7 +88,7 @@ impl Gateway {
         let mut record = record::begin(&subject, &context.tenant, &context.caller.principal, &self.0.clock);
         record.outcome.status = Some(Status::Success);
         record.outcome.http_status = Some(200);
-        self.0.recorder.add(*record)
+        self.0.recorder.add(record)
     }
 
     /// Opens the session a message names.

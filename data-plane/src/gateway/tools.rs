@@ -120,7 +120,7 @@ impl Gateway {
         let mut record = record::begin(&subject, &context.tenant, &context.caller.principal, &self.0.clock);
         record.outcome.status = Some(Status::Success);
         record.outcome.http_status = Some(200);
-        self.0.recorder.add(*record)
+        self.0.recorder.add(record)
     }
 
     fn begin(&self, kind: Kind, context: &Context, client: &Client<'_>, request: &Request<'_>) -> Box<Record> {
@@ -191,7 +191,7 @@ impl Gateway {
             jsonrpc_code: Some(refusal.error().code.number()),
             ..std::mem::take(&mut record.outcome)
         };
-        if self.0.recorder.note(*record).await.is_err() {
+        if self.0.recorder.note(record).await.is_err() {
             return self.unrecorded(era, Some(id));
         }
         self.0.metrics.refused(&refusal);
@@ -212,7 +212,7 @@ impl Gateway {
         let concluded = closing.own_result(&denied.to_result());
         record.outcome = Outcome { status: Some(Status::Denied), ..concluded.outcome().clone() };
         record.outcome.reason = Some(denied.code.into());
-        if self.0.recorder.note(*record).await.is_err() {
+        if self.0.recorder.note(record).await.is_err() {
             return self.unrecorded(client.version.era(), Some(id));
         }
         self.0.metrics.call(Status::Denied);
@@ -227,7 +227,7 @@ impl Gateway {
         let Some((server, upstream)) = context.tenant.server(tool.server) else {
             return self.unknown(record, era, id).await;
         };
-        let Ok(mut released) = permit.release(&self.0.recorder, *record).await else {
+        let Ok(mut released) = permit.release(&self.0.recorder, record).await else {
             return self.unrecorded(era, Some(id));
         };
         let mut closing = closing(context, client, id, server.alias.to_string());

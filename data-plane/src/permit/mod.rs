@@ -170,7 +170,7 @@ impl Permit {
     ///
     /// # Errors
     /// [`AuditUnavailable`] when it could not be stored: nothing may be forwarded.
-    pub async fn release(self, recorder: &Recorder, record: audit::Record) -> Result<Released, AuditUnavailable> {
+    pub async fn release(self, recorder: &Recorder, record: Box<audit::Record>) -> Result<Released, AuditUnavailable> {
         Ok(Released { permit: self, record: recorder.open(record).await? })
     }
 }
