@@ -30,6 +30,9 @@ const RETRY_FIRST: Duration = Duration::from_millis(20);
 const RETRY_MOST: Duration = Duration::from_millis(500);
 /// How much longer than in Redis an intent may take on the disk.
 const SPOOL_PATIENCE: Duration = Duration::from_secs(1);
+/// How long frames gather for the spool while it is only the second place: nobody waits for it then, and a write and a
+/// sync of the disk cost as much for one frame as for ten.
+const SPOOL_PAUSE: Duration = Duration::from_millis(10);
 /// How long a stop waits, beyond its patience, for what the spool must still write.
 pub(super) const LAST_WRITE: Duration = Duration::from_secs(3);
 
@@ -101,7 +104,8 @@ struct Ship {
     retry_at: Instant,
     asked_at: Instant,
     beat_at: Instant,
-    spool_retry_at: Instant,
+    /// When the spool may be written next.
+    spool_at: Instant,
     /// Earlier runs to be declared dead once their frames are sent.
     dead: bool,
     said_end: bool,
@@ -129,7 +133,7 @@ impl Ship {
             stream_full: false,
             failures: 0,
             retry_at: now,
-            spool_retry_at: now,
+            spool_at: now,
             dead,
             said_end: false,
             mean: 2048,
@@ -163,7 +167,11 @@ impl Ship {
     /// Whether a carrier would take a frame now.
     fn can_form(&self) -> bool {
         let redis = self.exchange.is_none() && !self.stream_full && Instant::now() >= self.retry_at;
-        redis || (self.spooling && self.write.is_none())
+        redis || self.can_write()
+    }
+
+    fn can_write(&self) -> bool {
+        self.spooling && self.write.is_none() && Instant::now() >= self.spool_at
     }
 
     /// Puts signs of life, death and good-bye in line.
@@ -200,7 +208,11 @@ impl Ship {
             counters.entries.add(forming.builder.count() as u64);
             let plain = forming.builder.into_bytes();
             let aad = frame::aad(&self.common.settings.deployment, &own.source, s);
-            let wire = frame::to_wire(&own.source, s, &self.common.keys.frames.seal(&aad.parts(), &plain));
+            let wire = frame::to_wire(
+                &own.source,
+                s,
+                &self.common.keys.frames.seal(&aad.parts(), &plain),
+            );
             counters.uncommitted_bytes.add(wire.len() as u64);
             self.mean = (self.mean * 15 + wire.len() as u64) / 16;
             own.add(s, wire, (forming.waiters, forming.tenants), forming.since);
@@ -330,8 +342,7 @@ impl Ship {
     /// Writes what is in memory only to the spool, all of it at once.
     fn begin_write(&mut self) {
         let own = &self.outboxes[0];
-        let due = self.spooling && self.write.is_none() && own.has_to_spool() && Instant::now() >= self.spool_retry_at;
-        if !due || self.common.spool.is_none() {
+        if !self.can_write() || !own.has_to_spool() || self.common.spool.is_none() {
             return;
         }
         let (names, wires): (Vec<u64>, Vec<Bytes>) = own.to_spool().into_iter().unzip();
@@ -353,10 +364,13 @@ impl Ship {
             Err(error) => {
                 tracing::error!(%error, "audit frames could not be spooled");
                 self.common.counters.spool_failures.add(1);
-                self.spool_retry_at = Instant::now() + RETRY_MOST;
+                self.spool_at = Instant::now() + RETRY_MOST;
                 return;
             }
         };
+        if !self.shard.away.load(Ordering::Relaxed) {
+            self.spool_at = Instant::now() + SPOOL_PAUSE;
+        }
         self.common.counters.frames_spooled.add(places.len() as u64);
         self.shard.refusing.store(false, Ordering::Relaxed);
         let own = &mut self.outboxes[0];
@@ -421,6 +435,9 @@ impl Ship {
         let to_send = self.outboxes.iter().any(Outbox::has_to_send);
         if self.exchange.is_none() && to_send && !self.stream_full {
             at = at.min(self.retry_at);
+        }
+        if self.spooling && self.write.is_none() && self.outboxes[0].has_to_spool() {
+            at = at.min(self.spool_at);
         }
         at.max(now + Duration::from_millis(1))
     }
