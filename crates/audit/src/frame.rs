@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 use domain::{BootId, NodeId, TenantId};
+use lz4_flex::block::{CompressTable, compress_into_with_table, decompress, get_maximum_output_size};
 use uuid::Uuid;
 
 use crate::entry::{self, Entry, Form, Input, Private};
@@ -16,6 +17,13 @@ pub const FIELD: &str = "f";
 pub const TICK_FIELD: &str = "t";
 
 const VERSION: u8 = 1;
+/// The version byte of content that is packed: then the length of the unpacked content (4 bytes, little endian), and it as
+/// an LZ4 block, its own version byte first.
+const PACKED: u8 = 2;
+/// Content shorter than this is not packed.
+const PACKED_FROM: usize = 512;
+/// No content is longer: 128 entries with a record of at most 32 KiB and a personal part.
+const CONTENT_MAX: usize = 16 << 20;
 /// Version, node, boot, shard, s.
 const WIRE_HEADER: usize = 1 + 16 + 16 + 2 + 8;
 
@@ -56,7 +64,7 @@ impl Frame {
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut builder = Builder::default();
         self.entries.iter().for_each(|entry| builder.push(entry));
-        builder.into_bytes()
+        Packer::default().pack(&builder).to_vec()
     }
 
     /// Reads what was sealed.
@@ -64,6 +72,8 @@ impl Frame {
     /// # Errors
     /// [`NotAFrame`] when the bytes are anything but a whole frame of a version known here.
     pub fn parse(bytes: &Bytes) -> Result<Self, NotAFrame> {
+        let unpacked = unpack(bytes)?;
+        let bytes = unpacked.as_ref().unwrap_or(bytes);
         let mut input = Input { bytes, at: 0 };
         let [version, count] = input.array().ok_or(NotAFrame)?;
         if version != VERSION || count == 0 || usize::from(count) > ENTRIES_MAX {
@@ -117,11 +127,64 @@ impl Builder {
         self.bytes[1] = self.bytes[1].saturating_add(1);
     }
 
-    /// The bytes to be sealed.
+    /// The content, as [`Frame::parse`] takes it too.
     #[must_use]
     pub fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }
+
+    /// Takes everything out and keeps the memory.
+    pub fn clear(&mut self) {
+        self.bytes.truncate(2);
+        self.bytes[1] = 0;
+    }
+}
+
+/// Packs content before it is sealed. An intent and its outcome say nearly the same, and so do the records of one tenant:
+/// seven bytes become one, and every copy on the way to the log is as much cheaper. Keeps its memory from frame to frame.
+#[derive(Default)]
+pub struct Packer {
+    table: CompressTable,
+    out: Vec<u8>,
+}
+
+impl Packer {
+    /// The bytes to be sealed: packed, unless there are few.
+    pub fn pack<'a>(&'a mut self, content: &'a Builder) -> &'a [u8] {
+        let plain = &content.bytes;
+        let (Ok(length), PACKED_FROM..=CONTENT_MAX) = (u32::try_from(plain.len()), plain.len()) else { return plain };
+        let most = HEAD + get_maximum_output_size(plain.len());
+        if self.out.len() < most {
+            self.out.resize(most, 0);
+        }
+        self.out[0] = PACKED;
+        self.out[1..HEAD].copy_from_slice(&length.to_le_bytes());
+        match compress_into_with_table(plain, &mut self.out[HEAD..], &mut self.table) {
+            Ok(written) => &self.out[..HEAD + written],
+            Err(_) => plain,
+        }
+    }
+}
+
+impl std::fmt::Debug for Packer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Packer")
+    }
+}
+
+/// The version byte and the length before packed content.
+const HEAD: usize = 5;
+
+/// Packed content as it was before; `None` when it is not packed.
+fn unpack(bytes: &Bytes) -> Result<Option<Bytes>, NotAFrame> {
+    let Some((&[PACKED, a, b, c, d], block)) = bytes.split_first_chunk::<HEAD>() else { return Ok(None) };
+    let length = u32::from_le_bytes([a, b, c, d]) as usize;
+    // LZ4 makes at most 255 bytes of one: whoever says more wants memory.
+    if length > CONTENT_MAX || length > block.len().saturating_mul(255) {
+        return Err(NotAFrame);
+    }
+    let content = decompress(block, length).map_err(|_| NotAFrame)?;
+    Ok(Some(content.into()))
 }
 
 /// What a frame is sealed with, besides the key: so it can't be moved to another place.
@@ -235,6 +298,7 @@ mod tests {
             let _ = from_wire(&bytes);
             prop_assert!(Frame::parse(&[&[9], &bytes[..]].concat().into()).is_err(), "an unknown version");
             let _ = Frame::parse(&[&[VERSION, 3], &bytes[..]].concat().into());
+            let _ = Frame::parse(&[&[PACKED, 200, 1, 0, 0], &bytes[..]].concat().into());
             let mut whole = Frame { entries }.to_bytes();
             prop_assert!(Frame::parse(&whole[..cut.index(whole.len())].to_vec().into()).is_err(), "a part of a frame");
             let at = change.0.index(whole.len());
@@ -243,11 +307,38 @@ mod tests {
         }
 
         #[test]
+        fn a_frame_is_the_same_packed_and_unpacked(frames in proptest::collection::vec(
+            proptest::collection::vec(any_entry(), 1..=ENTRIES_MAX), 1..4,
+        )) {
+            // The packer and the builder are used again, as a node does.
+            let (mut packer, mut builder) = (Packer::default(), Builder::default());
+            for entries in frames {
+                builder.clear();
+                for entry in &entries {
+                    builder.push(entry);
+                }
+                let packed = packer.pack(&builder).to_vec();
+                let plain = builder.bytes.clone();
+                prop_assert_eq!(packed[0] == PACKED, plain.len() >= PACKED_FROM);
+                prop_assert_eq!(Frame::parse(&packed.into()), Ok(Frame { entries: entries.clone() }));
+                prop_assert_eq!(Frame::parse(&plain.into()), Ok(Frame { entries }));
+            }
+        }
+
+        #[test]
         fn the_address_reads_back(node: u128, boot: u128, shard: u16, s: u64, sealed: Vec<u8>) {
             let (node, boot) = (NodeId::from_uuid(Uuid::from_u128(node)), BootId::from_uuid(Uuid::from_u128(boot)));
             let source = Source { node, boot, shard };
             let wire = to_wire(&source, s, &sealed);
             prop_assert_eq!(from_wire(&wire), Ok((source, s, &sealed[..])));
+        }
+    }
+
+    #[test]
+    fn a_length_that_the_packed_bytes_can_not_have_takes_no_memory() {
+        for length in [u32::MAX, 255 * 4 + 1] {
+            let bytes = [&[PACKED][..], &length.to_le_bytes(), &[0; 4]].concat();
+            assert_eq!(Frame::parse(&bytes.into()), Err(NotAFrame));
         }
     }
 

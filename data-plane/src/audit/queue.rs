@@ -29,6 +29,8 @@ pub(super) struct Queue {
 #[derive(Debug, Default)]
 struct Line {
     forming: VecDeque<Forming>,
+    /// An empty builder whose memory is used again.
+    spare: Option<Builder>,
     /// The next `gw.n` of each tenant.
     counters: HashMap<TenantId, u64>,
 }
@@ -102,6 +104,12 @@ impl Queue {
         Some(forming)
     }
 
+    /// Takes the builder of a frame that is made, for the next.
+    pub(super) fn give_back(&self, mut builder: Builder) {
+        builder.clear();
+        self.line().spare = Some(builder);
+    }
+
     /// When the first entry in line came.
     pub(super) fn since(&self) -> Option<Instant> {
         self.line().forming.front().map(|forming| forming.since)
@@ -124,7 +132,7 @@ impl Line {
         let full = |forming: &Forming| forming.builder.is_full() || forming.builder.size() > FRAME_BYTES;
         if self.forming.back().is_none_or(full) {
             self.forming.push_back(Forming {
-                builder: Builder::default(),
+                builder: self.spare.take().unwrap_or_default(),
                 waiters: Vec::new(),
                 tenants: Vec::new(),
                 since: Instant::now(),

@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use audit::ack;
-use audit::frame::{self, Source};
+use audit::frame::{self, Packer, Source};
 use audit::{Ack, Entry};
 use bytes::Bytes;
 use redis::aio::MultiplexedConnection;
@@ -95,6 +95,7 @@ struct Ship {
     connection: Option<MultiplexedConnection>,
     exchange: Under<Exchanged>,
     write: Under<Spooled>,
+    packer: Packer,
     incarnation: Option<Vec<u8>>,
     /// Whether new frames go to the spool.
     spooling: bool,
@@ -128,6 +129,7 @@ impl Ship {
             connection: None,
             exchange: None,
             write: None,
+            packer: Packer::default(),
             incarnation: None,
             spooling: always,
             stream_full: false,
@@ -206,16 +208,16 @@ impl Ship {
             let counters = &self.common.counters;
             counters.frames.add(1);
             counters.entries.add(forming.builder.count() as u64);
-            let plain = forming.builder.into_bytes();
             let aad = frame::aad(&self.common.settings.deployment, &own.source, s);
             let wire = frame::to_wire(
                 &own.source,
                 s,
-                &self.common.keys.frames.seal(&aad.parts(), &plain),
+                &self.common.keys.frames.seal(&aad.parts(), self.packer.pack(&forming.builder)),
             );
             counters.uncommitted_bytes.add(wire.len() as u64);
             self.mean = (self.mean * 15 + wire.len() as u64) / 16;
             own.add(s, wire, (forming.waiters, forming.tenants), forming.since);
+            self.shard.queue.give_back(forming.builder);
         }
     }
 
