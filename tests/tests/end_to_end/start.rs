@@ -125,14 +125,16 @@ fn a_start_that_cant_succeed_ends_with_one_sentence_that_says_why() {
     let (folder, nobody) = (Folder::new("wrong"), free_ports());
     std::fs::write(folder.0.join("file"), "").unwrap();
     let postgres = format!("postgres://sluice:hidden-password@127.0.0.1:{nobody}/sluice");
+    let redis = format!("redis://:hidden-password@127.0.0.1:{nobody}");
     let vault = format!("https://127.0.0.1:{nobody}");
-    let cases: [Case; 8] = [
+    let cases: [Case; 9] = [
         (&[("SLUICE_PORT", "seven")], &["SLUICE_PORT", "number"]),
         (&[("SLUICE_PORT", "65500")], &["SLUICE_PORT", "too high"]),
         (&[("SLUICE_NODES", "0")], &["SLUICE_NODES", "1 to 20"]),
         (&[("DATABASE_URL", "postgress://hidden-password")], &["DATABASE_URL"]),
         (&[("DATABASE_URL", &postgres)], &["DATABASE_URL"]),
         (&[("REDIS_URL", "hidden-password")], &["Redis address"]),
+        (&[("REDIS_URL", &redis)], &["REDIS_URL"]),
         (&[("VAULT_ADDR", &vault)], &["VAULT_TOKEN"]),
         (&[("VAULT_ADDR", &vault), ("VAULT_TOKEN", "hidden-password")], &["Vault"]),
     ];
