@@ -1,12 +1,11 @@
 //! A look behind the API: Postgres past all fences, Redis as the control plane sees it, the nodes' metrics.
 
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use redis::aio::MultiplexedConnection;
 use tokio::process::Command;
 
-use crate::patience::until_within;
 use crate::stack::{Endpoints, Stack};
 
 /// The deployment's Postgres, as its superuser.
@@ -127,8 +126,8 @@ pub fn body(envelope: &[u8]) -> &[u8] {
     envelope.splitn(3, |byte| *byte == b'\n').nth(2).unwrap()
 }
 
-/// Longest wait for the log to be at rest: a source lapses 30 s after its last word, by a clock that stands still while
-/// the owner can't commit.
+/// Longest time in which nothing comes into a log that is not at rest: a source lapses 30 s after its last word, by a clock
+/// that stands still while the owner can't commit.
 const REST: Duration = Duration::from_mins(2);
 
 /// Waits until nothing more can come into the log of calls that have ended: every run of a node but the present ones is
@@ -148,16 +147,23 @@ pub async fn log_is_at_rest(stack: &Stack, killed_at: Option<SystemTime>) {
          and not exists (select from audit_held) and not exists (select from audit_inbox) \
          and not exists (select from audit_open where state = 'open')"
     );
-    for url in &stack.endpoints.metrics_urls[..nodes] {
-        until_within(REST, "a node's records have taken effect", async || {
-            (metric(url, "sluice_audit_uncommitted_bytes").await? == 0).then_some(())
-        })
-        .await;
+    let rests = async || {
+        for url in &stack.endpoints.metrics_urls[..nodes] {
+            if metric(url, "sluice_audit_uncommitted_bytes").await != Some(0) {
+                return Some("a node's records have taken effect");
+            }
+        }
+        (postgres.query(&at_rest).await != "t").then_some("every killed run of a node is over")
+    };
+    // What many rounds of kills leave behind takes its time; only a log that stands still has failed.
+    let (mut size, mut grown) = (String::new(), Instant::now());
+    while let Some(missing) = rests().await {
+        let now = postgres.query("select coalesce(sum(size), 0) from audit_head").await;
+        if now != size {
+            (size, grown) = (now, Instant::now());
+        }
+        assert!(grown.elapsed() < REST, "{missing}: the log has stood still for {} s", REST.as_secs());
     }
-    until_within(REST, "every killed run of a node is over", async || {
-        (postgres.query(&at_rest).await == "t").then_some(())
-    })
-    .await;
 }
 
 /// The value of a metric, by its name and labels; `None` where it is not, or while nobody answers.
