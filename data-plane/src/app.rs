@@ -183,7 +183,7 @@ pub async fn assemble(
         sessions: Sessions::new(sealer(Purpose::Session), Some(redis.clone()), clock.clone()),
         withdrawals: Some(withdrawals(&config, drain, (&redis, sealer(Purpose::Session), &in_flight))?),
         in_flight,
-        seen: SeenLabels::new(redis.clone(), sealer(Purpose::Seen), clock.clone()),
+        seen: SeenLabels::start(redis.clone(), sealer(Purpose::Seen), clock.clone()).await,
         cursors: sealer(Purpose::Cursor),
         metrics: metrics.clone(),
         drain: drain.clone(),

@@ -58,6 +58,9 @@ pub mod keys {
         format!("{{{tenant}}}:seen_labels:{user}:{token}")
     }
 
+    /// Since when Redis has kept what principals read without a break. Sealed by a node.
+    pub const SEEN_LABELS_BEGAN: &str = "seen_labels_began";
+
     /// Stands while a request to the relay can't be used again.
     #[must_use]
     pub fn relay_used(jti: &str) -> String {

@@ -45,15 +45,44 @@ impl SeenLabels {
         Self { redis, sealer, clock, here: Cache::builder().max_capacity(MOST).time_to_live(LIFE).build() }
     }
 
-    /// What the principal has read; `None` when that is unknown, because Redis is away or holds what no node wrote.
+    /// As [`Self::new`], for a node that starts: from now on Redis keeps what is read, unless it does so already.
+    pub async fn start(redis: ConnectionManager, sealer: Sealer, clock: Clock) -> Self {
+        let seen = Self::new(redis, sealer, clock);
+        // Should Redis be away, the first who asks says it.
+        let _ = seen.begin().await;
+        seen
+    }
+
+    /// Notes that Redis keeps what is read from now on, unless it does so already.
+    async fn begin(&self) -> Option<i64> {
+        let now = self.now();
+        let sealed = self.sealer.seal(&[keys::SEEN_LABELS_BEGAN.as_bytes()], &now.to_be_bytes());
+        let mut redis = self.redis.clone();
+        let noted = redis.set_nx::<_, _, bool>(keys::SEEN_LABELS_BEGAN, sealed);
+        timeout(PATIENCE, noted).await.ok()?.ok()?;
+        Some(now)
+    }
+
+    /// What the principal has read; `None` when that is unknown: Redis is away, holds what no node wrote, or has lost its
+    /// memory within the last day and since the token was issued.
     pub async fn of(&self, principal: &Principal) -> Option<BTreeSet<Label>> {
         let key = keys::seen_labels(principal.tenant, principal.user, principal.token);
         let mut redis = self.redis.clone();
-        let kept = timeout(PATIENCE, redis.hgetall::<_, HashMap<String, Vec<u8>>>(&key)).await.ok()?.ok()?;
+        let mut pipe = redis::pipe();
+        pipe.hgetall(&key).get(keys::SEEN_LABELS_BEGAN);
+        let asked = pipe.query_async::<(HashMap<String, Vec<u8>>, Option<Vec<u8>>)>(&mut redis);
+        let (kept, began) = timeout(PATIENCE, asked).await.ok()?.ok()?;
         let kept: Option<Seen> = kept.iter().map(|(field, sealed)| self.open(&key, field, sealed)).collect();
         let kept = kept?;
-        let here = self.here.get(&whose(principal));
+        let began = match began {
+            Some(sealed) => self.began(&sealed)?,
+            None => self.begin().await?,
+        };
         let since = self.now() - LIFE.as_secs().cast_signed();
+        if began > since && began > principal.issued_at.timestamp() {
+            return None;
+        }
+        let here = self.here.get(&whose(principal));
         let all = kept.iter().chain(here.iter().flat_map(|here| here.iter()));
         Some(all.filter(|(_, at)| **at > since).map(|(label, _)| label.clone()).collect())
     }
@@ -99,6 +128,11 @@ impl SeenLabels {
         Some((std::str::from_utf8(label).ok()?.parse().ok()?, i64::from_be_bytes(*at)))
     }
 
+    fn began(&self, sealed: &[u8]) -> Option<i64> {
+        let plain = self.sealer.open(&[keys::SEEN_LABELS_BEGAN.as_bytes()], sealed).ok()?;
+        Some(i64::from_be_bytes(plain.try_into().ok()?))
+    }
+
     fn now(&self) -> i64 {
         self.clock.now().timestamp()
     }
@@ -128,6 +162,10 @@ mod tests {
         DateTime::from_timestamp(BEGAN, 0).unwrap()
     }
 
+    fn the_day_before() -> DateTime<Utc> {
+        DateTime::from_timestamp(BEGAN - 86_400, 0).unwrap()
+    }
+
     fn set(labels: &[&str]) -> BTreeSet<Label> {
         labels.iter().map(|label| label.parse().unwrap()).collect()
     }
@@ -136,6 +174,7 @@ mod tests {
     async fn every_node_knows_for_a_day_what_a_principal_has_read_and_of_nobody_else() {
         let (redis, keys) = (Redis::start().await, fresh_keys());
         let (first, second) = (node(&redis, &keys, began).await, node(&redis, &keys, began).await);
+        node(&redis, &keys, the_day_before).await.begin().await.unwrap();
         let mine = principal(TenantId::from_uuid(uuid::Uuid::from_u128(7)));
         assert_eq!(second.of(&mine).await, Some(set(&[])));
         first.add(&mine, &set(&["a"])).await.unwrap();
@@ -156,13 +195,33 @@ mod tests {
         let left: u64 = connection.ttl(&name).await.unwrap();
         assert!((86_000..=86_400).contains(&left), "{left}");
 
-        let () = redis::cmd("FLUSHALL").query_async(&mut connection).await.unwrap();
+        let () = connection.del(&name).await.unwrap();
         assert_eq!(first.of(&mine).await, Some(set(&["a"])), "what this node told itself is not forgotten with Redis");
+    }
+
+    #[tokio::test]
+    async fn a_redis_that_lost_its_memory_knows_nothing_of_older_tokens_for_a_day() {
+        let (redis, keys) = (Redis::start().await, fresh_keys());
+        let now = node(&redis, &keys, began).await;
+        node(&redis, &keys, the_day_before).await.begin().await.unwrap();
+        let old = Principal { issued_at: the_day_before(), ..principal(TenantId::from_uuid(uuid::Uuid::from_u128(7))) };
+        assert_eq!(now.of(&old).await, Some(set(&[])));
+        let mut connection = redis.connection().await;
+        let () = redis::cmd("FLUSHALL").query_async(&mut connection).await.unwrap();
+        assert_eq!(now.of(&old).await, None);
+        assert_eq!(now.of(&old).await, None, "also when asked again");
+        let fresh = Principal { issued_at: began(), ..old.clone() };
+        assert_eq!(now.of(&fresh).await, Some(set(&[])), "a token issued since has read nothing before");
+        let later = node(&redis, &keys, || DateTime::from_timestamp(BEGAN + 86_400, 0).unwrap()).await;
+        assert_eq!(later.of(&old).await, Some(set(&[])));
+        let () = connection.set(keys::SEEN_LABELS_BEGAN, "foreign").await.unwrap();
+        assert_eq!(later.of(&old).await, None);
     }
 
     #[tokio::test]
     async fn without_redis_or_with_a_foreign_hand_in_it_nothing_is_known() {
         let (redis, keys) = (Redis::start().await, fresh_keys());
+        node(&redis, &keys, the_day_before).await.begin().await.unwrap();
         let node = node(&redis, &keys, began).await;
         let mine = principal(TenantId::from_uuid(uuid::Uuid::from_u128(7)));
         node.add(&mine, &set(&["a"])).await.unwrap();

@@ -239,6 +239,8 @@ async fn gateway(keys: &NodeKeys, redis: &Redis, recorder: Recorder, drain: &Dra
     let clock = service::clock();
     let sealer = |purpose| keys.master.sealer(purpose, DEPLOYMENT);
     let connection = service::redis::connect(&redis.url()).await.unwrap();
+    let long_ago = Clock::new(|| service::clock().now() - chrono::TimeDelta::days(2), || [7; 10]);
+    SeenLabels::start(connection.clone(), sealer(Purpose::Seen), long_ago).await;
     let in_flight = InFlight::default();
     let client = service::redis::client(&redis.url()).unwrap();
     drain.spawn(Withdrawals::listen(sealer(Purpose::Session), client, in_flight.clone()));
