@@ -242,7 +242,10 @@ impl Recorder {
         let began = Instant::now();
         let stored = durable.await;
         self.0.common.counters.wait.observe(began.elapsed());
-        stored.map_err(|_| AuditUnavailable)
+        stored.map_err(|_| {
+            self.0.common.counters.refused_calls.add(1);
+            AuditUnavailable
+        })
     }
 
     /// Records something that is over and nobody waits for, such as a list that was answered from memory.
@@ -291,7 +294,8 @@ impl Recorder {
     /// Says good-bye on every source once its calls are over, and waits until all took effect or, after `patience`,
     /// is at least durable. Nothing may be recorded afterwards.
     pub async fn close(&self, patience: Duration) {
-        self.write_refused();
+        // The last chance: what is counted is little, and would be lost.
+        self.write_refused(|_| true);
         let until = Instant::now() + patience;
         for shard in self.0.shards.iter().filter_map(OnceLock::get) {
             shard.close_by(until);
@@ -374,15 +378,15 @@ impl Recorder {
                     () = closing.cancelled() => return,
                 }
                 let Some(inner) = recorder.upgrade() else { return };
-                Self(inner).write_refused();
+                let recorder = Self(inner);
+                recorder.write_refused(|tenant| recorder.0.common.admits(tenant));
             }
         });
     }
 
-    fn write_refused(&self) {
-        let common = &self.0.common;
+    fn write_refused(&self, has_room: impl Fn(TenantId) -> bool) {
         // What there is no room for counts on.
-        for record in self.0.refused.take(&common.clock, |tenant| common.admits(tenant)) {
+        for record in self.0.refused.take(&self.0.common.clock, has_room) {
             let (record, tenant, _) = self.prepare(Box::new(record));
             self.put(record, tenant, Form::Note, None);
         }

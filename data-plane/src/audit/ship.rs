@@ -13,6 +13,7 @@ use audit::ack;
 use audit::frame::{self, Packer, Source};
 use audit::{Ack, Entry};
 use bytes::Bytes;
+use domain::TenantId;
 use redis::aio::MultiplexedConnection;
 use tokio::time::Instant;
 
@@ -216,7 +217,8 @@ impl Ship {
             );
             counters.uncommitted_bytes.add(wire.len() as u64);
             self.mean = (self.mean * 15 + wire.len() as u64) / 16;
-            own.add(s, wire, (forming.waiters, forming.tenants), forming.since);
+            let tenants = shares(forming.tenants, forming.builder.size() as u64, wire.len() as u64);
+            own.add(s, wire, (forming.waiters, tenants), forming.since);
             self.shard.queue.give_back(forming.builder);
         }
     }
@@ -438,11 +440,17 @@ impl Ship {
         if self.exchange.is_none() && to_send && !self.stream_full {
             at = at.min(self.retry_at);
         }
-        if self.spooling && self.write.is_none() && self.outboxes[0].has_to_spool() {
+        let to_spool = self.outboxes[0].has_to_spool() || self.shard.queue.since().is_some();
+        if self.spooling && self.write.is_none() && to_spool {
             at = at.min(self.spool_at);
         }
         at.max(now + Duration::from_millis(1))
     }
+}
+
+/// What each tenant has of a frame as it travels, by what it has of its content.
+fn shares(tenants: Vec<(TenantId, u64)>, content: u64, wire: u64) -> Vec<(TenantId, u64)> {
+    tenants.into_iter().map(|(tenant, bytes)| (tenant, (bytes * wire).div_ceil(content.max(1)))).collect()
 }
 
 /// Waits for what is under way; for ever when nothing is.
