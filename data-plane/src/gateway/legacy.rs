@@ -2,6 +2,7 @@
 //! nothing.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use audit::words::{Kind, Status};
 use axum::body::Body;
@@ -17,6 +18,7 @@ use mcp::hello::{CAPABILITIES, Identity, Introduction};
 use mcp::message::{self, ParseError};
 use mcp::{Body as Parsed, Code, Era, Id, Limits, Message, Method, Raw, Request, RpcError, notification, sse};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 
 use super::{Context, Gateway};
 use crate::audit::AuditUnavailable;
@@ -29,6 +31,8 @@ use crate::reply::{self, Ready, Reply, received};
 
 /// Events that wait for a slow client before the upstream is read no further.
 const WAITING_EVENTS: usize = 16;
+/// How long the upstreams' sessions are looked for and ended when a client ends its own.
+const END_WITHIN: Duration = Duration::from_secs(5);
 
 impl Gateway {
     /// Answers `initialize`: the session is ours, no upstream hears of it.
@@ -115,7 +119,10 @@ impl Gateway {
         match self.0.sessions.end(&context.caller.principal, &session).await {
             Ok(()) => {
                 let (gateway, context) = (self.clone(), context.clone());
-                self.0.drain.spawn(async move { gateway.end_upstream(&context, session.nonce).await });
+                self.0.drain.spawn(async move {
+                    // What is not found in time ends by the upstream's own idle limit.
+                    let _ = timeout(END_WITHIN, gateway.end_upstream(&context, session.nonce)).await;
+                });
                 reply::empty(StatusCode::OK)
             }
             Err(_) => refuse(&Refusal::HttpMethod),

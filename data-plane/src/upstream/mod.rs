@@ -270,7 +270,8 @@ impl Upstream {
     /// The session that a legacy client's session has at this upstream, which is forgotten here: other callers share none
     /// of it. `None` where the upstream has no such session.
     pub async fn left_by(self: &Arc<Self>, client: [u8; 16]) -> Option<Left> {
-        if self.sessions != SessionMode::PerPrincipal || self.pin == EraPin::Modern {
+        let is_modern = self.pin == EraPin::Modern || self.learned.get() == Some(Era::Modern);
+        if self.sessions != SessionMode::PerPrincipal || is_modern {
             return None;
         }
         Left::find(self, client).await
