@@ -8,7 +8,7 @@ use audit::entry::{Body, Private};
 use audit::protocol::{self, Arrived, Change, Content, HELD_MAX, Needs, Open, SourceState, World};
 use bytes::Bytes;
 use domain::{CallId, TenantId};
-use store::audit::held::Held;
+use store::audit::held::{Held, Waiting};
 use store::audit::open::{OpenRow, OpenState};
 use store::audit::source::SourceRow;
 use store::audit::{held, open, source};
@@ -60,12 +60,12 @@ impl Loaded {
         lapsing: &[Source],
     ) -> Result<Needs, Error> {
         let known: Vec<Source> = self.world.sources.keys().copied().collect();
-        let counts: BTreeMap<Source, u64> = held::counts(tx, &known).await?.into_iter().collect();
+        let waiting: BTreeMap<Source, Waiting> = held::waiting(tx, &known).await?.into_iter().collect();
         let mut done = BTreeSet::new();
         loop {
             let needs = self.world.needs(batch, lapsing);
-            let wanted = counts.iter().filter(|(source, count)| {
-                needs.open_of.contains(*source) || self.lets_through(**source, **count, batch)
+            let wanted = waiting.iter().filter(|(source, waiting)| {
+                needs.open_of.contains(*source) || self.lets_through(**source, **waiting, batch)
             });
             let wanted: Vec<Source> = wanted.map(|(source, _)| *source).filter(|source| done.insert(*source)).collect();
             if wanted.is_empty() {
@@ -87,12 +87,17 @@ impl Loaded {
         }
     }
 
-    /// Whether a batch holds the frame a source waits for, or more than may wait.
-    fn lets_through(&self, source: Source, count: u64, batch: &[Arrived]) -> bool {
+    /// Whether a batch brings all that is missing before the first frame of a source that waits, or more than may wait.
+    ///
+    /// After a lost stream the frames that wait can be a thousand, and those before them come in dozens of batches: loading
+    /// what waits for each of them would cost the square of it.
+    fn lets_through(&self, source: Source, waiting: Waiting, batch: &[Arrived]) -> bool {
         let next = self.world.sources.get(&source).map_or(1, |state| state.wm + 1);
-        let arriving = batch.iter().filter(|arrived| arrived.source == source);
-        let many = usize::try_from(count).unwrap_or(usize::MAX).saturating_add(arriving.clone().count()) > HELD_MAX;
-        many || arriving.clone().any(|arrived| arrived.s == next)
+        let arriving: BTreeSet<u64> =
+            batch.iter().filter(|arrived| arrived.source == source).map(|arrived| arrived.s).collect();
+        let many = usize::try_from(waiting.count).unwrap_or(usize::MAX).saturating_add(arriving.len()) > HELD_MAX;
+        let missing = waiting.first.saturating_sub(next);
+        many || arriving.range(next..waiting.first.max(next)).count() as u64 == missing
     }
 
     /// Loads the last numbers of the sources a note may be about: their tenants' logs get the note.

@@ -41,14 +41,23 @@ pub async fn add(tx: &mut IngestTx, held: &[Held]) -> Result<(), Error> {
     Ok(())
 }
 
-/// How many frames are held of each of these sources; those without any are left out.
+/// How many frames are held of a source, and the first of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waiting {
+    /// How many.
+    pub count: u64,
+    /// The lowest number.
+    pub first: u64,
+}
+
+/// What is held of each of these sources; those of which nothing is are left out.
 ///
 /// # Errors
 /// [`Error`] when the database failed.
-pub async fn counts(tx: &mut IngestTx, sources: &[Source]) -> Result<Vec<(Source, u64)>, Error> {
+pub async fn waiting(tx: &mut IngestTx, sources: &[Source]) -> Result<Vec<(Source, Waiting)>, Error> {
     let (nodes, boots, shards) = columns(sources.iter().copied());
     let rows = sqlx::query!(
-        r#"select h.node, h.boot, h.shard, count(*) as "count!"
+        r#"select h.node, h.boot, h.shard, count(*) as "count!", min(h.s) as "first!"
            from unnest($1::uuid[], $2::uuid[], $3::int2[]) w(node, boot, shard)
                join audit_held h using (node, boot, shard) group by 1, 2, 3"#,
         &nodes,
@@ -57,8 +66,8 @@ pub async fn counts(tx: &mut IngestTx, sources: &[Source]) -> Result<Vec<(Source
     )
     .fetch_all(tx.connection())
     .await?;
-    let count = |count: i64| u64::try_from(count).unwrap_or(0);
-    Ok(rows.into_iter().map(|row| (from_row(row.node, row.boot, row.shard), count(row.count))).collect())
+    let waiting = |count: i64, first: i64| Waiting { count: count.cast_unsigned(), first: first.cast_unsigned() };
+    Ok(rows.into_iter().map(|row| (from_row(row.node, row.boot, row.shard), waiting(row.count, row.first))).collect())
 }
 
 /// The frames held of these sources.
