@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::TimeDelta;
 use domain::relay::Found;
 use domain::{
     Clock, Credential, CredentialPlace, Label, RiskClass, ServerId, ServerKey, ServerVersionId, ToolId, UserId,
@@ -18,6 +19,11 @@ use crate::recorded::Author;
 
 /// Most servers of a tenant.
 const SERVERS_MAX: usize = 500;
+/// For how long Sluice leaves what waits for a person as it is, whatever it finds meanwhile: a server that answers
+/// differently each time must not take from under a reviewer what is under review.
+const WAITS_FOR: TimeDelta = TimeDelta::hours(1);
+/// Most versions kept of a server; only accepted ones are kept beyond.
+const VERSIONS_MAX: u16 = 50;
 
 /// Why something was not done to a server.
 #[derive(Debug, thiserror::Error)]
@@ -169,6 +175,13 @@ pub(crate) struct Looker {
     pub(crate) clock: Clock,
 }
 
+impl Looker {
+    /// Whether it leaves what waits as it is.
+    fn leaves(&self, waiting: &Version) -> bool {
+        self.person.is_none() && (self.clock.now() - waiting.found_at).abs() < WAITS_FOR
+    }
+}
+
 impl From<Author> for Looker {
     fn from(author: Author) -> Self {
         Self { person: Some(author.user), actor: author.actor, clock: author.clock }
@@ -185,7 +198,8 @@ pub(crate) enum Rejected {
 }
 
 /// Takes in what a probe of the server, then at `revision`, found: what differs from what is live is held. What waits
-/// already stays as it is, and what waited and is offered no longer is taken back.
+/// already stays as it is, and what waited and is offered no longer is taken back; where nobody asked, not before it has
+/// waited for [`WAITS_FOR`].
 pub(crate) async fn import(
     tx: &mut TenantTx,
     looker: &Looker,
@@ -200,16 +214,22 @@ pub(crate) async fn import(
     if server.revision != revision {
         return Err(ServerError::ChangedMeanwhile(server.revision));
     }
+    let versions = servers::list_versions(tx, id).await?;
+    let waiting = versions.first().filter(|newest| newest.state == VersionState::Held);
+    if let Some(newest) = waiting.filter(|newest| looker.leaves(newest)) {
+        return Ok(Imported::Held(Box::new(newest.clone()), tools::list_changes(tx, newest.id).await?));
+    }
     let mut brought = review::compare(&tools::list(tx, id).await?, &definitions, || ToolId::new(&looker.clock));
     if rejected == Rejected::StayOut {
         brought.leave_out(&tools::list_rejected(tx, id).await?);
     }
-    let versions = servers::list_versions(tx, id).await?;
     if brought.changes.is_empty() && is_known(&versions, &server, found, rejected) {
-        servers::supersede(tx, id).await?;
+        if servers::supersede(tx, id).await? {
+            forget(tx, id).await?;
+        }
         return Ok(Imported::Unchanged);
     }
-    if let Some(newest) = versions.first().filter(|newest| newest.state == VersionState::Held && says(newest, found)) {
+    if let Some(newest) = waiting.filter(|newest| says(newest, found)) {
         let waiting = tools::list_changes(tx, newest.id).await?;
         if brought.is_waiting(&waiting) {
             return Ok(Imported::Held(Box::new(newest.clone()), waiting));
@@ -217,9 +237,16 @@ pub(crate) async fn import(
     }
     let number = versions.first().map_or(1, |newest| newest.number + 1);
     let version = hold(tx, looker, (id, number), found, &brought).await?;
+    forget(tx, id).await?;
     let change = Change::new("server.import", "server_version", version.id).named(server.key.as_str());
     change::record(tx, &looker.clock, &looker.actor, change).await?;
     Ok(Imported::Held(Box::new(version), brought.changes))
+}
+
+/// Deletes what was replaced before anybody decided on it, and what only it brought.
+async fn forget(tx: &mut TenantTx, id: ServerId) -> Result<(), ServerError> {
+    servers::forget_versions(tx, id, VERSIONS_MAX).await?;
+    Ok(tools::forget_unused(tx, id).await?)
 }
 
 /// Whether what a server says of itself is what is live, or what a person has said no to since.

@@ -107,14 +107,73 @@ async fn a_server_that_drifts_is_held_once_and_taken_back_when_it_returns(pool: 
     assert_eq!((found.len(), &found[0]["state"], &found[0]["found_by"]), (2, &json!("held"), &Value::Null));
     assert_eq!(health(&app, &owner).await["state"], "healthy");
     app.node_finds(&[tool("search", "Finds.")]);
-    watch(&app, 30).round().await.unwrap();
+    watch(&app, 70).round().await.unwrap();
     let found = versions(&app, &owner, &server).await;
     assert_eq!((found.len(), &found[0]["state"]), (2, &json!("superseded")));
 
     app.node_finds(&[tool("search", "a"), tool("search", "b")]);
-    watch(&app, 40).round().await.unwrap();
+    watch(&app, 80).round().await.unwrap();
     let seen = health(&app, &owner).await;
     assert_eq!((&seen["state"], &seen["error"]), (&json!("unusable"), &json!("tool 2 has the name of another tool")));
+}
+
+/// How many rows a table has, whosever they are.
+async fn count(pool: &PgPool, table: &'static str) -> i64 {
+    let mut tx = pool.begin().await.unwrap();
+    // The owner is fenced too, so the fence is down until the transaction is rolled back.
+    let open = sqlx::AssertSqlSafe(format!("alter table {table} no force row level security"));
+    sqlx::query(open).execute(&mut *tx).await.unwrap();
+    let count = sqlx::AssertSqlSafe(format!("select count(*) from {table}"));
+    sqlx::query_scalar(count).fetch_one(&mut *tx).await.unwrap()
+}
+
+#[sqlx::test(migrator = "store::MIGRATOR")]
+async fn a_server_that_answers_differently_each_time_leaves_the_reviewer_in_peace_and_does_not_grow(pool: PgPool) {
+    let app = App::new(&pool).await;
+    let owner = app.owner().await;
+    let server = app.server(&owner, "wiki", &[tool("search", "Finds.")]).await;
+    let held = async || versions(&app, &owner, &server).await[0]["id"].as_str().unwrap().to_owned();
+    let flap = async |minutes: i64| {
+        app.node_finds(&[tool("search", &format!("Finds {minutes}.")), tool(&format!("new{minutes}"), "x")]);
+        watch(&app, minutes).round().await.unwrap();
+    };
+    flap(0).await;
+    let reviewed = held().await;
+    flap(10).await;
+    app.node_finds(&[tool("search", "Finds.")]);
+    watch(&app, 20).round().await.unwrap();
+    flap(54).await;
+    assert_eq!(held().await, reviewed, "neither replaced nor taken back while somebody may be looking at it");
+    for hour in 1..=5 {
+        flap(hour * 61).await;
+    }
+    assert_ne!(held().await, reviewed);
+    let states: Vec<Value> = versions(&app, &owner, &server).await.iter().map(|one| one["state"].clone()).collect();
+    assert_eq!(states, ["held", "superseded", "decided"], "of those that nobody decided on only the last stays");
+    // The live tool, and the new one of each of the two versions that are left.
+    assert_eq!(count(&pool, "tools").await, 3);
+    assert_eq!(count(&pool, "tool_definitions").await, 5);
+    assert_eq!(count(&pool, "tool_changes").await, 5);
+    let last = held().await;
+    decide(&app, &owner, &server, &last, "accept").await;
+}
+
+#[sqlx::test(migrator = "store::MIGRATOR")]
+async fn of_many_versions_the_oldest_that_were_rejected_go_and_accepted_ones_stay(pool: PgPool) {
+    let app = App::new(&pool).await;
+    let owner = app.owner().await;
+    let server = app.server(&owner, "wiki", &[tool("search", "Finds.")]).await;
+    let (first, most) = (versions(&app, &owner, &server).await[0]["id"].clone(), 50);
+    for number in 0..most + 3 {
+        app.node_finds(&[tool("search", &format!("evil {number}"))]);
+        let held = import(&app, &owner, &server, "").await.expect(201).text_at("/held/id");
+        decide(&app, &owner, &server, &held, "reject").await;
+    }
+    let kept = versions(&app, &owner, &server).await;
+    assert_eq!((kept.len(), &kept[most - 1]["id"]), (most, &first));
+    assert_eq!((&kept[0]["number"], &kept[most - 2]["number"]), (&json!(54), &json!(6)));
+    // What is live, and what is kept of what was said no to.
+    assert_eq!(count(&pool, "tool_definitions").await, 50);
 }
 
 #[sqlx::test(migrator = "store::MIGRATOR")]

@@ -309,17 +309,55 @@ pub async fn add_version(tx: &mut TenantTx, version: &Version) -> Result<(), Err
     Ok(())
 }
 
-/// Takes back what waits for a decision: the server offers it no longer.
+/// Takes back what waits for a decision: the server offers it no longer. Says whether anything did.
 ///
 /// # Errors
 /// [`Error`] when the database failed.
-pub async fn supersede(tx: &mut TenantTx, server: ServerId) -> Result<(), Error> {
-    sqlx::query!(
+pub async fn supersede(tx: &mut TenantTx, server: ServerId) -> Result<bool, Error> {
+    let superseded = sqlx::query!(
         "update server_versions set state = 'superseded' where server_id = $1 and state = 'held'",
         server.uuid()
     )
     .execute(tx.connection())
     .await?;
+    Ok(superseded.rows_affected() > 0)
+}
+
+/// Deletes superseded versions nobody said anything to, but for the newest (whoever has it open is told what became of
+/// it); then, while more than `most` are left, the oldest of those of which nothing was accepted, superseded ones first.
+/// What was accepted stays, and so does the newest version of all: its number is not given again.
+///
+/// # Errors
+/// [`Error`] when the database failed.
+pub async fn forget_versions(tx: &mut TenantTx, server: ServerId, most: u16) -> Result<(), Error> {
+    let gone = sqlx::query_scalar!(
+        r#"with known as (
+               select v.server_version_id as id, v.number, v.state = 'superseded' as superseded,
+                   bool_or(c.state = 'accepted') is true or v.server_version_id in (
+                       select s.server_version_id from servers s where s.server_id = $1) as accepted,
+                   bool_or(c.state = 'rejected') is true as rejected
+               from server_versions v
+               left join tool_changes c on c.tenant_id = v.tenant_id and c.server_version_id = v.server_version_id
+               where v.server_id = $1 and v.state <> 'held' group by v.tenant_id, v.server_version_id),
+           waste as (
+               select id from known where superseded and not accepted and not rejected
+                   and number < (select max(number) from known where superseded)),
+           excess as (
+               select id from known where id not in (select id from waste) and not accepted and (superseded or rejected)
+                   and number < (select max(number) from server_versions where server_id = $1)
+               order by superseded desc, number
+               limit greatest(0, (select count(*) from server_versions where server_id = $1)
+                   - (select count(*) from waste) - $2))
+           select id as "id!" from waste union all select id from excess"#,
+        server.uuid(),
+        i64::from(most),
+    )
+    .fetch_all(tx.connection())
+    .await?;
+    sqlx::query!("delete from tool_changes where server_version_id = any($1)", &gone).execute(tx.connection()).await?;
+    sqlx::query!("delete from server_versions where server_version_id = any($1)", &gone)
+        .execute(tx.connection())
+        .await?;
     Ok(())
 }
 

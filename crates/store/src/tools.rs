@@ -94,6 +94,31 @@ pub async fn add_seen(tx: &mut TenantTx, server: ServerId, seen: &[Seen], at: Da
     Ok(())
 }
 
+/// Deletes a server's definitions that neither are live nor were found by a version that is kept, and its tools that never
+/// were live and about which neither a version nor a person says anything.
+///
+/// # Errors
+/// [`Error`] when the database failed.
+pub async fn forget_unused(tx: &mut TenantTx, server: ServerId) -> Result<(), Error> {
+    sqlx::query!(
+        "delete from tool_definitions d using tools t
+         where t.server_id = $1 and t.tenant_id = d.tenant_id and t.tool_id = d.tool_id and t.digest is distinct from d.digest
+             and not exists (select from tool_changes c where c.tenant_id = d.tenant_id and c.tool_id = d.tool_id
+                 and (c.digest = d.digest or c.digest_before = d.digest))",
+        server.uuid(),
+    )
+    .execute(tx.connection())
+    .await?;
+    sqlx::query!(
+        "delete from tools t where t.server_id = $1 and t.digest is null and not t.risk_reviewed and t.labels = '{}'
+             and not exists (select from tool_changes c where c.tenant_id = t.tenant_id and c.tool_id = t.tool_id)",
+        server.uuid(),
+    )
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
 /// All known tools of a server, in the upstream's order.
 ///
 /// # Errors
