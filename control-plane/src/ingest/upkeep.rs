@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Datelike as _, Days, Months, NaiveDate, NaiveTime, Utc};
-use store::audit::{open, partition, rollup, source, subject_key};
+use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
+use store::audit::{open, partition, quarantine, rollup, source, subject_key};
 use store::{Error, IngestTx};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::Needs;
+use super::personal::month_of;
 use crate::problem::causes;
 
 /// Between two rounds.
@@ -17,6 +18,10 @@ const ROUND: Duration = Duration::from_hours(1);
 const AGAIN: Duration = Duration::from_secs(30);
 /// Days made ahead.
 const AHEAD: u64 = 7;
+/// Most counts forgotten by one statement: it has 3 s.
+const COUNTS: u32 = 5000;
+/// Most frames that were put aside forgotten by one statement; they are larger.
+const FRAMES: u32 = 200;
 /// The session's name; no shard has this number.
 const NO_SHARD: u16 = u16::MAX;
 
@@ -49,7 +54,8 @@ pub(super) async fn round(needs: &Needs) -> Result<(), Error> {
     drop_old(needs, now).await
 }
 
-/// Drops the days of the log that are older than it is kept, one at a time, then what was made of them.
+/// Drops the days of the log that are older than it is kept, one at a time, then what was made of them and what was put
+/// aside, little by little.
 async fn drop_old(needs: &Needs, now: DateTime<Utc>) -> Result<(), Error> {
     let Some(before) = now.date_naive().checked_sub_days(Days::new(needs.retention.days())) else { return Ok(()) };
     loop {
@@ -61,13 +67,19 @@ async fn drop_old(needs: &Needs, now: DateTime<Utc>) -> Result<(), Error> {
             None => break,
         }
     }
+    let before = before.and_time(NaiveTime::MIN).and_utc();
+    // First, and by itself: whatever else may fail, what was to be erased is.
     let mut tx = IngestTx::begin(&needs.pool, NO_SHARD).await?;
-    rollup::forget(&mut tx, before.and_time(NaiveTime::MIN).and_utc()).await?;
-    // A record stands by the day it was received where its own time is implausible, so its key may be of an older month.
-    if let Some(month) = before.checked_sub_months(Months::new(2)).and_then(|day| day.with_day(1)) {
-        subject_key::forget(&mut tx, month).await?;
+    subject_key::forget(&mut tx, month_of(before)).await?;
+    tx.commit().await?;
+    loop {
+        let mut tx = IngestTx::begin(&needs.pool, NO_SHARD).await?;
+        let gone = rollup::forget(&mut tx, before, COUNTS).await? + quarantine::forget(&mut tx, before, FRAMES).await?;
+        tx.commit().await?;
+        if gone == 0 {
+            return Ok(());
+        }
     }
-    tx.commit().await
 }
 
 /// From the day before yesterday on.

@@ -1,6 +1,7 @@
 //! What could not be opened, read or stored: kept whole, so that nothing is lost and nothing is held up.
 
 use ::audit::Source;
+use chrono::{DateTime, Utc};
 
 use crate::audit::shard::number;
 use crate::{Error, IngestTx};
@@ -39,4 +40,20 @@ pub async fn add(tx: &mut IngestTx, put: &Quarantined<'_>) -> Result<bool, Error
     .execute(tx.connection())
     .await?;
     Ok(put.rows_affected() > 0)
+}
+
+/// Forgets the oldest of what was put aside before, at most `most`; gives how many there were.
+///
+/// # Errors
+/// [`Error`] when the database failed.
+pub async fn forget(tx: &mut IngestTx, before: DateTime<Utc>, most: u32) -> Result<u64, Error> {
+    let gone = sqlx::query!(
+        "delete from audit_quarantine where ctid = any(array(
+             select ctid from audit_quarantine where added_at < $1 order by added_at limit $2))",
+        before,
+        i64::from(most),
+    )
+    .execute(tx.connection())
+    .await?;
+    Ok(gone.rows_affected())
 }

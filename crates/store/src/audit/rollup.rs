@@ -91,18 +91,28 @@ pub async fn add(tx: &mut IngestTx, counts: &[Count]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Forgets the counts of what was before.
+/// Forgets the oldest counts of what was before, at most `most` by minute and as many by hour; gives how many there were.
 ///
 /// # Errors
 /// [`Error`] when the database failed.
-pub async fn forget(tx: &mut IngestTx, before: DateTime<Utc>) -> Result<(), Error> {
-    sqlx::query!(
-        "with minutes as (delete from audit_rollup_minute where start < $1) delete from audit_rollup_hour where start < $1",
-        before
+pub async fn forget(tx: &mut IngestTx, before: DateTime<Utc>, most: u32) -> Result<u64, Error> {
+    let minutes = sqlx::query!(
+        "delete from audit_rollup_minute where ctid = any(array(
+             select ctid from audit_rollup_minute where start < $1 order by start limit $2))",
+        before,
+        i64::from(most),
     )
     .execute(tx.connection())
     .await?;
-    Ok(())
+    let hours = sqlx::query!(
+        "delete from audit_rollup_hour where ctid = any(array(
+             select ctid from audit_rollup_hour where start < $1 order by start limit $2))",
+        before,
+        i64::from(most),
+    )
+    .execute(tx.connection())
+    .await?;
+    Ok(minutes.rows_affected() + hours.rows_affected())
 }
 
 /// Calls of one step of a series.
