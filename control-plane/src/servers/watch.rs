@@ -134,7 +134,10 @@ async fn outcome(mut events: Receiver<Event>) -> Option<Result<Box<Found>, Faile
 
 /// Whether a probe failed for a reason that is the node's own.
 fn is_the_nodes(failed: &Failed) -> bool {
-    matches!(failed.code.as_str(), "audit_unavailable" | "cancelled" | "replayed" | "expired")
+    matches!(
+        failed.code.as_str(),
+        "audit_unavailable" | "cancelled" | "credential_unavailable" | "expired" | "node_unready" | "replayed"
+    )
 }
 
 /// How a server is found to be.

@@ -84,11 +84,13 @@ async fn what_a_server_is_like_is_seen_without_anybody_asking(pool: PgPool) {
         app.node_says(answer);
         assert_eq!(watch(&app, minutes).round().await.unwrap(), 1);
     }
-    node_fails(&app, "audit_unavailable");
-    watch(&app, 70).round().await.unwrap();
+    for (minutes, code) in [(70, "audit_unavailable"), (80, "credential_unavailable"), (90, "node_unready")] {
+        node_fails(&app, code);
+        watch(&app, minutes).round().await.unwrap();
+    }
     assert_eq!(health(&app, &owner).await, before);
     app.node_finds(&[tool("search", "Finds.")]);
-    watch(&app, 80).round().await.unwrap();
+    watch(&app, 100).round().await.unwrap();
     let healed = health(&app, &owner).await;
     assert_eq!((&healed["state"], &healed["error"]), (&json!("healthy"), &Value::Null));
     assert_ne!(healed["since"], first["since"]);

@@ -29,8 +29,8 @@ use tokio::sync::mpsc;
 use crate::audit::{AuditUnavailable, Recorder};
 use crate::credentials::Credentials;
 use crate::reply::{empty, received};
-use crate::upstream::discover::{Probe, failed};
-use crate::upstream::{Fault, Upstreams};
+use crate::upstream::Upstreams;
+use crate::upstream::discover::Probe;
 
 /// Longest probe.
 const WITHIN: Duration = Duration::from_secs(30);
@@ -96,7 +96,7 @@ impl Relay {
         match tokio::time::timeout(PATIENCE, set.query_async::<Option<String>>(&mut redis)).await {
             Ok(Ok(Some(_))) => Ok(()),
             Ok(Ok(None)) => Err(refuse("replayed", "The request was used before; try again.")),
-            _ => Err(refuse("timeout", "The node can't reach Redis now; try again.")),
+            _ => Err(refuse("node_unready", "The node can't reach Redis now; try again.")),
         }
     }
 
@@ -123,12 +123,11 @@ impl Relay {
     async fn look(&self, asked: &Discover, events: &mpsc::Sender<Bytes>) -> Result<Found, Failed> {
         self.admit(asked).await?;
         let data_key = self.0.keys.master.unwrap(asked.tenant, &asked.data_key);
-        let data_key = data_key.map_err(|_| failed(StepName::Auth, Fault::Unauthorized))?;
+        let data_key = data_key.map_err(|_| no_credential())?;
         let scope = Scope { tenant: asked.tenant, data_key: &data_key };
-        let credential = self.0.credentials.fetch(scope, &asked.credential).await.map_err(|error| Failed {
-            step: StepName::Auth,
-            code: "unauthorized".to_owned(),
-            detail: format!("The credential could not be had: {error}."),
+        let credential = self.0.credentials.fetch(scope, &asked.credential).await.map_err(|error| {
+            tracing::warn!(tenant.id = %asked.tenant, %error, "a server can't be looked at without its credential");
+            no_credential()
         })?;
         let (sender, mut steps) = mpsc::channel(8);
         let mut probe = Probe::new(&self.0.upstreams, &asked.endpoint, &credential, (WITHIN, sender));
@@ -175,6 +174,15 @@ async fn discover(State(relay): State<Relay>, body: Bytes) -> Response {
     let looking = relay.clone();
     relay.0.drain.spawn(async move { Box::pin(looking.run(asked, sender)).await });
     received(receiver)
+}
+
+/// It says nothing of the server, and why is the operator's to know.
+fn no_credential() -> Failed {
+    Failed {
+        step: StepName::Auth,
+        code: "credential_unavailable".to_owned(),
+        detail: "The credential could not be had now; try again.".to_owned(),
+    }
 }
 
 fn unrecorded() -> Failed {

@@ -6,7 +6,8 @@ use axum::body::Body;
 use chrono::TimeDelta;
 use domain::projection::{EnvelopeKind, Statement, seal};
 use domain::relay::{DISCOVER_PATH, Discover};
-use domain::{Clock, Credential, EraPin, TenantId};
+use domain::snapshot::{CredentialPlace, CredentialStore};
+use domain::{Clock, Credential, CredentialId, EraPin, Secret, TenantId};
 use egress::{Dialer, Rules};
 use http::{Request, StatusCode};
 use secrets::{MasterKey, NodeKeys, SigningKey, Store, VerifyingKeys};
@@ -143,4 +144,24 @@ async fn what_is_wrong_is_told_at_its_step() {
     let events = place.look(&place.asked(&web.url(), EraPin::Modern)).await;
     assert_eq!(events.last().unwrap().1["code"], "not_mcp");
     drop(place.redis);
+}
+
+#[tokio::test]
+async fn a_credential_that_can_not_be_had_is_no_refusal_of_the_servers() {
+    let (place, upstream) = (Place::new().await, Upstream::start(Speaks::Modern).await);
+    let asked = place.asked(&upstream.url(), EraPin::Auto);
+    // Sealed under a key that is not the tenant's.
+    let id = CredentialId::from_uuid(uuid::Uuid::from_u128(2));
+    let value = Secret::new("canary".to_owned());
+    let envelope = secrets::sealed::seal(&secrets::new_data_key(), asked.tenant, id, 1, &value);
+    let kept = CredentialPlace { id, version: 1, store: CredentialStore::Sealed { envelope } };
+    let events = place.look(&Discover { credential: Credential::Bearer { place: kept }, ..asked }).await;
+    let expected = json!({"step": "auth", "code": "credential_unavailable",
+        "detail": "The credential could not be had now; try again."});
+    assert_eq!(events, [("failed".to_owned(), expected)]);
+    let asked = place.asked(&upstream.url(), EraPin::Auto);
+    let other = MasterKey::generate().wrap(asked.tenant, "dat1", &secrets::new_data_key());
+    let events = place.look(&Discover { data_key: other, ..asked }).await;
+    assert_eq!(events[0].1["code"], "credential_unavailable");
+    assert!(upstream.seen().is_empty());
 }
