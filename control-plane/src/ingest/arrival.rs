@@ -1,6 +1,7 @@
 //! What is read from a shard's stream: frames, opened and judged, and ticks of the shard's clock.
 
 use audit::ack::StreamId;
+use audit::frame::{ParseError, UnknownVersion};
 use audit::protocol::{Arrived, Content};
 use audit::{Columns, Entry, Frame, Source, frame};
 use bytes::Bytes;
@@ -67,43 +68,50 @@ pub(super) enum Verdict {
 }
 
 /// Judges an entry of a shard's stream.
-pub(super) fn judge(means: &Means, shard: u16, incoming: Incoming) -> Judged {
+///
+/// # Errors
+/// [`UnknownVersion`] when a later release wrote it: it is good, and neither to be put aside nor acknowledged here.
+pub(super) fn judge(means: &Means, shard: u16, incoming: Incoming) -> Result<Judged, UnknownVersion> {
     let Incoming { id, what } = incoming;
     let verdict = match what {
-        Payload::Frame(wire) => judge_frame(means, shard, wire),
+        Payload::Frame(wire) => judge_frame(means, shard, wire)?,
         Payload::Tick(sealed) => judge_tick(means, shard, &sealed),
         Payload::Foreign => Verdict::Nothing,
     };
-    Judged { id, verdict }
+    Ok(Judged { id, verdict })
 }
 
-fn judge_frame(means: &Means, shard: u16, wire: Bytes) -> Verdict {
+fn judge_frame(means: &Means, shard: u16, wire: Bytes) -> Result<Verdict, UnknownVersion> {
     let Ok((source, s, sealed)) = frame::from_wire(&wire) else {
-        return Verdict::Unvouched { address: None, wire, reason: "unreadable" };
+        return Ok(Verdict::Unvouched { address: None, wire, reason: "unreadable" });
     };
     let address = Some((source, s));
     let aad = frame::aad(&means.needs.deployment, &source, s);
     let Ok(plain) = means.frames.open(&aad.parts(), sealed) else {
-        return Verdict::Unvouched { address, wire, reason: "unopened" };
+        return Ok(Verdict::Unvouched { address, wire, reason: "unopened" });
     };
     // A frame of another shard was moved here: its own owner knows of it, or will.
     if source.shard != shard || s == 0 || s > i64::MAX.cast_unsigned() {
-        return Verdict::Unvouched { address, wire, reason: "misplaced" };
+        return Ok(Verdict::Unvouched { address, wire, reason: "misplaced" });
     }
-    Verdict::Frame { arrived: Arrived { source, s, content: content(plain) }, wire }
+    Ok(Verdict::Frame { arrived: Arrived { source, s, content: content(plain)? }, wire })
 }
 
 /// Opens a frame that was kept, in its wire form.
-pub(super) fn reopen(means: &Means, wire: &Bytes) -> Content {
-    let Ok((source, s, sealed)) = frame::from_wire(wire) else { return Content::Poison };
+///
+/// # Errors
+/// [`UnknownVersion`] when a later release kept it.
+pub(super) fn reopen(means: &Means, wire: &Bytes) -> Result<Content, UnknownVersion> {
+    let Ok((source, s, sealed)) = frame::from_wire(wire) else { return Ok(Content::Poison) };
     let aad = frame::aad(&means.needs.deployment, &source, s);
-    means.frames.open(&aad.parts(), sealed).map_or(Content::Poison, content)
+    means.frames.open(&aad.parts(), sealed).map_or(Ok(Content::Poison), content)
 }
 
-fn content(plain: Vec<u8>) -> Content {
+fn content(plain: Vec<u8>) -> Result<Content, UnknownVersion> {
     match Frame::parse(&plain.into()) {
-        Ok(frame) if frame.entries.iter().all(is_sound) => Content::Entries(frame),
-        _ => Content::Poison,
+        Ok(frame) if frame.entries.iter().all(is_sound) => Ok(Content::Entries(frame)),
+        Ok(_) | Err(ParseError::NotAFrame(_)) => Ok(Content::Poison),
+        Err(ParseError::Version(unknown)) => Err(unknown),
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use audit::ack::{Ack, StreamId};
 use audit::entry::Body;
+use audit::frame::UnknownVersion;
 use audit::protocol::{self, Arrived, Content, DEPLOYMENT, LAPSE_TICKS, Log, What};
 use audit::{Columns, Source, notes};
 use bytes::Bytes;
@@ -69,6 +70,9 @@ pub(super) enum CommitError {
     /// The records could not be placed.
     #[error(transparent)]
     Place(#[from] PlaceError),
+    /// A frame that waited was kept by a later release.
+    #[error(transparent)]
+    Version(#[from] UnknownVersion),
     /// The database failed.
     #[error(transparent)]
     Database(#[from] Error),
@@ -82,7 +86,7 @@ impl CommitError {
         match self {
             Self::Late | Self::Place(PlaceError::Render(_) | PlaceError::Unreadable(_)) => true,
             Self::Place(PlaceError::Database(error)) | Self::Database(error) => database(error),
-            Self::Place(_) => false,
+            Self::Place(_) | Self::Version(_) => false,
         }
     }
 }

@@ -14,6 +14,7 @@ use store::audit::source::SourceRow;
 use store::audit::{held, open, source};
 use store::{Error, IngestTx};
 
+use super::commit::CommitError;
 use super::{Means, arrival, personal};
 
 /// A world, and how it stood in the tables.
@@ -35,7 +36,7 @@ impl Loaded {
         means: &Means,
         (batch, poisoned): (&[Arrived], &Poisoned),
         lapsing: &[Source],
-    ) -> Result<(Self, Needs), Error> {
+    ) -> Result<(Self, Needs), CommitError> {
         let sources: Vec<Source> = protocol::sources_of(batch).into_iter().chain(lapsing.iter().copied()).collect();
         let mut world = World::default();
         for row in source::lock(tx, &sources).await? {
@@ -58,7 +59,7 @@ impl Loaded {
         means: &Means,
         (batch, poisoned): (&[Arrived], &Poisoned),
         lapsing: &[Source],
-    ) -> Result<Needs, Error> {
+    ) -> Result<Needs, CommitError> {
         let known: Vec<Source> = self.world.sources.keys().copied().collect();
         let waiting: BTreeMap<Source, Waiting> = held::waiting(tx, &known).await?.into_iter().collect();
         let mut done = BTreeSet::new();
@@ -77,7 +78,7 @@ impl Loaded {
                     self.poisoned.push((source, s, wire));
                     Content::Poison
                 } else {
-                    arrival::reopen(means, &wire)
+                    arrival::reopen(means, &wire)?
                 };
                 self.held.insert((source, s));
                 if let Some(state) = self.world.sources.get_mut(&source) {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use audit::ack::StreamId;
+use audit::frame::UnknownVersion;
 use redis::RedisError;
 use store::IngestTx;
 use store::audit::shard::{self, Shard};
@@ -52,9 +53,18 @@ enum Ended {
     #[error("Redis failed")]
     Redis(#[from] RedisError),
     #[error(transparent)]
+    Version(#[from] UnknownVersion),
+    #[error(transparent)]
     Commit(#[from] CommitError),
     #[error(transparent)]
     Database(#[from] store::Error),
+}
+
+impl Ended {
+    /// Whether only a later release can go on.
+    const fn wants_a_later_release(&self) -> bool {
+        matches!(self, Self::Version(_) | Self::Commit(CommitError::Version(_)))
+    }
 }
 
 impl Owner {
@@ -70,6 +80,11 @@ impl Owner {
                 self.tell(&ended);
                 self.caches.clear();
                 if matches!(ended, Ended::Fenced) {
+                    self.lose();
+                }
+                if ended.wants_a_later_release() {
+                    // One that is upgraded already may own it.
+                    self.release().await;
                     self.lose();
                 }
                 if matches!(ended, Ended::Connect(_) | Ended::Redis(_)) {
@@ -93,6 +108,9 @@ impl Owner {
         let shard = self.shard;
         match ended {
             Ended::Fenced => info!(shard, "another control plane owns audit shard {shard} now"),
+            ended if ended.wants_a_later_release() => {
+                error!(shard, error = causes(ended), "audit records of shard {shard} wait");
+            }
             Ended::StreamLost => warn!(shard, "the audit stream of shard {shard} was lost: nodes send again"),
             ended => warn!(shard, error = causes(ended), "taking in audit records of shard {shard} was interrupted"),
         }
@@ -177,10 +195,14 @@ impl Owner {
         let read_all = incoming.len() < COUNT;
         let up_to = if read_all { Some(self.now_ms()) } else { incoming.last().map(|last| last.id.0) };
         if !incoming.is_empty() || reading.committed.elapsed() >= IDLE {
-            let judged: Vec<Judged> =
-                incoming.into_iter().map(|entry| arrival::judge(&self.means, self.shard, entry)).collect();
+            let (judged, unknown) = self.judge(incoming);
             self.count(&judged);
-            self.commit_all(stream, reading, judged, plan).await?;
+            if !judged.is_empty() || unknown.is_none() {
+                self.commit_all(stream, reading, judged, plan).await?;
+            }
+            if let Some(unknown) = unknown {
+                return Err(unknown.into());
+            }
             self.means.metrics.set_taken_in(self.shard, up_to.unwrap_or_default());
         }
         if read_all && reading.ticked.elapsed() >= TICK && reading.committed.elapsed() < 2 * TICK {
@@ -192,6 +214,18 @@ impl Owner {
             stream.trim(reading.cursor).await?;
         }
         Ok(())
+    }
+
+    /// Judges what was read, up to the first frame that a later release wrote.
+    fn judge(&self, incoming: Vec<Incoming>) -> (Vec<Judged>, Option<UnknownVersion>) {
+        let mut judged = Vec::with_capacity(incoming.len());
+        for entry in incoming {
+            match arrival::judge(&self.means, self.shard, entry) {
+                Ok(entry) => judged.push(entry),
+                Err(unknown) => return (judged, Some(unknown)),
+            }
+        }
+        (judged, None)
     }
 
     fn now_ms(&self) -> u64 {

@@ -58,6 +58,22 @@ pub struct Frame {
 #[error("not a frame")]
 pub struct NotAFrame;
 
+/// Why what was sealed does not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ParseError {
+    /// It is not whole, or not a frame.
+    #[error(transparent)]
+    NotAFrame(#[from] NotAFrame),
+    /// A later release wrote it.
+    #[error(transparent)]
+    Version(#[from] UnknownVersion),
+}
+
+/// A frame of a version that is not known here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a node sends frames of version {0}, which this release does not know: upgrade the control plane")]
+pub struct UnknownVersion(pub u8);
+
 impl Frame {
     /// The bytes that are sealed.
     #[must_use]
@@ -70,17 +86,20 @@ impl Frame {
     /// Reads what was sealed.
     ///
     /// # Errors
-    /// [`NotAFrame`] when the bytes are anything but a whole frame of a version known here.
-    pub fn parse(bytes: &Bytes) -> Result<Self, NotAFrame> {
+    /// [`ParseError`] when the bytes are anything but a whole frame of a version known here.
+    pub fn parse(bytes: &Bytes) -> Result<Self, ParseError> {
         let unpacked = unpack(bytes)?;
         let bytes = unpacked.as_ref().unwrap_or(bytes);
         let mut input = Input { bytes, at: 0 };
         let [version, count] = input.array().ok_or(NotAFrame)?;
-        if version != VERSION || count == 0 || usize::from(count) > ENTRIES_MAX {
-            return Err(NotAFrame);
+        if version != VERSION && version != PACKED {
+            return Err(UnknownVersion(version).into());
+        }
+        if version == PACKED || count == 0 || usize::from(count) > ENTRIES_MAX {
+            return Err(NotAFrame.into());
         }
         let entries = (0..count).map(|_| Entry::take(&mut input)).collect::<Option<_>>().ok_or(NotAFrame)?;
-        if input.at == bytes.len() { Ok(Self { entries }) } else { Err(NotAFrame) }
+        if input.at == bytes.len() { Ok(Self { entries }) } else { Err(NotAFrame.into()) }
     }
 }
 
@@ -338,7 +357,18 @@ mod tests {
     fn a_length_that_the_packed_bytes_can_not_have_takes_no_memory() {
         for length in [u32::MAX, 255 * 4 + 1] {
             let bytes = [&[PACKED][..], &length.to_le_bytes(), &[0; 4]].concat();
-            assert_eq!(Frame::parse(&bytes.into()), Err(NotAFrame));
+            assert_eq!(Frame::parse(&bytes.into()), Err(NotAFrame.into()));
+        }
+    }
+
+    #[test]
+    fn what_a_later_release_wrote_is_told_from_rubbish() {
+        let parse = |bytes: &[u8]| Frame::parse(&bytes.to_vec().into()).unwrap_err();
+        assert_eq!(parse(&[9, 1, 0]), UnknownVersion(9).into());
+        let later = Builder { bytes: [&[9][..], &[0; PACKED_FROM]].concat() };
+        assert_eq!(parse(Packer::default().pack(&later)), UnknownVersion(9).into(), "packed");
+        for rubbish in [&[][..], &[9], &[VERSION, 0], &[VERSION, 1, 200], &[PACKED, 0], &[PACKED, 0, 0, 0, 0]] {
+            assert_eq!(parse(rubbish), NotAFrame.into(), "{rubbish:?}");
         }
     }
 

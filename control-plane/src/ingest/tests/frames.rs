@@ -141,7 +141,7 @@ async fn a_new_boot_ends_the_calls_of_the_dead_one(pool: PgPool) {
 async fn an_unreadable_frame_is_put_aside_and_holds_nothing_up(pool: PgPool) {
     let (mut bench, source, tenant) = (Bench::new(&pool).await, source(), tenant());
     bench.take(source, 1, vec![denied(tenant, call())]).await;
-    let poison = wire_of(&bench.means, source, 2, b"not a frame");
+    let poison = wire_of(&bench.means, source, 2, b"\x01not a frame");
     let poison = bench.judge(Payload::Frame(poison));
     bench.commit(std::slice::from_ref(&poison)).await;
     let done = bench.take(source, 3, vec![denied(tenant, call())]).await;

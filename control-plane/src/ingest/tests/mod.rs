@@ -132,7 +132,7 @@ impl Bench {
 
     pub(super) fn judge(&mut self, what: Payload) -> Judged {
         self.next_id += 1;
-        arrival::judge(&self.means, SHARD, Incoming { id: StreamId(self.next_id, 0), what })
+        arrival::judge(&self.means, SHARD, Incoming { id: StreamId(self.next_id, 0), what }).unwrap()
     }
 
     pub(super) fn frame(&mut self, source: Source, s: u64, entries: Vec<Entry>) -> Judged {

@@ -19,7 +19,7 @@ use uuid::Uuid;
 use super::super::owner::Owner;
 use super::super::stream::Stream;
 use super::{Means, Metrics, Needs, SHARD, body, call, count, denied, intent, last, last_words, log, needs, record};
-use super::{source, tenant, told, wire};
+use super::{source, tenant, told, wire, wire_of};
 
 /// A Redis of one's own, ended with the test.
 struct Redis {
@@ -131,6 +131,25 @@ async fn what_is_sent_is_logged_and_acknowledged(pool: PgPool) {
     assert_eq!(told(&pool, tenant).await, ["call! success"]);
     let ack = house.ack(source).await.unwrap();
     assert!(ack.cursor > StreamId::default() && ack.version > 0 && ack.missing.is_empty());
+}
+
+#[sqlx::test(migrator = "store::MIGRATOR")]
+async fn a_frame_of_a_later_release_waits_for_the_upgrade_and_what_came_before_does_not(pool: PgPool) {
+    let (mut house, source, tenant) = (House::new(&pool).await, source(), tenant());
+    let _owner = house.start(1);
+    house.send(source, 1, vec![denied(tenant, call())]).await;
+    let later = wire_of(&house.means, source, 2, &[9, 1, 2, 3]).to_vec();
+    let () = house.connection.xadd(keys::audit(SHARD), "*", &[(frame::FIELD, later)]).await.unwrap();
+    house.acked(source, 1).await;
+    // It is read again and again, and whoever knows it may take the shard in between.
+    let fence = async || count(&pool, "select fence from audit_shard").await;
+    let before = fence().await;
+    within(async || fence().await > before + 2).await;
+    assert_eq!(house.ack(source).await.unwrap().wm, 1);
+    assert_eq!(told(&pool, tenant).await, ["call! denied"]);
+    assert_eq!(count(&pool, "select count(*) from audit_quarantine").await, 0);
+    let waiting: u64 = house.connection.xlen(keys::audit(SHARD)).await.unwrap();
+    assert!(waiting >= 1, "it is not trimmed");
 }
 
 #[sqlx::test(migrator = "store::MIGRATOR")]
