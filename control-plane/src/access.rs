@@ -42,6 +42,12 @@ impl Actor {
         self.bearer.token
     }
 
+    /// Who is behind the token: the person, or whoever issued it to them and may have kept it.
+    #[must_use]
+    pub const fn issued_by(&self) -> Option<UserId> {
+        self.bearer.issued_by
+    }
+
     /// What they may do in their tenant.
     #[must_use]
     pub const fn role(&self) -> Role {

@@ -85,7 +85,8 @@ pub(crate) async fn create(
     let change = Change::new("tenant.add", "tenant", tenant).named(new.slug.as_str());
     author.changed(&mut tx, change).await?;
     let lasting = Duration::days(FIRST_TOKEN_DAYS);
-    let (_, api_token) = tokens::issue_api(&mut tx, author, author.user, "First token", lasting).await?;
+    let own = (author.user, Some(author.user));
+    let (_, api_token) = tokens::issue_api(&mut tx, author, own, "First token", lasting).await?;
     tx.commit().await?;
     Ok(Created { tenant, slug: new.slug, settings, api_token })
 }

@@ -63,7 +63,7 @@ pub(super) struct CreatedTenant {
 
 /// Makes a tenant.
 ///
-/// The caller, who must be an owner already, becomes its owner, and gets an API token in it: a token is good in one tenant only.
+/// The caller, who must be an owner already and hold a token that nobody else issued, becomes its owner, and gets an API token in it: a token is good in one tenant only.
 #[utoipa::path(post, path = "/tenants", tag = "tenants", request_body = CreateTenant,
     responses((status = 201, body = CreatedTenant), (status = "4XX", body = Problem)))]
 pub(super) async fn create(
@@ -80,6 +80,11 @@ pub(super) async fn create(
     check_title("owner_name", &new.owner_name, 100)?;
     let author = Author { user: actor.user(), actor: actor.recorded(), clock: needs.clock.clone() };
     let mut platform = actor.begin_platform(&needs.access).await?;
+    if actor.issued_by() != Some(actor.user()) {
+        // Whoever adds people and issues their tokens would have as many tenants as people, and use up theirs.
+        return Err(Problem::new(StatusCode::FORBIDDEN, "not-permitted", "This token does not allow this")
+            .detail("somebody else issued this API token: only with one of their own does a person make a tenant"));
+    }
     actions::check_quota(&mut platform, actor.user(), needs.tenants_per_person).await?;
     let new = NewTenant { slug: new.slug, title: new.title, owner_name: new.owner_name };
     let created = actions::create(platform, &needs.master, &author, new).await?;

@@ -7,6 +7,7 @@ use store::people::{self, Membership};
 use store::tokens::{self, ApiToken, GatewayToken};
 use store::{TenantTx, servers, tools};
 
+use crate::access::Actor;
 use crate::ingest::change::Change;
 use crate::recorded::Author;
 
@@ -150,27 +151,30 @@ pub(crate) async fn revoke_gateway(
     Ok(())
 }
 
-/// Issues an API token under the rules of [`issue_gateway`].
+/// Issues an API token under the rules of [`issue_gateway`]. Whoever is behind the token it is asked for with is behind
+/// another one of the same person too.
 pub(crate) async fn issue_api_for(
     tx: &mut TenantTx,
     author: &Author,
-    by: Role,
+    by: &Actor,
     wanted: Wanted,
 ) -> Result<(ApiToken, TokenText), TokenError> {
-    let holder = holder(tx, author, by, wanted.member).await?;
+    let holder = holder(tx, author, by.role(), wanted.member).await?;
+    let issued_by = if holder.user == author.user { by.issued_by() } else { Some(author.user) };
     let held = tokens::list_api_of(tx, holder.user).await?;
     let live = |token: &&ApiToken| token.revoked_at.is_none() && token.expires_at > author.now();
     if held.iter().filter(live).count() >= HELD_MAX {
         return Err(TokenError::TooMany);
     }
-    Ok(issue_api(tx, author, holder.user, &wanted.title, Duration::days(i64::from(wanted.days))).await?)
+    let lasting = Duration::days(i64::from(wanted.days));
+    Ok(issue_api(tx, author, (holder.user, issued_by), &wanted.title, lasting).await?)
 }
 
 /// Issues an API token without asking who may.
 pub(crate) async fn issue_api(
     tx: &mut TenantTx,
     author: &Author,
-    user: UserId,
+    (user, issued_by): (UserId, Option<UserId>),
     title: &str,
     lasting: Duration,
 ) -> Result<(ApiToken, TokenText), store::Error> {
@@ -179,7 +183,7 @@ pub(crate) async fn issue_api(
         id: TokenId::new(&author.clock),
         user,
         title: title.to_owned(),
-        issued_by: Some(author.user),
+        issued_by,
         issued_at: author.now(),
         expires_at: author.now() + lasting,
         revoked_at: None,

@@ -171,7 +171,7 @@ pub(super) async fn issue_api(
 ) -> Result<(StatusCode, Json<IssuedApiToken>), Problem> {
     let wanted = Wanted { member: new.member, title: checked(new.title)?, days: checked_days(new.days)? };
     let mut tx = can.begin().await?;
-    let issued = actions::issue_api_for(&mut tx, &can.author(&clock), can.actor().role(), wanted).await;
+    let issued = actions::issue_api_for(&mut tx, &can.author(&clock), can.actor(), wanted).await;
     let (token, text) = issued?;
     tx.commit().await?;
     Ok((StatusCode::CREATED, Json(IssuedApiToken { secret: text.expose().to_owned(), token: token.into() })))

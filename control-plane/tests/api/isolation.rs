@@ -164,7 +164,7 @@ async fn the_same_keys_names_and_prefixes_serve_two_tenants(pool: PgPool) {
     let stranger = app.stranger(&owner).await;
     things(&app, &owner).await;
     things(&app, &stranger).await;
-    let taken = json!({"slug": "acme", "title": "x", "owner_name": "x"});
-    let refused: Value = app.post(&stranger, "/tenants", taken).await.expect(409).json();
+    let taken = json!({"slug": "globex", "title": "x", "owner_name": "x"});
+    let refused: Value = app.post(&owner, "/tenants", taken).await.expect(409).json();
     assert_eq!(refused["type"], "slug-taken");
 }

@@ -176,6 +176,31 @@ async fn a_person_makes_so_many_tenants_and_no_more(pool: PgPool) {
     // It is the person who is counted, whichever tenant they ask from.
     let elsewhere = crate::app::Person { token: made[0].text_at("/api_token"), ..owner.clone() };
     app.post(&elsewhere, "/tenants", body(9)).await.expect(409);
-    let (other, _) = app.member(&owner, "o2@acme.example", "owner").await;
-    app.post(&other, "/tenants", body(9)).await.expect(201);
+}
+
+#[sqlx::test(migrator = "store::MIGRATOR")]
+async fn nobody_makes_tenants_in_the_name_of_people_they_added(pool: PgPool) {
+    let app = App::new(&pool).await;
+    let owner = app.owner().await;
+    let wanted = json!({"slug": "more", "title": "More", "owner_name": "Olive"});
+    let (added, _) = app.member(&owner, "nobody@acme.example", "owner").await;
+    let refused = app.post(&added, "/tenants", wanted.clone()).await.expect(403).json();
+    assert_eq!(refused["title"], "This token does not allow this");
+    // Nor with a token that one issued.
+    let tokens = format!("{}/api-tokens", owner.path());
+    let body = json!({"title": "x", "days": 1});
+    let next = app.post(&added, &tokens, body.clone()).await.expect(201);
+    assert_eq!(next.json()["token"]["issued_by"], owner_id(&app, &owner).await);
+    let next = crate::app::Person { token: next.text_at("/secret"), ..added.clone() };
+    app.post(&next, "/tenants", wanted.clone()).await.expect(403);
+    let own = app.post(&owner, &tokens, body).await.expect(201).text_at("/secret");
+    let own = crate::app::Person { token: own, ..owner.clone() };
+    app.post(&own, "/tenants", wanted).await.expect(201);
+}
+
+/// The user that a person is.
+async fn owner_id(app: &App, owner: &crate::app::Person) -> serde_json::Value {
+    let members = app.get(owner, &format!("{}/members", owner.path())).await.expect(200).json();
+    let members = members["members"].as_array().unwrap();
+    members.iter().find(|member| member["email"] == "olive@acme.example").unwrap()["user"].clone()
 }

@@ -23,6 +23,8 @@ pub struct Bearer {
     pub membership: MembershipId,
     /// What they may do there.
     pub role: Role,
+    /// Who is behind the token.
+    pub issued_by: Option<UserId>,
 }
 
 /// Whom an API token speaks for at this time; nobody once it is revoked or expired, or the person is no member.
@@ -32,7 +34,7 @@ pub struct Bearer {
 pub async fn find_bearer(tx: &mut PlatformTx, digest: TokenDigest, at: DateTime<Utc>) -> Result<Option<Bearer>, Error> {
     let found = sqlx::query!(
         r#"select t.token_id as "token: TokenId", t.tenant_id as "tenant: TenantId", n.slug, t.user_id as "user: UserId",
-               m.membership_id as "membership: MembershipId", m.role
+               m.membership_id as "membership: MembershipId", m.role, t.issued_by as "issued_by: UserId"
            from api_tokens t
            join memberships m on m.tenant_id = t.tenant_id and m.user_id = t.user_id
            join tenants n on n.tenant_id = t.tenant_id
@@ -50,6 +52,7 @@ pub async fn find_bearer(tx: &mut PlatformTx, digest: TokenDigest, at: DateTime<
         user: row.user,
         membership: row.membership,
         role: read("memberships.role", Role::find(&row.role))?,
+        issued_by: row.issued_by,
     }))
 }
 
