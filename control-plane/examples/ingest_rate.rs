@@ -73,6 +73,7 @@ async fn main() {
         shards: 1,
         hold: HOLD,
         horizon: HORIZON,
+        retention: "400".parse().unwrap(),
     };
     let (drain, began) = (Drain::new(), Instant::now());
     let metrics = ingest::spawn(&needs, &drain).unwrap();
