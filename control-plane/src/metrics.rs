@@ -2,7 +2,8 @@
 //! server or person is ever a label.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::AtomicU64;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
@@ -14,7 +15,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _};
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 use store::PgPool;
@@ -30,6 +31,7 @@ pub struct Metrics {
     requests: Family<RequestLabels, Counter>,
     request_seconds: Histogram,
     checks: Family<CheckLabels, Counter>,
+    overdue: Gauge<f64, AtomicU64>,
 }
 
 /// A look at an upstream server.
@@ -59,6 +61,7 @@ impl Metrics {
             requests: Family::default(),
             request_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 16)),
             checks: Family::default(),
+            overdue: Gauge::default(),
         };
         registry.register("sluice_api_requests", "Requests answered", metrics.requests.clone());
         let seconds = metrics.request_seconds.clone();
@@ -69,6 +72,8 @@ impl Metrics {
             seconds,
         );
         registry.register("sluice_server_checks", "Looks at upstream servers by outcome", metrics.checks.clone());
+        let help = "For how long the server that is due for a look longest has been";
+        registry.register_with_unit("sluice_server_checks_overdue", help, Unit::Seconds, metrics.overdue.clone());
         registry.register_collector(Box::new(PoolLevels(pool)));
         metrics
     }
@@ -76,6 +81,11 @@ impl Metrics {
     /// Counts a look at an upstream server.
     pub(crate) fn checked(&self, outcome: &'static str) {
         self.checks.get_or_create(&CheckLabels { outcome }).inc();
+    }
+
+    /// Shows how far looks at upstream servers are behind.
+    pub fn set_overdue(&self, overdue: Duration) {
+        self.overdue.set(overdue.as_secs_f64());
     }
 
     /// Counts what a router answers.

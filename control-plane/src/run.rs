@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use domain::{Clock, Secret};
 use prometheus_client::registry::Registry;
 use secrets::keys::{ControlKeys, KeyError, NodeKeys};
@@ -78,7 +79,7 @@ pub async fn run(config: Config, drain: Drain) -> Result<(), StartError> {
     let internal = listen("SLUICE_INTERNAL_LISTEN", config.internal_listen).await?;
     let taken_in = ingest::spawn(&audit_needs(&config, &parts, deployment), &drain)?;
     registry.register_collector(Box::new(IngestCounts { metrics: taken_in, clock: parts.clock.clone() }));
-    drain.spawn(watch(pool, health.check("postgres"), metrics.publish.clone(), drain.clone()));
+    drain.spawn(watch((pool, parts.clock.clone()), health.check("postgres"), metrics.clone(), drain.clone()));
     drain.spawn(look_for_redis("REDIS_URL", config.redis_url.clone()));
     if config.audit_redis_url.expose() != config.redis_url.expose() {
         drain.spawn(look_for_redis("AUDIT_REDIS_URL", config.audit_redis_url.clone()));
@@ -108,13 +109,15 @@ async fn look_for_redis(variable: &'static str, url: Secret<String>) {
     }
 }
 
-/// Says whether the database is there and how much waits to be published, until the drain begins.
-async fn watch(pool: PgPool, check: Check, metrics: PublishMetrics, drain: Drain) {
+/// Says whether the database is there, how much waits to be published and how far looks at servers are behind, until the
+/// drain begins.
+async fn watch((pool, clock): (PgPool, Clock), check: Check, metrics: Metrics, drain: Drain) {
     loop {
-        match outbox_depth(&pool).await {
-            Ok((waiting, oldest)) => {
+        match behind(&pool, clock.now()).await {
+            Ok((waiting, oldest, overdue)) => {
                 check.green();
-                metrics.set_outbox(waiting, oldest);
+                metrics.publish.set_outbox(waiting, oldest);
+                metrics.set_overdue(overdue);
             }
             Err(error) => check.red(error.to_string()),
         }
@@ -130,9 +133,10 @@ fn server_watch(config: &Config, parts: &Parts, metrics: &Metrics) -> Watch {
     Watch { pool, clock, relay, every: config.server_check.0, metrics: metrics.clone() }
 }
 
-async fn outbox_depth(pool: &PgPool) -> Result<(u64, Duration), store::Error> {
+async fn behind(pool: &PgPool, now: DateTime<Utc>) -> Result<(u64, Duration, Duration), store::Error> {
     let mut tx = PlatformTx::begin(pool).await?;
-    store::outbox::depth(&mut tx).await
+    let (waiting, oldest) = store::outbox::depth(&mut tx).await?;
+    Ok((waiting, oldest, store::health::overdue(&mut tx, now).await?))
 }
 
 fn audit_needs(config: &Config, parts: &Parts, deployment: String) -> ingest::Needs {

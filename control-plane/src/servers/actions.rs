@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use domain::relay::Found;
 use domain::{
     Clock, Credential, CredentialPlace, Label, RiskClass, ServerId, ServerKey, ServerVersionId, ToolId, UserId,
 };
+use store::health::Backoff;
 use store::servers::{self, Server, Settings, Version, VersionState, WriteError};
 use store::tenants::{self, KeyPurpose};
 use store::tools::{self, Change as ToolChange, ChangeState, Tool, Word};
@@ -14,6 +15,7 @@ use store::{TenantTx, credentials, health};
 
 use super::relay::Target;
 use super::review::{self, Brought, FoundError};
+use super::watch::Seen;
 use crate::ingest::change::{self, Change};
 use crate::recorded::Author;
 
@@ -241,6 +243,21 @@ pub(crate) async fn import(
     let change = Change::new("server.import", "server_version", version.id).named(server.key.as_str());
     change::record(tx, &looker.clock, &looker.actor, change).await?;
     Ok(Imported::Held(Box::new(version), brought.changes))
+}
+
+/// Keeps how a server, then at `revision`, was seen: what was removed or changed meanwhile is not what was looked at.
+pub(crate) async fn note(
+    tx: &mut TenantTx,
+    (id, revision): (ServerId, u64),
+    seen: &Seen,
+    at: DateTime<Utc>,
+    backoff: Option<Backoff>,
+) -> Result<(), ServerError> {
+    let server = locked(tx, id).await?;
+    if server.revision != revision {
+        return Err(ServerError::ChangedMeanwhile(server.revision));
+    }
+    Ok(health::put(tx, id, (seen.state, seen.error.as_deref()), at, backoff).await?)
 }
 
 /// Deletes what was replaced before anybody decided on it, and what only it brought.

@@ -13,7 +13,7 @@ use domain::{Clock, Credential, EraPin, RiskClass, ServerId};
 use futures_util::stream::{self, Stream};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use store::health::{self, State as Condition};
+use store::health::State as Condition;
 use store::tenants::{self, KeyPurpose};
 use tokio::sync::mpsc::Receiver;
 use url::Url;
@@ -159,7 +159,7 @@ pub(super) async fn import(
     let found = match ended(relay.probe(&clock, &target)).await? {
         Ok(found) => found,
         Err(failed) => {
-            note(&can, &clock, server.id, &watch::failure(&failed)).await?;
+            note(&can, &clock, (server.id, server.revision), &watch::failure(&failed)).await?;
             return Err(Problem::new(StatusCode::BAD_GATEWAY, "probe-failed", "The server could not be looked at")
                 .detail(failed.detail));
         }
@@ -170,12 +170,13 @@ pub(super) async fn import(
         Err(ServerError::Found(error)) => {
             drop(tx);
             let seen = Seen { state: Condition::Unusable, error: Some(error.to_string()) };
-            note(&can, &clock, server.id, &seen).await?;
+            note(&can, &clock, named, &seen).await?;
             return Err(ServerError::Found(error).into());
         }
         imported => imported?,
     };
-    health::put(&mut tx, server.id, (Condition::Healthy, None), clock.now()).await?;
+    let seen = Seen { state: Condition::Healthy, error: None };
+    actions::note(&mut tx, named, &seen, clock.now(), None).await?;
     tx.commit().await?;
     match imported {
         Imported::Unchanged => Ok((StatusCode::OK, Json(Import { held: None }))),
@@ -186,9 +187,14 @@ pub(super) async fn import(
 }
 
 /// Keeps how a server was seen.
-async fn note(can: &Can<may::ManageServers>, clock: &Clock, server: ServerId, seen: &Seen) -> Result<(), Problem> {
+async fn note(
+    can: &Can<may::ManageServers>,
+    clock: &Clock,
+    named: (ServerId, u64),
+    seen: &Seen,
+) -> Result<(), Problem> {
     let mut tx = can.begin().await?;
-    health::put(&mut tx, server, (seen.state, seen.error.as_deref()), clock.now()).await?;
+    actions::note(&mut tx, named, seen, clock.now(), None).await?;
     Ok(tx.commit().await?)
 }
 

@@ -8,7 +8,7 @@ use domain::{Clock, ServerId, TenantId};
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use service::Drain;
-use store::health::{self, State};
+use store::health::{self, Backoff, State};
 use store::{PgPool, PlatformTx, TenantTx};
 use tokio::sync::mpsc::Receiver;
 
@@ -20,6 +20,10 @@ use crate::problem::causes;
 
 /// Servers taken at once.
 const BATCH: u16 = 32;
+/// Most of them of one tenant: one whose servers don't answer must not keep those of others from being looked at.
+const SHARE: u16 = 4;
+/// How rarely a server that fails again and again is looked at, at most; or as often as any, where that is rarer.
+const RAREST: Duration = Duration::from_hours(1);
 /// Servers looked at at a time.
 const AT_A_TIME: usize = 8;
 /// Longest pause between two looks at what is due.
@@ -46,8 +50,8 @@ impl Watch {
         let watching = async {
             loop {
                 match self.round().await {
-                    Ok(taken) if taken == usize::from(BATCH) => {}
-                    Ok(_) => tokio::time::sleep(PAUSE.min(self.every)).await,
+                    Ok(1..) => {}
+                    Ok(0) => tokio::time::sleep(PAUSE.min(self.every)).await,
                     Err(error) => {
                         tracing::warn!(error = causes(&error), "can't tell which servers are to be looked at");
                         tokio::time::sleep(PAUSE).await;
@@ -67,7 +71,7 @@ impl Watch {
     /// [`store::Error`] when the database did not say what is due.
     pub async fn round(&self) -> Result<usize, store::Error> {
         let mut tx = PlatformTx::begin(&self.pool).await?;
-        let due = health::take_due(&mut tx, self.clock.now(), self.every, BATCH).await?;
+        let due = health::take_due(&mut tx, self.clock.now(), self.every, (BATCH, SHARE)).await?;
         tx.commit().await?;
         let taken = due.len();
         stream::iter(due)
@@ -111,7 +115,8 @@ impl Watch {
             }
             Err(failed) => failure(failed),
         };
-        health::put(&mut tx, id, (seen.state, seen.error.as_deref()), self.clock.now()).await?;
+        let backoff = Backoff { every: self.every, most: RAREST.max(self.every) };
+        actions::note(&mut tx, (id, server.revision), &seen, self.clock.now(), Some(backoff)).await?;
         tx.commit().await?;
         self.metrics.checked(seen.state.as_str());
         Ok(())
@@ -142,10 +147,10 @@ fn is_the_nodes(failed: &Failed) -> bool {
 
 /// How a server is found to be.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Seen {
-    pub(super) state: State,
+pub(crate) struct Seen {
+    pub(crate) state: State,
     /// For people.
-    pub(super) error: Option<String>,
+    pub(crate) error: Option<String>,
 }
 
 /// What the import of what was found says of the server; what is wrong with the import itself stays an error.

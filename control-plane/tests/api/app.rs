@@ -10,6 +10,7 @@ use control_plane::app::{Parts, router};
 use control_plane::publish::Live;
 use control_plane::{First, Relay, bootstrap};
 use domain::TenantId;
+use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt as _};
 use http_body_util::BodyExt as _;
 use secrets::{MasterKey, SigningKey, Store};
@@ -73,6 +74,7 @@ struct Node(Arc<Mutex<NodeState>>);
 struct NodeState {
     answer: String,
     requests: Vec<Vec<u8>>,
+    meanwhile: Option<BoxFuture<'static, ()>>,
 }
 
 impl App {
@@ -82,6 +84,10 @@ impl App {
         let address = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
         let answers = node.clone();
         let handler = move |body: axum::body::Bytes| async move {
+            let meanwhile = answers.0.lock().unwrap().meanwhile.take();
+            if let Some(meanwhile) = meanwhile {
+                meanwhile.await;
+            }
             let mut state = answers.0.lock().unwrap();
             state.requests.push(body.to_vec());
             ([(header::CONTENT_TYPE, "text/event-stream")], state.answer.clone())
@@ -157,6 +163,11 @@ impl App {
     /// From now on the node answers with this event stream.
     pub(crate) fn node_says(&self, stream: &str) {
         stream.clone_into(&mut self.node.0.lock().unwrap().answer);
+    }
+
+    /// This happens while the node looks the next time.
+    pub(crate) fn while_the_node_looks(&self, meanwhile: impl Future<Output = ()> + Send + 'static) {
+        self.node.0.lock().unwrap().meanwhile = Some(Box::pin(meanwhile));
     }
 
     /// The envelopes the node was sent.

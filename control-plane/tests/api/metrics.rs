@@ -118,6 +118,7 @@ async fn what_an_operator_watches_is_there(pool: PgPool) {
     sluice_publish_refused_total
     sluice_publish_seconds_count
     sluice_publish_seconds_sum
+    sluice_server_checks_overdue_seconds
     ");
     assert!((found["sluice_ingest_records_total"] - 7.0).abs() < 0.5);
     assert!(found["sluice_database_connections_open"] >= 1.0, "{found:?}");

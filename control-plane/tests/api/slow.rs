@@ -7,7 +7,7 @@ use store::TenantTx;
 use crate::app::{App, Person};
 
 /// Runs SQL inside the tenant's fence.
-fn changing(pool: &PgPool, person: &Person, sql: &'static str) -> impl Future<Output = ()> + Send + 'static {
+pub(crate) fn changing(pool: &PgPool, person: &Person, sql: &'static str) -> impl Future<Output = ()> + Send + 'static {
     let (pool, tenant) = (pool.clone(), person.tenant);
     async move {
         let mut tx = pool.begin().await.unwrap();

@@ -76,7 +76,17 @@ pub async fn remove(tx: &mut TenantTx, server: ServerId) -> Result<(), Error> {
     Ok(())
 }
 
-/// Writes what a look came to.
+/// How looks at a server that fails again and again become rarer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backoff {
+    /// How often one is looked at that does not; each failure after the first doubles it.
+    pub every: Duration,
+    /// How rarely at most.
+    pub most: Duration,
+}
+
+/// Writes what a look came to, where the server is still looked at. A failure makes the next look later where there is a
+/// `backoff`; once a person's look finds healthy again what had failed, Sluice looks again at once.
 ///
 /// # Errors
 /// [`Error`] when the database failed.
@@ -85,17 +95,25 @@ pub async fn put(
     server: ServerId,
     (state, error): (State, Option<&str>),
     at: DateTime<Utc>,
+    backoff: Option<Backoff>,
 ) -> Result<(), Error> {
     sqlx::query!(
-        "insert into server_health as h (server_id, state, since, checked_at, error, next_at)
-         values ($1, $2, $4, $4, $3, $4)
-         on conflict on constraint server_health_pkey do update set
-             state = excluded.state, checked_at = excluded.checked_at, error = excluded.error,
-             since = case when h.state = excluded.state then h.since else excluded.since end",
+        "update server_health set state = $2, checked_at = $4, error = $3,
+             since = case when state = $2 then since else $4 end,
+             failures = case when $2 = 'healthy' then 0 when $5::float8 is null then failures
+                 else least(failures + 1, 30) end,
+             next_at = case
+                 when $2 = 'healthy' and $5 is null and failures > 0 then $4
+                 when $2 = 'healthy' or $5 is null then next_at
+                 else greatest(next_at, $4 + make_interval(secs =>
+                     least($5 * 2 ^ failures, $6::float8) * (0.9 + 0.2 * random()))) end
+         where server_id = $1",
         server.uuid(),
         state.as_str(),
         error,
         at,
+        backoff.map(|backoff| backoff.every.as_secs_f64()),
+        backoff.map(|backoff| backoff.most.as_secs_f64()),
     )
     .execute(tx.connection())
     .await?;
@@ -134,7 +152,8 @@ pub async fn find(tx: &mut TenantTx, server: ServerId) -> Result<Option<Health>,
 }
 
 /// Takes servers that are due, of all tenants, and makes them due again after about `every`: each time a tenth earlier or
-/// later, so that they spread. Of several that take at once each gets others.
+/// later, so that they spread. Of one tenant at most `share`, and of each its first before anybody's second. Of several
+/// that take at once each gets others.
 ///
 /// # Errors
 /// [`Error`] when the database failed.
@@ -142,21 +161,36 @@ pub async fn take_due(
     tx: &mut PlatformTx,
     at: DateTime<Utc>,
     every: Duration,
-    most: u16,
+    (most, share): (u16, u16),
 ) -> Result<Vec<(TenantId, ServerId)>, Error> {
     let rows = sqlx::query!(
         r#"update server_health h set next_at = $1 + make_interval(secs => $2 * (0.9 + 0.2 * random()))
-           from (select tenant_id, server_id from server_health where next_at <= $1
-                 order by next_at limit $3 for update skip locked) due
+           from (select d.tenant_id, d.server_id from server_health d
+                 join (select tenant_id, server_id,
+                           row_number() over (partition by tenant_id order by next_at, server_id) as place
+                       from server_health where next_at <= $1) ranked
+                     on ranked.tenant_id = d.tenant_id and ranked.server_id = d.server_id
+                 where d.next_at <= $1 and ranked.place <= $4
+                 order by ranked.place, d.next_at limit $3 for update of d skip locked) due
            where h.tenant_id = due.tenant_id and h.server_id = due.server_id
            returning h.tenant_id as "tenant: TenantId", h.server_id as "server: ServerId""#,
         at,
         every.as_secs_f64(),
         i64::from(most),
+        i64::from(share),
     )
     .fetch_all(tx.connection())
     .await?;
     Ok(rows.into_iter().map(|row| (row.tenant, row.server)).collect())
+}
+
+/// For how long the server that has been due longest has been.
+///
+/// # Errors
+/// [`Error`] when the database failed.
+pub async fn overdue(tx: &mut PlatformTx, at: DateTime<Utc>) -> Result<Duration, Error> {
+    let oldest = sqlx::query_scalar!("select min(next_at) from server_health").fetch_one(tx.connection()).await?;
+    Ok(oldest.and_then(|oldest| (at - oldest).to_std().ok()).unwrap_or_default())
 }
 
 struct Row {
