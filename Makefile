@@ -9,12 +9,14 @@ up: setup build
 
 setup:
 	@scripts/setup.sh
+	@scripts/web.sh
 
 build:
 	@SQLX_OFFLINE=true cargo build --release --locked -p sluice
 
 test:
 	@scripts/setup.sh test
+	@scripts/web.sh
 	@scripts/test.sh
 
 bench: setup

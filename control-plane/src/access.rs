@@ -6,11 +6,13 @@ use std::marker::PhantomData;
 use axum::extract::{FromRef, FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
-use domain::{Clock, Permission, Role, Slug, TenantId, TokenId, TokenKind, TokenText, UserId};
+use domain::{Clock, Permission, Role, Slug, TenantId, TokenKind, TokenText, UserId};
 use store::tokens::Bearer;
 use store::{PgPool, PlatformTx, TenantTx};
 
-use crate::ingest::change;
+use crate::console::SignedIn;
+use crate::ingest::change::{self, By};
+use crate::login;
 use crate::problem::Problem;
 use crate::recorded::Author;
 
@@ -23,68 +25,79 @@ pub struct Access {
     pub clock: Clock,
 }
 
-/// Who makes this request, as proven by an API token.
+/// Who makes this request: a member of a tenant, as an API token or a signed-in browser proves.
+///
+/// As an extractor it takes an API token only. A browser acts through [`Can`], below the console's paths.
 #[derive(Debug, Clone)]
 pub struct Actor {
-    bearer: Bearer,
+    user: UserId,
+    tenant: TenantId,
+    slug: Slug,
+    role: Role,
+    by: By,
+    issued_by: Option<UserId>,
 }
 
 impl Actor {
     /// The person.
     #[must_use]
     pub const fn user(&self) -> UserId {
-        self.bearer.user
+        self.user
     }
 
-    /// The API token.
-    #[must_use]
-    pub const fn token(&self) -> TokenId {
-        self.bearer.token
-    }
-
-    /// Who is behind the token: the person, or whoever issued it to them and may have kept it.
+    /// Who is behind the token or session: the person, or whoever issued the token to them and may have kept it.
     #[must_use]
     pub const fn issued_by(&self) -> Option<UserId> {
-        self.bearer.issued_by
+        self.issued_by
     }
 
-    /// What they may do in their tenant.
+    /// What they may do in the tenant.
     #[must_use]
     pub const fn role(&self) -> Role {
-        self.bearer.role
+        self.role
     }
 
-    /// The tenant the token is of.
+    /// The tenant they act in.
     #[must_use]
     pub const fn tenant(&self) -> TenantId {
-        self.bearer.tenant
+        self.tenant
     }
 
     /// That tenant's name in URLs.
     #[must_use]
     pub const fn slug(&self) -> &Slug {
-        &self.bearer.slug
+        &self.slug
     }
 
-    /// Begins a transaction over the global tables in which the token is still good and the role still the same.
+    /// Begins a transaction over the global tables in which the token or the session is still good and the role still the
+    /// same.
     ///
     /// # Errors
     /// A [`Problem`] when either has changed since the request came, or the database does not answer.
     pub async fn begin_platform(&self, access: &Access) -> Result<PlatformTx, Problem> {
         let mut tx = PlatformTx::begin(&access.pool).await?;
-        let token = (self.tenant(), self.token());
-        self.still(store::tokens::find_role_of(&mut tx, token, access.clock.now()).await?)?;
+        let now = access.clock.now();
+        let role = match self.by {
+            By::Token(token) => store::tokens::find_role_of(&mut tx, (self.tenant, token), now).await?,
+            By::Session(session) => {
+                store::sessions::find_role_of(&mut tx, (self.tenant, session), now, now - login::IDLE).await?
+            }
+        };
+        self.still(role)?;
         Ok(tx)
     }
 
     /// As [`Actor::begin_platform`], inside the tenant's fence.
     async fn begin(&self, access: &Access) -> Result<TenantTx, Problem> {
-        let mut tx = TenantTx::begin(&access.pool, self.tenant()).await?;
-        self.still(store::tokens::find_role(&mut tx, self.token(), access.clock.now()).await?)?;
+        let By::Token(token) = self.by else {
+            return Ok(self.begin_platform(access).await?.into_tenant(self.tenant).await?);
+        };
+        let mut tx = TenantTx::begin(&access.pool, self.tenant).await?;
+        self.still(store::tokens::find_role(&mut tx, token, access.clock.now()).await?)?;
         Ok(tx)
     }
 
-    /// Refuses what was begun under a token or role that is no more: the body may have taken its time.
+    /// Refuses what was begun under a token, a session or a role that is no more: the body may have taken its time.
     fn still(&self, role: Option<Role>) -> Result<(), Problem> {
         match role {
             None => Err(unauthenticated()),
@@ -97,7 +110,20 @@ impl Actor {
     /// The actor as records of changes name it.
     #[must_use]
     pub const fn recorded(&self) -> change::Actor {
-        change::Actor::User { user: self.bearer.user, token: Some(self.bearer.token) }
+        change::Actor::User { user: self.user, by: self.by }
+    }
+
+    /// Whoever is signed in, as a member of the workspace of this slug; none where they are no member.
+    fn of_session(signed: &SignedIn, slug: &str) -> Option<Self> {
+        let workspace = signed.workspace(slug)?;
+        Some(Self {
+            user: signed.user(),
+            tenant: workspace.tenant,
+            slug: workspace.slug.clone(),
+            role: workspace.role,
+            by: By::Session(signed.session()),
+            issued_by: Some(signed.user()),
+        })
     }
 }
 
@@ -114,7 +140,8 @@ where
         let digest = secrets::token_digest(token.expose());
         let mut tx = PlatformTx::begin(&access.pool).await?;
         let found = store::tokens::find_bearer(&mut tx, digest, access.clock.now()).await?;
-        Ok(Self { bearer: found.ok_or_else(unauthenticated)? })
+        let Bearer { token, tenant, slug, user, role, issued_by, .. } = found.ok_or_else(unauthenticated)?;
+        Ok(Self { user, tenant, slug, role, by: By::Token(token), issued_by })
     }
 }
 
@@ -162,7 +189,7 @@ macro_rules! permitted {
 
 permitted! {
     ViewTenant ManageTenant ViewMembers ManageMembers ViewServers ManageServers ManageCredentials ViewPolicies
-    WritePolicies Publish OwnTokens ManageTokens OwnActivity
+    WritePolicies Publish OwnTokens ViewTokens ManageTokens OwnActivity ViewActivity CallTools
 }
 
 /// Proof that the request's actor has a permission in the tenant its path names.
@@ -230,13 +257,18 @@ where
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let actor = Actor::from_request_parts(parts, state).await?;
         let params = RawPathParams::from_request_parts(parts, state).await.map_err(|_| Problem::not_found())?;
-        let named = params.iter().find(|(name, _)| *name == "tenant").map(|(_, value)| value);
+        let named = params.iter().find(|(name, _)| *name == "tenant").map(|(_, value)| value.to_owned());
+        // Only the console's gate puts this there, and it lets nobody through without it: below the console's paths a
+        // token is worth nothing, elsewhere a cookie.
+        let actor = if let Some(signed) = parts.extensions.get::<SignedIn>() {
+            named.and_then(|named| Actor::of_session(signed, &named))
+        } else {
+            let actor = Actor::from_request_parts(parts, state).await?;
+            named.filter(|named| names(named, &actor)).map(|_| actor)
+        };
         // A tenant that is another's and one that is nobody's look the same.
-        if !named.is_some_and(|named| names(named, &actor)) {
-            return Err(Problem::not_found());
-        }
+        let actor = actor.ok_or_else(Problem::not_found)?;
         if !actor.role().allows(P::PERMISSION) {
             return Err(not_permitted(P::PERMISSION));
         }
@@ -249,7 +281,7 @@ fn names(named: &str, actor: &Actor) -> bool {
     named == actor.slug().as_str() || named.parse() == Ok(actor.tenant())
 }
 
-fn not_permitted(permission: Permission) -> Problem {
+pub(crate) fn not_permitted(permission: Permission) -> Problem {
     Problem::new(StatusCode::FORBIDDEN, "not-permitted", "Your role does not allow this")
         .detail(format!("`{}` is required", permission.as_str()))
 }

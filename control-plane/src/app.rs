@@ -16,7 +16,9 @@ use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder, SecurityRequirement}
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::access::Access;
+use crate::console::{self, Site};
 use crate::input::BODY_MAX_BYTES;
+use crate::login::{self, Mail, Passwords};
 use crate::problem::Problem;
 use crate::publish::Live;
 use crate::servers::Relay;
@@ -41,21 +43,48 @@ pub struct Parts {
     pub live: Live,
     /// How many tenants a person may make.
     pub tenants_per_person: u32,
+    /// Where the console is.
+    pub site: Site,
+    /// How passwords are kept.
+    pub passwords: Passwords,
+    /// How mail leaves.
+    pub mail: Mail,
 }
 
-/// The whole API, described and served.
+/// The whole API, described and served, and the console beside it.
 pub fn router(parts: &Parts) -> Router {
+    // The console answers what nothing else does; below `/api` it leaves problems as they are.
+    Router::new().merge(api(parts)).fallback_service(pages(parts))
+}
+
+fn api(parts: &Parts) -> Router {
     let (router, document) = described(parts);
     let document = document.to_json().unwrap_or_default();
     let serve = move || async move { ([(header::CONTENT_TYPE, "application/json")], document) };
     router
         .route("/api/v1/openapi.json", get(serve))
-        .fallback(async || Problem::not_found())
         .method_not_allowed_fallback(async || {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "This can't be done here")
         })
         .layer(DefaultBodyLimit::max(BODY_MAX_BYTES))
         .layer(axum::middleware::map_response(private))
+}
+
+/// A line for each feature's pages.
+fn pages(parts: &Parts) -> Router {
+    let Parts { pool, clock, master, gateway_url, site, passwords, mail, tenants_per_person, .. } = parts.clone();
+    let access = Access { pool, clock };
+    let login = login::Needs {
+        access: access.clone(),
+        site: site.clone(),
+        master,
+        passwords,
+        mail,
+        gateway_url,
+        tenants_per_person,
+    };
+    let signed_in = Router::new().merge(login::routes(login.clone()));
+    console::routes(console::Needs { access, site }, login::open_routes(login), signed_in)
 }
 
 /// The API's description (`OpenAPI` 3.1).
@@ -70,7 +99,7 @@ fn described(parts: &Parts) -> (Router, OpenApi) {
 
 /// A line for each feature.
 fn features(parts: &Parts) -> OpenApiRouter {
-    let Parts { pool, clock, master, gateway_url, relay, store, live, tenants_per_person } = parts.clone();
+    let Parts { pool, clock, master, gateway_url, relay, store, live, tenants_per_person, .. } = parts.clone();
     let access = Access { pool, clock: clock.clone() };
     let common = || (access.clone(), clock.clone());
     let (access, clock) = common();

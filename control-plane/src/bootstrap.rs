@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use domain::{Clock, Slug, TenantId, TokenText, UserId};
+use domain::{Clock, Secret, Slug, TenantId, TokenText, UserId};
 use secrets::{MasterKey, NodeKeys};
 use store::{PgPool, PlatformTx, people, tenants};
 
 use crate::ingest::change;
+use crate::login::{Passwords, give_password};
 use crate::people::{checked_email, new_user};
 use crate::recorded::Author;
 use crate::tenants::actions::{self, CreateError, NewTenant};
@@ -80,6 +81,15 @@ pub async fn bootstrap_at(
     bootstrap(&pool, &keys.master, &service::clock(), first).await
 }
 
+/// Gives an account a password, in the database a running control plane uses.
+///
+/// # Errors
+/// [`BootstrapError`]; then nothing has changed.
+pub async fn give_password_at(database_url: &str, email: &str, password: Secret<String>) -> Result<(), BootstrapError> {
+    let pool = store::connect(database_url, 1).await?;
+    Ok(give_password(&pool, &Passwords::default(), email, password).await?)
+}
+
 /// Makes the first tenant, with an owner and an API token. `None` when there is a tenant already: then nothing changes.
 ///
 /// # Errors
@@ -98,10 +108,10 @@ pub async fn bootstrap(
     let owner = people::find_or_add_user(&mut platform, &email, new_user(), clock.now()).await?;
     let author = Author { user: owner, actor: change::Actor::System, clock: clock.clone() };
     let new = NewTenant { slug: first.slug, title: first.title, owner_name: first.owner_name };
-    let created = actions::create(platform, master, &author, new).await.map_err(|error| match error {
+    let (created, api_token) = actions::create(platform, master, &author, new).await.map_err(|error| match error {
         CreateError::Add(tenants::AddError::SlugTaken) => BootstrapError::SlugTaken,
         CreateError::Add(tenants::AddError::Database(error)) | CreateError::Database(error) => error.into(),
     })?;
     tracing::info!(tenant.id = %created.tenant, "made the first tenant `{}`", created.slug);
-    Ok(Some(Bootstrapped { tenant: created.tenant, slug: created.slug, owner, api_token: created.api_token }))
+    Ok(Some(Bootstrapped { tenant: created.tenant, slug: created.slug, owner, api_token }))
 }

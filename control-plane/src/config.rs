@@ -46,6 +46,28 @@ pub struct Config {
     /// `SLUICE_VAULT_MOUNT` (`secret`), `SLUICE_VAULT_NAMESPACE`, and `SLUICE_VAULT_ROLE_ID` with `SLUICE_VAULT_SECRET_ID`
     /// or `VAULT_TOKEN`.
     pub vault: Option<VaultConfig>,
+    /// Where people reach the console: `SLUICE_PUBLIC_URL`, https; http on this machine only, where it is
+    /// `http://127.0.0.1:<port of SLUICE_LISTEN>` if not set.
+    pub public_url: Url,
+    /// How many proxies of ours stand before the console, each adding to `X-Forwarded-For`: `SLUICE_PROXIES`, 0 if not set.
+    pub proxies: u8,
+    /// How mail leaves.
+    pub mail: MailConfig,
+}
+
+/// How mail leaves: sign-up, forgotten passwords, changed addresses.
+#[derive(Debug, Clone)]
+pub enum MailConfig {
+    /// `SLUICE_SMTP_URL` (`smtps://user:password@host`, or `smtp://host?tls=required`) and `SLUICE_MAIL_FROM`.
+    Smtp {
+        /// The mail server. May hold a password.
+        url: Secret<String>,
+        /// The sender.
+        from: String,
+    },
+    /// Kept as files, and shown to whoever asked for them: `SLUICE_MAIL_FOLDER`, `mail` if not set. For consoles that
+    /// only this machine reaches.
+    Kept(PathBuf),
 }
 
 /// Why the configuration can't be used. Never repeats a value: it may be a secret.
@@ -76,9 +98,13 @@ impl Config {
     /// [`ConfigError`] that names the first variable that is missing or wrong.
     pub fn from_env(variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let source = Source(variable);
+        let listen: SocketAddr = source.or("SLUICE_LISTEN", "an address and a port", "127.0.0.1:7301")?;
         Ok(Self {
-            listen: source.or("SLUICE_LISTEN", "an address and a port", "127.0.0.1:7301")?,
+            listen,
             internal_listen: source.or("SLUICE_INTERNAL_LISTEN", "an address and a port", "127.0.0.1:7305")?,
+            public_url: source.or("SLUICE_PUBLIC_URL", PUBLIC_URL, &format!("http://127.0.0.1:{}", listen.port()))?,
+            proxies: source.or("SLUICE_PROXIES", "a number from 0 to 255", "0")?,
+            mail: source.mail()?,
             database_url: Secret::new(source.required("DATABASE_URL", "a Postgres address (postgres://…)")?),
             database_connections: source.or("SLUICE_DATABASE_CONNECTIONS", "a number from 1 to 1000", "20")?,
             redis_url: Secret::new(source.required("REDIS_URL", "a Redis address (redis://…)")?),
@@ -114,6 +140,7 @@ impl FromStr for Seconds {
 /// Longest wait for an answer of Vault's.
 const VAULT_DEADLINE: Duration = Duration::from_secs(5);
 const GATEWAY_URL: &str = "the http or https address where clients reach the data plane";
+const PUBLIC_URL: &str = "the https address where people reach the console";
 const RELAY_URLS: &str = "the http addresses of the nodes' internal listeners, separated by commas";
 
 struct Source<'a>(&'a dyn Fn(&str) -> Option<String>);
@@ -131,6 +158,13 @@ impl Source<'_> {
     fn or<T: FromStr>(&self, name: &'static str, what: &'static str, otherwise: &str) -> Result<T, ConfigError> {
         let value = self.find(name).unwrap_or_else(|| otherwise.to_owned());
         value.parse().map_err(|_| ConfigError::Wrong { name, what })
+    }
+
+    fn mail(&self) -> Result<MailConfig, ConfigError> {
+        let Some(url) = self.find("SLUICE_SMTP_URL") else {
+            return Ok(MailConfig::Kept(self.or("SLUICE_MAIL_FOLDER", "a folder", "mail")?));
+        };
+        Ok(MailConfig::Smtp { url: Secret::new(url), from: self.required("SLUICE_MAIL_FROM", "an e-mail address")? })
     }
 
     fn vault(&self) -> Result<Option<VaultConfig>, ConfigError> {

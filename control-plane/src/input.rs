@@ -40,9 +40,45 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     }
 }
 
+/// A form of one of our pages, or the query of an address. A field may come several times where `T` has a list.
+///
+/// What does not read at all is a 400; what does not fit is for the page to say, so `T` mostly holds texts.
+#[derive(Debug)]
+pub struct Form<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Form<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        if request.method().is_safe() {
+            return read_form(request.uri().query().unwrap_or_default().as_bytes());
+        }
+        if !is_kind(request.headers(), "application/x-www-form-urlencoded") {
+            return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not-a-form", "A form is needed"));
+        }
+        let read = tokio::time::timeout(BODY_TIMEOUT, Bytes::from_request(request, state)).await;
+        let bytes = read.map_err(|_| too_slow())?.map_err(|rejection| too_large(rejection.status()))?;
+        read_form(&bytes)
+    }
+}
+
+fn read_form<T: DeserializeOwned>(bytes: &[u8]) -> Result<Form<T>, Problem> {
+    // Postgres takes U+0000 in no text, and no browser sends it.
+    let has_nul = url::form_urlencoded::parse(bytes).any(|(name, value)| name.contains('\0') || value.contains('\0'));
+    if has_nul {
+        return Err(malformed("a text holds U+0000"));
+    }
+    // The message could repeat what was sent, which may be a secret.
+    serde_html_form::from_bytes(bytes).map(Form).map_err(|_| malformed("a field is missing or is not what it must be"))
+}
+
 fn is_json(headers: &HeaderMap) -> bool {
+    is_kind(headers, "application/json")
+}
+
+fn is_kind(headers: &HeaderMap, kind: &str) -> bool {
     let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    value.split(';').next().is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
+    value.split(';').next().is_some_and(|essence| essence.trim().eq_ignore_ascii_case(kind))
 }
 
 fn refused(error: &serde_json::Error) -> Problem {

@@ -63,6 +63,36 @@ impl Problem {
         self
     }
 
+    /// The HTTP status.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    /// The stable word for its kind.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        self.kind
+    }
+
+    /// The kind in words.
+    #[must_use]
+    pub const fn title(&self) -> &'static str {
+        self.title
+    }
+
+    /// This case in words; empty where the title says it all.
+    #[must_use]
+    pub fn said(&self) -> &str {
+        self.detail.as_deref().unwrap_or_default()
+    }
+
+    /// What exactly is wrong.
+    #[must_use]
+    pub fn faults(&self) -> &[Fault] {
+        &self.errors
+    }
+
     /// There is no such thing in the caller's tenant; what another tenant has looks the same.
     #[must_use]
     pub fn not_found() -> Self {
@@ -100,9 +130,11 @@ impl Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         const TYPE: HeaderValue = HeaderValue::from_static("application/problem+json");
-        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let status = self.status();
         let body = serde_json::to_vec(&self).unwrap_or_default();
         let mut response = (status, [(header::CONTENT_TYPE, TYPE)], body).into_response();
+        // The console shows it to people as a page.
+        response.extensions_mut().insert(self);
         if let Some((name, value)) = extra_header(status) {
             response.headers_mut().insert(name, value);
         }

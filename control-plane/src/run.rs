@@ -15,8 +15,10 @@ use store::{PgPool, PlatformTx};
 use tokio::net::TcpListener;
 
 use crate::app::{self, Parts};
-use crate::config::Config;
+use crate::config::{Config, MailConfig};
+use crate::console::{Site, SiteError};
 use crate::ingest;
+use crate::login::{Mail, MailError, Passwords};
 use crate::metrics::{IngestCounts, Metrics};
 use crate::problem::causes;
 use crate::publish::{Live, PublishMetrics, Publisher, PublisherParts};
@@ -46,6 +48,15 @@ pub enum StartError {
     /// The client to the nodes could not be made.
     #[error("the client to the data-plane nodes could not be set up")]
     Relay(#[from] reqwest::Error),
+    /// The console can't be served at its address.
+    #[error("SLUICE_PUBLIC_URL is wrong")]
+    Site(#[from] SiteError),
+    /// Mail can't leave.
+    #[error(transparent)]
+    Mail(#[from] MailError),
+    /// There is nobody to show a mail to.
+    #[error("SLUICE_SMTP_URL is not set: people sign up by mail wherever others than this machine reach the console")]
+    NoMail,
     /// The port is in use, or not ours to take.
     #[error("can't listen at {address}: set {variable} to a free address")]
     Listen {
@@ -194,8 +205,24 @@ fn parts(
 ) -> Result<Parts, StartError> {
     let redis = service::redis::connect_lazily(config.redis_url.expose())?;
     let live = Live::new(redis, &shared.master, &shared.deployment, clock.clone());
+    let site = Site::new(config.public_url.clone(), &shared.deployment)?.behind(config.proxies);
+    let mail = mail(config, &site, drain)?;
     let relay = Relay::new(config.relay_urls.clone(), signing, shared.deployment, drain.clone())?;
     let (master, gateway_url) = (Arc::new(shared.master), config.gateway_url.clone());
     let tenants_per_person = config.tenants_per_person;
-    Ok(Parts { pool, clock, master, gateway_url, relay, store, live, tenants_per_person })
+    let passwords = Passwords::default();
+    Ok(Parts { pool, clock, master, gateway_url, relay, store, live, tenants_per_person, site, passwords, mail })
+}
+
+/// How mail leaves. It is shown on pages only where nobody but this machine reaches them.
+fn mail(config: &Config, site: &Site, drain: &Drain) -> Result<Mail, StartError> {
+    match &config.mail {
+        MailConfig::Smtp { url, from } => Ok(Mail::smtp(url.expose(), from, drain.clone())?),
+        MailConfig::Kept(_) if !site.is_loopback() => Err(StartError::NoMail),
+        MailConfig::Kept(folder) if config.listen.ip().is_loopback() => Ok(Mail::kept(folder.clone())?),
+        MailConfig::Kept(_) => {
+            tracing::warn!("nobody can sign up: set SLUICE_PUBLIC_URL and SLUICE_SMTP_URL");
+            Ok(Mail::none())
+        }
+    }
 }

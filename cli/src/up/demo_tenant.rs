@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use anyhow::{Context, bail};
+use domain::Secret;
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -17,6 +18,9 @@ pub(crate) struct DemoTenant {
     pub(crate) slug: String,
     pub(crate) token: String,
     pub(crate) api_token: String,
+    /// What its owner signs in to the console with.
+    pub(crate) owner_email: String,
+    pub(crate) owner_password: String,
 }
 
 /// What is kept of the demo tenant until it is furnished.
@@ -30,6 +34,8 @@ struct Made {
 const MADE: &str = "demo-tenant.json";
 /// Written when it is furnished.
 const FILE: &str = "demo.json";
+/// Who owns it.
+const OWNER: &str = "owner@example.com";
 /// The starting policy.
 const PACK: &str = "read_only";
 
@@ -49,11 +55,23 @@ pub(crate) async fn find_or_make(
     let base = format!("http://127.0.0.1:{}/api/v1/tenants/{}", settings.ports.control_plane(), made.slug);
     let api = Api { base, token: made.api_token.clone(), http: reqwest::Client::builder().build()? };
     let token = api.furnish(&format!("http://127.0.0.1:{}/mcp", settings.ports.demo())).await?;
-    let demo = DemoTenant { slug: made.slug, token, api_token: made.api_token };
+    let owner_password = new_password();
+    let password = Secret::new(owner_password.clone());
+    control_plane::give_password_at(&addresses.database, OWNER, password).await?;
+    let Made { slug, api_token } = made;
+    let demo = DemoTenant { slug, token, api_token, owner_email: OWNER.to_owned(), owner_password };
     api.wait_until_live(settings.nodes).await?;
     state.write_private(FILE, &serde_json::to_string_pretty(&demo)?)?;
     crate::say("made the tenant `demo`: a notes server, a read-only policy, a token");
     Ok(demo)
+}
+
+/// A password nobody guesses and everybody can type: 100 bits.
+fn new_password() -> String {
+    const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+    let letters: Vec<char> =
+        secrets::random::<20>().iter().map(|byte| char::from(LETTERS[usize::from(byte % 32)])).collect();
+    letters.chunks(5).map(|chunk| chunk.iter().collect::<String>()).collect::<Vec<_>>().join("-")
 }
 
 fn read<T: serde::de::DeserializeOwned>(state: &State, file: &str) -> Option<T> {
@@ -64,7 +82,7 @@ async fn make(state: &State, addresses: &Addresses) -> anyhow::Result<Made> {
     let first = control_plane::First {
         slug: "demo".parse()?,
         title: "Demo".to_owned(),
-        owner_email: "owner@example.com".to_owned(),
+        owner_email: OWNER.to_owned(),
         owner_name: "Demo owner".to_owned(),
     };
     let made = control_plane::bootstrap_at(&addresses.database, &state.keys(), first).await?;

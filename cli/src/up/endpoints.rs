@@ -17,6 +17,9 @@ pub(crate) struct Endpoints {
     token: String,
     api_url: String,
     api_token: String,
+    console_url: String,
+    owner_email: String,
+    owner_password: String,
     control_plane_url: String,
     data_plane_urls: Vec<String>,
     metrics_urls: Vec<String>,
@@ -42,6 +45,9 @@ impl Endpoints {
             token: demo.token.clone(),
             api_url: format!("{}/api/v1", local(ports.control_plane())),
             api_token: demo.api_token.clone(),
+            console_url: local(ports.control_plane()),
+            owner_email: demo.owner_email.clone(),
+            owner_password: demo.owner_password.clone(),
             control_plane_url: local(ports.control_plane()),
             data_plane_urls: nodes.clone().map(|number| local(ports.node(number))).collect(),
             metrics_urls: nodes
@@ -63,13 +69,16 @@ impl Endpoints {
     /// Says how to connect.
     pub(crate) fn announce(&self) {
         crate::say(&format!(
-            "\nSluice is up. The tenant `{tenant}` has a demo server and a policy.\n\n  tenant URL   {url}\n  token        {token}\n  API          {api}   (its token is in endpoints.json)\n\n\
+            "\nSluice is up. The tenant `{tenant}` has a demo server and a policy.\n\n  console      {console}\n  sign in as   {email}\n  password     {password}\n\n  tenant URL   {url}\n  token        {token}\n  API          {api}   (its token is in endpoints.json)\n\n\
              Connect Claude Code:\n\n  claude mcp add --transport http sluice {url} --header \"Authorization: Bearer {token}\"\n\n\
              All addresses are in endpoints.json, logs beside it. Ctrl-C ends everything; the data stays.",
             tenant = self.tenant,
             url = self.tenant_url,
             token = self.token,
             api = self.api_url,
+            console = self.console_url,
+            email = self.owner_email,
+            password = self.owner_password,
         ));
     }
 }

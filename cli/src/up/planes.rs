@@ -47,6 +47,8 @@ pub(crate) fn prepare(settings: &Settings, state: &State, addresses: &Addresses)
         ("REDIS_URL", addresses.redis_control.clone()),
         ("SLUICE_LISTEN", local(ports.control_plane())),
         ("SLUICE_INTERNAL_LISTEN", local(ports.control_plane_internal())),
+        ("SLUICE_PUBLIC_URL", format!("http://{}", local(ports.control_plane()))),
+        ("SLUICE_MAIL_FOLDER", state.data("mail")?.display().to_string()),
         ("SLUICE_RELAY_URLS", relays.join(",")),
     ]);
     let mut node = both.to_vec();

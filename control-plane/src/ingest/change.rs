@@ -1,9 +1,9 @@
 //! A change of configuration as an audit record: written in the transaction of the change, so that there is never one
 //! without the other.
 
-use audit::words::{ActorKind, Kind};
+use audit::words::{ActorKind, AuthMethod, Kind};
 use audit::{Record, Text};
-use domain::{Clock, RecordId, TokenId, UserId};
+use domain::{Clock, RecordId, SessionId, TokenId, UserId};
 use serde::Serialize;
 use store::TenantTx;
 use store::audit::inbox::{self, InboxRecord};
@@ -11,15 +11,24 @@ use store::audit::inbox::{self, InboxRecord};
 /// Who changes configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Actor {
-    /// A person, through an API token or the console.
+    /// A person.
     User {
         /// Who.
         user: UserId,
-        /// With which API token; none in the console.
-        token: Option<TokenId>,
+        /// What proved it.
+        by: By,
     },
     /// Sluice itself: first start, upkeep.
     System,
+}
+
+/// What proves who makes a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// An API token.
+    Token(TokenId),
+    /// A browser that is signed in.
+    Session(SessionId),
 }
 
 /// What was changed. Values are kept as digests only: a record never holds what it tells of.
@@ -73,11 +82,22 @@ pub async fn record(tx: &mut TenantTx, clock: &Clock, actor: &Actor, change: Cha
 
 fn body(tx: &TenantTx, clock: &Clock, id: RecordId, actor: &Actor, change: Change) -> Vec<u8> {
     let mut record = Record::new(id, Kind::Admin, tx.tenant(), clock.now());
-    let (kind, who, token) = match actor {
-        Actor::User { user, token } => (ActorKind::User, user.to_string(), *token),
-        Actor::System => (ActorKind::System, "sluice".to_owned(), None),
+    let (kind, who) = match actor {
+        Actor::User { user, .. } => (ActorKind::User, user.to_string()),
+        Actor::System => (ActorKind::System, "sluice".to_owned()),
     };
-    (record.actor.kind, record.actor.id, record.actor.token_id) = (Some(kind), Some(who.into()), token);
+    (record.actor.kind, record.actor.id) = (Some(kind), Some(who.into()));
+    match actor {
+        Actor::User { by: By::Token(token), .. } => {
+            record.actor.auth_method = Some(AuthMethod::ApiKey);
+            record.actor.token_id = Some(*token);
+        }
+        Actor::User { by: By::Session(session), .. } => {
+            record.actor.auth_method = Some(AuthMethod::Session);
+            record.session.id = Some(session.to_string().into());
+        }
+        Actor::System => {}
+    }
     record.change.action = Some(change.action.into());
     record.change.before = change.before.map(Text::from);
     record.change.after = change.after.map(Text::from);

@@ -25,12 +25,10 @@ pub(crate) struct NewTenant {
 
 /// A tenant that was made.
 #[derive(Debug)]
-pub(crate) struct Created {
+pub(crate) struct Founded {
     pub(crate) tenant: TenantId,
     pub(crate) slug: Slug,
     pub(crate) settings: Settings,
-    /// The owner's API token in it; never shown again.
-    pub(crate) api_token: TokenText,
 }
 
 /// How long the first API token is good.
@@ -64,11 +62,26 @@ pub(crate) async fn check_quota(platform: &mut PlatformTx, founder: UserId, most
 
 /// Makes a tenant with its keys and the author as its owner, who gets an API token in it: all at once or not at all.
 pub(crate) async fn create(
+    platform: PlatformTx,
+    master: &MasterKey,
+    author: &Author,
+    new: NewTenant,
+) -> Result<(Founded, TokenText), CreateError> {
+    let (mut tx, founded) = found(platform, master, author, new).await?;
+    let own = (author.user, Some(author.user));
+    let lasting = Duration::days(FIRST_TOKEN_DAYS);
+    let (_, api_token) = tokens::issue_api(&mut tx, author, own, "First token", lasting).await?;
+    tx.commit().await?;
+    Ok((founded, api_token))
+}
+
+/// Makes a tenant with its keys and the author as its owner. It is there once the transaction is committed.
+pub(crate) async fn found(
     mut platform: PlatformTx,
     master: &MasterKey,
     author: &Author,
     new: NewTenant,
-) -> Result<Created, CreateError> {
+) -> Result<(TenantTx, Founded), CreateError> {
     let tenant = TenantId::new(&author.clock);
     tenants::add(&mut platform, tenant, &new.slug, author.user, author.now()).await?;
     let mut tx = platform.into_tenant(tenant).await?;
@@ -84,11 +97,7 @@ pub(crate) async fn create(
     })?;
     let change = Change::new("tenant.add", "tenant", tenant).named(new.slug.as_str());
     author.changed(&mut tx, change).await?;
-    let lasting = Duration::days(FIRST_TOKEN_DAYS);
-    let own = (author.user, Some(author.user));
-    let (_, api_token) = tokens::issue_api(&mut tx, author, own, "First token", lasting).await?;
-    tx.commit().await?;
-    Ok(Created { tenant, slug: new.slug, settings, api_token })
+    Ok((tx, Founded { tenant, slug: new.slug, settings }))
 }
 
 /// A tenant made in this transaction has no members yet; should the database say otherwise, its answer is unusable.

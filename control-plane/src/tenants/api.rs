@@ -87,9 +87,9 @@ pub(super) async fn create(
     }
     actions::check_quota(&mut platform, actor.user(), needs.tenants_per_person).await?;
     let new = NewTenant { slug: new.slug, title: new.title, owner_name: new.owner_name };
-    let created = actions::create(platform, &needs.master, &author, new).await?;
+    let (created, api_token) = actions::create(platform, &needs.master, &author, new).await?;
     let tenant = shown(&needs.gateway_url, (created.tenant, created.slug), created.settings, 1);
-    Ok((StatusCode::CREATED, Json(CreatedTenant { tenant, api_token: created.api_token.expose().to_owned() })))
+    Ok((StatusCode::CREATED, Json(CreatedTenant { tenant, api_token: api_token.expose().to_owned() })))
 }
 
 impl From<QuotaError> for Problem {

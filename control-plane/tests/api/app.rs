@@ -7,6 +7,8 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 use axum::routing::post;
 use control_plane::app::{Parts, router};
+use control_plane::console::Site;
+use control_plane::login::{Mail, Passwords};
 use control_plane::publish::Live;
 use control_plane::{First, Relay, bootstrap};
 use domain::TenantId;
@@ -107,6 +109,9 @@ impl App {
             relay: Relay::new(vec![address], signing, "dep_0123456789abcdef".to_owned(), Drain::new()).unwrap(),
             store: Store::Sealed,
             tenants_per_person: 3,
+            site: Site::new("https://console.example.com".parse().unwrap(), "dep_0123456789abcdef").unwrap(),
+            passwords: Passwords::cheap(),
+            mail: Mail::kept(std::env::temp_dir().join("sluice-test-mails")).unwrap(),
         };
         Self { router: router(&parts), parts, node }
     }

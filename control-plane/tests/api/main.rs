@@ -4,6 +4,7 @@
 mod activity;
 mod app;
 mod bad_input;
+mod console;
 mod credentials;
 mod document;
 mod health;

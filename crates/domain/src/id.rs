@@ -51,6 +51,8 @@ kinds! {
     PolicyVersionKind = "polv" => PolicyVersionId;
     /// A gateway token or an API token.
     TokenKind = "tok" => TokenId;
+    /// A browser that is signed in to the console.
+    SessionKind = "ses" => SessionId;
     /// One JSON-RPC request at one node.
     CallKind = "call" => CallId;
     /// One audit record.

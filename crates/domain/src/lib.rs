@@ -18,7 +18,7 @@ pub mod token;
 pub use clock::Clock;
 pub use id::{
     BootId, CallId, CredentialId, Id, MembershipId, NodeId, PolicyId, PolicyVersionId, RecordId, ServerId,
-    ServerVersionId, TenantId, TokenId, ToolId, UserId,
+    ServerVersionId, SessionId, TenantId, TokenId, ToolId, UserId,
 };
 pub use name::{Alias, GroupName, Label, ServerKey, Slug};
 pub use principal::{Principal, Reach, TokenScope};

@@ -3,6 +3,8 @@
 //! Functions take the fenced transaction first, return plain values and decide nothing. No statement names its tenant:
 //! row-level security is the fence, and `tenant_id` defaults to the fenced tenant on insert.
 
+pub mod accounts;
+pub mod attempts;
 pub mod audit;
 pub mod credentials;
 mod error;
@@ -14,6 +16,7 @@ pub mod published;
 pub mod publisher;
 pub mod revocations;
 pub mod servers;
+pub mod sessions;
 mod start;
 pub mod tenants;
 pub mod tokens;

@@ -4,7 +4,7 @@ use audit::Entry;
 use audit::entry::Body;
 use audit::merkle::{self, Frontier};
 use chrono::Duration;
-use domain::{Clock, RecordId, UserId};
+use domain::{Clock, RecordId, SessionId, UserId};
 use sqlx::PgPool;
 use store::TenantTx;
 use store::audit::rollup::{self, Range};
@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::{Bench, call, clock, count, denied, last, log, long_ago, private, record, source, tenant, told};
 use crate::activity::actions::{self, Scope};
-use crate::ingest::change::{self, Actor, Change};
+use crate::ingest::change::{self, Actor, By, Change};
 
 fn everything() -> Filter {
     Filter {
@@ -95,7 +95,10 @@ async fn names_the_caller_chose_are_stored_whatever_their_length(pool: PgPool) {
 async fn a_change_of_configuration_is_recorded_when_it_commits(pool: PgPool) {
     let (mut bench, tenant) = (Bench::new(&pool).await, tenant());
     let change = || Change::new("server.add", "server", "srv_1").named("wiki").after(&"secret value");
-    let actor = Actor::User { user: UserId::from_uuid(Uuid::from_u128(4)), token: None };
+    let actor = Actor::User {
+        user: UserId::from_uuid(Uuid::from_u128(4)),
+        by: By::Session(SessionId::from_uuid(Uuid::from_u128(5))),
+    };
     for commits in [true, false] {
         let mut tx = TenantTx::begin(&pool, tenant).await.unwrap();
         change::record(&mut tx, &clock(), &actor, change()).await.unwrap();

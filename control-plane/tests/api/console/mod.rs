@@ -1,0 +1,8 @@
+//! The console through its real router: a browser that keeps cookies, and rules that every page keeps.
+
+mod account;
+mod attacks;
+pub(crate) mod browser;
+mod frame;
+pub(crate) mod markup;
+mod sign_up;

@@ -1,0 +1,177 @@
+// What pages of the console do besides what HTML does. Everything here improves a page that works without it.
+// No inline handlers, no eval: the policy is script-src 'self'.
+(() => {
+  const find = (selector, root = document) => root.querySelector(selector);
+  const all = (selector, root = document) => [...root.querySelectorAll(selector)];
+  const on = (type, handler) => document.addEventListener(type, handler);
+  const meta = (name) => find(`meta[name="${name}"]`)?.content ?? '';
+  const icon = (name) => `${meta('icons')}#${name}`;
+
+  // Toasts: what just happened. The server sends HX-Trigger: {"toast": {"text": …}}, or the page comes with one.
+  const TOAST_MS = 5000;
+  function expire(element) {
+    let timer;
+    const start = () => { timer = setTimeout(() => element.remove(), TOAST_MS); };
+    const stop = () => clearTimeout(timer);
+    element.addEventListener('mouseenter', stop);
+    element.addEventListener('focusin', stop);
+    element.addEventListener('mouseleave', start);
+    element.addEventListener('focusout', start);
+    start();
+  }
+  function toast(text, { detail = '', error = false } = {}) {
+    const box = find('#toasts');
+    if (!box) return;
+    const element = document.createElement('div');
+    element.className = error ? 'toast err' : 'toast';
+    element.innerHTML = '<svg class="icon" aria-hidden="true"><use/></svg><div><b></b></div><button type="button" data-dismiss>Dismiss</button>';
+    find('use', element).setAttribute('href', icon(error ? 'circle-alert' : 'circle-check'));
+    find('b', element).textContent = text;
+    if (detail) find('div', element).append(Object.assign(document.createElement('p'), { textContent: detail }));
+    box.append(element);
+    if (!error) expire(element);
+  }
+  all('#toasts .toast').forEach(expire);
+  on('toast', (event) => toast(event.detail.text, event.detail));
+
+  // htmx: the session's token on what changes something, and a word when nothing came of it.
+  on('htmx:config:request', (event) => {
+    const request = event.detail.ctx.request;
+    if (!/^(GET|HEAD)$/i.test(request.method)) request.headers['X-CSRF-Token'] = meta('csrf');
+  });
+  on('htmx:error', () => toast('Could not reach Sluice', { detail: 'Nothing was changed. Check your connection and try again.', error: true }));
+  on('htmx:response:error', (event) => {
+    const response = event.detail.ctx?.response;
+    if (response?.status === 429) toast('Too many requests', { detail: `Try again in ${response.headers?.get?.('Retry-After') ?? 'a few'} seconds.`, error: true });
+    else if ((response?.status ?? 0) >= 500) toast('That did not work', { detail: 'Nothing was changed. Try again in a moment.', error: true });
+  });
+  // After a swap the focus goes to what is wrong, if something is; else it stays.
+  const focusWrong = (root) => find('[aria-invalid="true"], [data-focus]', root)?.focus();
+  on('htmx:after:swap', (event) => focusWrong(event.detail.ctx?.target ?? document));
+  focusWrong(document);
+
+  const actions = {
+    async copy(button) {
+      try { await navigator.clipboard.writeText(button.dataset.copy); } catch { return toast('Copying is blocked by the browser', { error: true }); }
+      const use = find('use', button), before = use?.getAttribute('href');
+      button.dataset.done = '';
+      use?.setAttribute('href', icon('check'));
+      setTimeout(() => { delete button.dataset.done; use?.setAttribute('href', before); }, 1400);
+      if (!button.classList.contains('copy')) toast('Copied');
+    },
+    dismiss(button) { button.closest('.toast').remove(); },
+    back() { history.back(); },
+    reload() { location.reload(); },
+    themeToggle() {
+      const root = document.documentElement;
+      const isDark = root.dataset.theme ? root.dataset.theme === 'dark' : matchMedia('(prefers-color-scheme: dark)').matches;
+      root.dataset.theme = isDark ? 'light' : 'dark';
+      try { localStorage.setItem('theme', root.dataset.theme); } catch { /* it lasts for this page then */ }
+    },
+    href(element) { location.href = element.dataset.href; },
+  };
+  on('click', (event) => {
+    const element = event.target.closest('[data-copy], [data-dismiss], [data-back], [data-reload], [data-theme-toggle], [data-href]');
+    for (const name of Object.keys(actions)) if (element && name in element.dataset) return actions[name](element);
+  });
+
+  // Invoker commands, where the browser has none.
+  if (!('command' in HTMLButtonElement.prototype)) {
+    on('click', (event) => {
+      const button = event.target.closest('[commandfor]');
+      const dialog = button && document.getElementById(button.getAttribute('commandfor'));
+      if (dialog) button.getAttribute('command') === 'show-modal' ? dialog.showModal() : dialog.close();
+    });
+  }
+
+  // A dialog that the address names is open when the page is: #dialog-id.
+  if (location.hash.length > 1) {
+    const named = document.getElementById(location.hash.slice(1));
+    if (named?.tagName === 'DIALOG') named.showModal();
+  }
+
+  // What a bar of a chart stands for, beside the pointer.
+  on('pointermove', (event) => {
+    const plot = event.target.closest?.('[data-chart] .chart-plot');
+    for (const other of all('.tip')) if (other.parentElement !== plot) other.remove();
+    if (!plot) return;
+    const bar = event.target.closest('.hit');
+    let tip = find('.tip', plot);
+    if (!bar) return tip?.remove();
+    if (!tip) plot.append(tip = Object.assign(document.createElement('div'), { className: 'tip' }));
+    const [head, ...lines] = bar.dataset.tip.split('|');
+    const line = (name, text) => Object.assign(document.createElement(name), { textContent: text });
+    tip.replaceChildren(line('b', head), ...lines.map((text) => line('div', text)));
+    const box = plot.getBoundingClientRect();
+    tip.style.left = `${Math.min(event.clientX - box.left + 12, box.width - tip.offsetWidth)}px`;
+    tip.style.top = '4px';
+  });
+
+  // The command palette: a combobox over a listbox.
+  const palette = find('#palette'), input = palette && find('input', palette), list = palette && find('[role="listbox"]', palette);
+  const options = () => all('[role="option"]', list).filter((option) => !option.hidden);
+  function choose(chosen) {
+    for (const option of all('[role="option"]', list)) option.setAttribute('aria-selected', String(option === chosen));
+    if (chosen) {
+      input.setAttribute('aria-activedescendant', chosen.id);
+      chosen.scrollIntoView({ block: 'nearest' });
+    } else input.removeAttribute('aria-activedescendant');
+  }
+  function filter() {
+    const wanted = input.value.trim().toLowerCase();
+    for (const option of all('[role="option"]', list)) option.hidden = !option.textContent.toLowerCase().includes(wanted);
+    choose(options()[0]);
+  }
+  if (palette) {
+    input.addEventListener('input', filter);
+    input.addEventListener('keydown', (event) => {
+      const shown = options(), at = shown.findIndex((option) => option.getAttribute('aria-selected') === 'true');
+      if (event.key === 'ArrowDown' || event.key === 'ArrowUp') {
+        event.preventDefault();
+        choose(shown[(at + (event.key === 'ArrowDown' ? 1 : -1) + shown.length) % shown.length]);
+      }
+      if (event.key === 'Enter' && shown[at]) {
+        event.preventDefault();
+        location.href = shown[at].dataset.href;
+      }
+    });
+    palette.addEventListener('toggle', () => { if (palette.open) { input.value = ''; filter(); } });
+  }
+
+  // Keys: ⌘K, /, J K, G and a letter, ?. None of the single ones in a field or a dialog, or where they are turned off.
+  const isTyping = (target) => target.closest?.('input, textarea, select, [contenteditable]');
+  const keysOff = () => { try { return localStorage.getItem('keys') === 'off'; } catch { return false; } };
+  let goSince = 0;
+  on('keydown', (event) => {
+    if ((event.metaKey || event.ctrlKey) && event.key.toLowerCase() === 'k' && palette) {
+      event.preventDefault();
+      return palette.open ? palette.close() : palette.showModal();
+    }
+    if (event.metaKey || event.ctrlKey || event.altKey || isTyping(event.target) || find('dialog[open]') || keysOff()) return;
+    const key = event.key.toLowerCase();
+    if (Date.now() - goSince < 900) {
+      goSince = 0;
+      const link = find(`.nav a[data-key="${CSS.escape(key)}"]`);
+      if (link) location.href = link.href;
+      return;
+    }
+    if (key === 'g') goSince = Date.now();
+    if (key === '?') find('#keys')?.showModal();
+    if (key === '/') {
+      const search = find('[role="search"] input');
+      if (search) { event.preventDefault(); search.focus(); }
+    }
+    if (key === 'j' || key === 'k') {
+      const rows = all('.rowlink');
+      const next = rows.indexOf(document.activeElement) + (key === 'j' ? 1 : -1);
+      rows[Math.max(0, Math.min(rows.length - 1, next))]?.focus();
+    }
+    if (key === ' ' && find('[data-pause]')) { event.preventDefault(); find('[data-pause]').click(); }
+    if (key === 'escape') find('[data-close]')?.click();
+  });
+
+  // A live tail keeps so many rows: <tbody data-keep="500">.
+  for (const body of all('[data-keep]')) {
+    new MutationObserver(() => { while (body.rows.length > Number(body.dataset.keep)) body.rows[body.rows.length - 1].remove(); }).observe(body, { childList: true });
+  }
+})();
