@@ -31,6 +31,12 @@ pub struct Endpoints {
     pub api_url: String,
     /// An API token of the owner.
     pub api_token: String,
+    /// The console.
+    pub console_url: String,
+    /// Who owns the demo tenant.
+    pub owner_email: String,
+    /// What they sign in with.
+    pub owner_password: String,
     /// The control plane.
     pub control_plane_url: String,
     /// Each node by itself.
@@ -270,6 +276,9 @@ fn unready() -> Endpoints {
         token: String::new(),
         api_url: String::new(),
         api_token: String::new(),
+        console_url: String::new(),
+        owner_email: String::new(),
+        owner_password: String::new(),
         control_plane_url: String::new(),
         data_plane_urls: Vec::new(),
         metrics_urls: Vec::new(),

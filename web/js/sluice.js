@@ -135,6 +135,8 @@
         location.href = shown[at].dataset.href;
       }
     });
+    // Without this the hidden field would keep the focus, and swallow the keys.
+    palette.addEventListener('close', () => input.blur());
     palette.addEventListener('toggle', () => { if (palette.open) { input.value = ''; filter(); } });
   }
 

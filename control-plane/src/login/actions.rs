@@ -6,7 +6,7 @@ use store::sessions::{self, Session};
 use store::{PgPool, PlatformTx, people, tenants};
 
 use super::mail::Letter;
-use super::password::{Busy, Passwords, weakness};
+use super::password::{Busy, Passwords};
 use super::{LASTS, Needs, links, throttle};
 use crate::console::Visitor;
 use crate::ingest::change::{Actor, By};
@@ -171,11 +171,8 @@ fn author(needs: &Needs, user: UserId, session: SessionId) -> Author {
 }
 
 async fn kept(needs: &Needs, password: Secret<String>, email: &str, known: &[&str]) -> Result<String, LoginError> {
-    let mut known = known.to_vec();
-    known.push(email);
-    known.extend(email.split('@'));
-    known.push("sluice");
-    if let Some(weakness) = weakness(password.expose(), &known) {
+    let known = known.iter().copied().chain([email, "sluice"]).chain(email.split('@')).map(str::to_owned).collect();
+    if let Some(weakness) = needs.passwords.weakness(password.clone(), known).await? {
         return Err(LoginError::Weak(weakness));
     }
     Ok(needs.passwords.keep(password).await?)

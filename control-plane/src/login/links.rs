@@ -116,7 +116,7 @@ fn sign_up(needs: &Needs, to: String, link: &str) -> Letter {
 fn known(needs: &Needs, to: String) -> Letter {
     let text = format!(
         "Somebody, probably you, wanted to sign up for Sluice at {} with this address. You have an account already.\n\n\
-         Sign in: {}\nForgotten your password? {}\n\nIf this was not you, there is nothing to do.",
+         Sign in:\n\n{}\n\nForgotten your password?\n\n{}\n\nIf this was not you, there is nothing to do.",
         needs.site.host(),
         needs.site.link("/sign-in"),
         needs.site.link("/forgot")
@@ -136,7 +136,7 @@ fn reset(needs: &Needs, to: String, link: &str) -> Letter {
 fn unknown(needs: &Needs, to: String) -> Letter {
     let text = format!(
         "Somebody, probably you, wanted to choose a new password for Sluice at {}. There is no account with this \
-         address.\n\nSign up: {}\n\nIf this was not you, there is nothing to do.",
+         address.\n\nSign up:\n\n{}\n\nIf this was not you, there is nothing to do.",
         needs.site.host(),
         needs.site.link("/sign-up")
     );

@@ -60,6 +60,16 @@ impl Passwords {
         })
     }
 
+    /// What is wrong with a password; nothing where it is fine. `known` is what others know of the person. Judging a
+    /// hostile one takes time, so it is work like the rest.
+    pub(crate) async fn weakness(&self, password: Secret<String>, known: Vec<String>) -> Result<Option<String>, Busy> {
+        self.work(move || {
+            let known: Vec<&str> = known.iter().map(String::as_str).collect();
+            weakness(password.expose(), &known)
+        })
+        .await
+    }
+
     /// Whether a password is the kept one. Takes as long when there is none to compare with.
     pub(crate) async fn matches(&self, password: Secret<String>, kept: Option<String>) -> Result<bool, Busy> {
         let argon = Argon2::from(&self.params);
@@ -88,8 +98,7 @@ impl Passwords {
     }
 }
 
-/// What is wrong with a password; nothing where it is fine. `known` is what others know of the person.
-pub(crate) fn weakness(password: &str, known: &[&str]) -> Option<String> {
+fn weakness(password: &str, known: &[&str]) -> Option<String> {
     let length = password.chars().count();
     if length < MIN {
         return Some(format!("Use at least {MIN} characters."));

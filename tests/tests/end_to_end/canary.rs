@@ -62,6 +62,7 @@ async fn no_secret_is_in_an_answer_a_log_a_record_redis_postgres_or_a_metric() {
         ("credential", CANARY),
         ("token", &house.endpoints.token),
         ("API token", &house.endpoints.api_token),
+        ("owner's password", &house.endpoints.owner_password),
         ("wrong token", &wrong),
         ("wrong API token", &wrong_api),
     ];

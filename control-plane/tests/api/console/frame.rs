@@ -88,3 +88,27 @@ async fn htmx_is_told_where_to_go_and_what_went_wrong(pool: PgPool) {
     assert_eq!(done.headers["hx-redirect"], "/sign-in");
     assert_eq!(browser.session(), None);
 }
+
+#[test]
+fn templates_hold_nothing_that_runs_or_escapes_the_style_files() {
+    fn walk(folder: &std::path::Path, found: &mut Vec<std::path::PathBuf>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { walk(&path, found) } else { found.push(path) }
+        }
+    }
+    let mut templates = Vec::new();
+    walk(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../web/templates"), &mut templates);
+    assert!(templates.len() > 10);
+    for template in templates {
+        let text = std::fs::read_to_string(&template).unwrap();
+        for forbidden in ["|safe", "| safe", " style=", "<style", " hx-on", "javascript:", "js:", " onclick", "http://"]
+        {
+            assert!(!text.contains(forbidden), "{} holds `{forbidden}`", template.display());
+        }
+        // htmx 4: nothing of what version 2 was told is understood.
+        for old in ["hx-ext", "sse-connect", "sse-swap", "hx-disabled-elt", "hx-boost"] {
+            assert!(!text.contains(old), "{} holds `{old}`", template.display());
+        }
+    }
+}
