@@ -22,7 +22,7 @@ use crate::login::{self, Mail, Passwords};
 use crate::problem::Problem;
 use crate::publish::Live;
 use crate::servers::Relay;
-use crate::{activity, credentials, people, policies, servers, tenants, tokens};
+use crate::{activity, connect, credentials, people, policies, servers, tenants, tokens};
 
 /// What the API is made of.
 #[derive(Debug, Clone)]
@@ -72,8 +72,15 @@ fn api(parts: &Parts) -> Router {
 
 /// A line for each feature's pages.
 fn pages(parts: &Parts) -> Router {
-    let Parts { pool, clock, master, gateway_url, site, passwords, mail, tenants_per_person, .. } = parts.clone();
-    let access = Access { pool, clock };
+    let Parts { pool, clock, master, gateway_url, live, site, passwords, mail, tenants_per_person, .. } = parts.clone();
+    let access = Access { pool, clock: clock.clone() };
+    let connect = connect::Needs {
+        access: access.clone(),
+        clock,
+        master: master.clone(),
+        gateway_url: gateway_url.clone(),
+        live,
+    };
     let login = login::Needs {
         access: access.clone(),
         site: site.clone(),
@@ -83,7 +90,7 @@ fn pages(parts: &Parts) -> Router {
         gateway_url,
         tenants_per_person,
     };
-    let signed_in = Router::new().merge(login::routes(login.clone()));
+    let signed_in = Router::new().merge(login::routes(login.clone())).merge(connect::page_routes(connect));
     console::routes(console::Needs { access, site }, login::open_routes(login), signed_in)
 }
 

@@ -5,6 +5,7 @@ mod activity;
 pub mod app;
 mod bootstrap;
 pub mod config;
+mod connect;
 pub mod console;
 mod credentials;
 pub mod ingest;

@@ -8,7 +8,7 @@ mod head;
 mod live;
 mod metrics;
 mod redis;
-mod snapshot;
+pub(crate) mod snapshot;
 #[cfg(test)]
 mod tests;
 mod worker;

@@ -10,7 +10,7 @@ use store::tenants::KeyPurpose;
 use store::{TenantTx, credentials, policies, servers, tenants, tools};
 
 /// Reads everything a node needs of the transaction's tenant; the transaction must see one state throughout.
-pub(super) async fn build(tx: &mut TenantTx, slug: Slug, epoch: u64) -> Result<TenantSnapshot, store::Error> {
+pub(crate) async fn build(tx: &mut TenantTx, slug: Slug, epoch: u64) -> Result<TenantSnapshot, store::Error> {
     let (settings, revision) = tenants::get_settings(tx).await?;
     Ok(TenantSnapshot {
         format: SNAPSHOT_FORMAT,

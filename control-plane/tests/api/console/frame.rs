@@ -17,7 +17,15 @@ async fn every_page_keeps_the_rules(pool: PgPool) {
         assert!(answer.text.contains("</html>"), "{path}");
     }
     let (owner, _) = Browser::of_owner(&app).await;
-    for path in ["/w/acme", "/workspaces", "/workspaces/new", "/account", "/account/email/none", "/w/nobodys"] {
+    for path in [
+        "/w/acme",
+        "/w/acme/connect",
+        "/workspaces",
+        "/workspaces/new",
+        "/account",
+        "/account/email/none",
+        "/w/nobodys",
+    ] {
         let answer = owner.get(path).await;
         assert!(answer.text.contains("</html>"), "{path}");
     }

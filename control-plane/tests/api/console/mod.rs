@@ -3,6 +3,7 @@
 mod account;
 mod attacks;
 pub(crate) mod browser;
+mod connect;
 mod frame;
 pub(crate) mod markup;
 mod sign_up;
