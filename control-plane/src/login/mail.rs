@@ -147,7 +147,12 @@ async fn keep(folder: PathBuf, letter: &Letter) {
     let mut options = tokio::fs::OpenOptions::new();
     // For its owner's eyes only: whoever reads the link is let in.
     let opened = options.write(true).create_new(true).mode(0o600).open(folder.join(name)).await;
-    let written = async { opened?.write_all(text.as_bytes()).await };
+    let written = async {
+        let mut file = opened?;
+        file.write_all(text.as_bytes()).await?;
+        // A file of tokio's that is dropped may not have written yet.
+        file.flush().await
+    };
     if let Err(error) = written.await {
         tracing::warn!(%error, "a mail could not be kept");
     }
@@ -180,5 +185,50 @@ mod tests {
         assert_eq!(std::fs::read_to_string(kept.path()).unwrap(), "To: a@b.example\nSubject: Hello\n\nthere\n");
         assert_eq!(kept.metadata().unwrap().permissions().mode() & 0o777, 0o600);
         std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    /// Takes one mail as a mail server does, and gives back what it was told.
+    async fn take_one(listener: tokio::net::TcpListener) -> String {
+        use tokio::io::{AsyncBufReadExt as _, BufStream};
+        let mut stream = BufStream::new(listener.accept().await.unwrap().0);
+        let (mut told, mut in_data) = (String::new(), false);
+        stream.write_all(b"220 here\r\n").await.unwrap();
+        loop {
+            stream.flush().await.unwrap();
+            let mut line = String::new();
+            if stream.read_line(&mut line).await.unwrap() == 0 || line.starts_with("QUIT") {
+                return told;
+            }
+            told.push_str(&line);
+            let answer = match line.trim_end() {
+                "." => "250 taken\r\n",
+                _ if in_data => continue,
+                "DATA" => "354 go on\r\n",
+                _ => "250 yes\r\n",
+            };
+            in_data = (in_data || line.starts_with("DATA")) && line.trim_end() != ".";
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            if line.trim_end() == "." {
+                stream.flush().await.unwrap();
+                return told;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_letter_reaches_the_mail_server() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("smtp://{}", listener.local_addr().unwrap());
+        let server = tokio::spawn(take_one(listener));
+        let mail = Mail::smtp(&url, "Sluice <sluice@console.example>", Drain::new()).unwrap();
+        assert!(!mail.is_shown());
+        let letter =
+            Letter { to: "ana@kestrel.example".to_owned(), subject: "Hello".to_owned(), text: "there".to_owned() };
+        let posted = mail.clone();
+        mail.run(async move { posted.post(&letter).await }).await;
+        let told = server.await.unwrap();
+        for part in ["MAIL FROM:<sluice@console.example>", "RCPT TO:<ana@kestrel.example>", "Subject: Hello", "there"] {
+            assert!(told.contains(part), "{part} is missing in {told}");
+        }
     }
 }
