@@ -90,7 +90,11 @@ fn pages(parts: &Parts) -> Router {
         gateway_url,
         tenants_per_person,
     };
-    let signed_in = Router::new().merge(login::routes(login.clone())).merge(connect::page_routes(connect));
+    let people = people::PageNeeds { access: access.clone(), clock: access.clock.clone(), login: login.clone() };
+    let signed_in = Router::new()
+        .merge(login::routes(login.clone()))
+        .merge(connect::page_routes(connect))
+        .merge(people::page_routes(people));
     console::routes(console::Needs { access, site }, login::open_routes(login), signed_in)
 }
 

@@ -99,7 +99,12 @@ pub(super) async fn sign_in(
 }
 
 /// Begins a session, and ends the one the browser had: a session's secret never outlives a change of who it speaks for.
-async fn begin(needs: &Needs, tx: &mut PlatformTx, user: UserId, visitor: &Visitor) -> Result<Begun, store::Error> {
+pub(super) async fn begin(
+    needs: &Needs,
+    tx: &mut PlatformTx,
+    user: UserId,
+    visitor: &Visitor,
+) -> Result<Begun, store::Error> {
     if let Some(before) = &visitor.signed_in {
         sessions::end(tx, before.user(), before.session()).await?;
     }
@@ -166,11 +171,16 @@ pub(super) async fn found(needs: &Needs, user: UserId, session: SessionId, new: 
     Ok(founded.slug)
 }
 
-fn author(needs: &Needs, user: UserId, session: SessionId) -> Author {
+pub(super) fn author(needs: &Needs, user: UserId, session: SessionId) -> Author {
     Author { user, actor: Actor::User { user, by: By::Session(session) }, clock: needs.access.clock.clone() }
 }
 
-async fn kept(needs: &Needs, password: Secret<String>, email: &str, known: &[&str]) -> Result<String, LoginError> {
+pub(super) async fn kept(
+    needs: &Needs,
+    password: Secret<String>,
+    email: &str,
+    known: &[&str],
+) -> Result<String, LoginError> {
     let known = known.iter().copied().chain([email, "sluice"]).chain(email.split('@')).map(str::to_owned).collect();
     if let Some(weakness) = needs.passwords.weakness(password.clone(), known).await? {
         return Err(LoginError::Weak(weakness));

@@ -2,6 +2,7 @@
 
 mod account_pages;
 mod actions;
+mod invited;
 mod links;
 mod mail;
 mod pages;
@@ -19,6 +20,8 @@ use secrets::MasterKey;
 use url::Url;
 
 pub use actions::give_password;
+pub(crate) use invited::{Invited, may_mail, send_invitation};
+pub(crate) use mail::Letter;
 pub use mail::{Mail, MailError};
 pub use password::Passwords;
 
@@ -65,6 +68,7 @@ pub(crate) fn open_routes(needs: Needs) -> Router {
         .route("/sign-out", post(pages::sign_out))
         .route("/sign-up", get(sign_up_pages::ask).post(sign_up_pages::do_ask))
         .route("/sign-up/{token}", get(sign_up_pages::confirm).post(sign_up_pages::do_confirm))
+        .route("/invitations/{token}", get(invited::show).post(invited::accept))
         .route("/forgot", get(pages::forgot).post(pages::do_forgot))
         .route("/reset/{token}", get(pages::reset).post(pages::do_reset))
         .with_state(needs)

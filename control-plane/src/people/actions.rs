@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use domain::{GroupName, MembershipId, Permission, Role, UserId};
 use store::people::{self, Membership};
-use store::{TenantTx, outbox, tokens};
+use store::{TenantTx, invitations, outbox, tokens};
 
 use crate::ingest::change::Change;
 use crate::recorded::Author;
@@ -24,6 +24,9 @@ pub(crate) enum PeopleError {
     /// There is no such member.
     #[error("no such member")]
     NotFound,
+    /// Many are asked already and have not come.
+    #[error("too many people are asked at a time")]
+    TooManyInvited,
     #[error(transparent)]
     Database(#[from] store::Error),
 }
@@ -89,6 +92,8 @@ pub(crate) async fn change(
     if after.role != before.role {
         // A token acts as its holder, and somebody else may have issued it: a new role is not theirs to use.
         tokens::revoke_all_api(tx, after.user, author.now()).await?;
+        // They may no longer ask in whom they asked.
+        invitations::withdraw_all_by(tx, after.user).await?;
     }
     author.noted(tx, Change::new("member.change", "member", id).before(&seen(&before)).after(&seen(&after))).await?;
     for token in tokens::list_gateway_of(tx, after.user).await?.iter().filter(|token| token.revoked_at.is_none()) {
@@ -110,12 +115,13 @@ pub(crate) async fn remove(tx: &mut TenantTx, author: &Author, by: Role, id: Mem
         author.token_changed(tx, token.id, Change::new("token.revoke", "gateway_token", token.id)).await?;
     }
     tokens::revoke_all_api(tx, before.user, author.now()).await?;
+    invitations::withdraw_all_by(tx, before.user).await?;
     people::remove(tx, id).await?;
     author.noted(tx, Change::new("member.remove", "member", id).before(&seen(&before))).await?;
     Ok(())
 }
 
-fn check_owners(by: Role, roles: &[Role]) -> Result<(), PeopleError> {
+pub(super) fn check_owners(by: Role, roles: &[Role]) -> Result<(), PeopleError> {
     if roles.contains(&Role::Owner) && !by.allows(Permission::ManageOwners) {
         return Err(PeopleError::ConcernsOwners);
     }

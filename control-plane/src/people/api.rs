@@ -154,6 +154,10 @@ impl From<PeopleError> for Problem {
                 Self::new(StatusCode::CONFLICT, "already-member", "The person is a member already")
             }
             PeopleError::NotFound => Self::not_found(),
+            PeopleError::TooManyInvited => {
+                Self::new(StatusCode::CONFLICT, "limit-reached", "Many people are asked already")
+                    .detail("withdraw some invitations first")
+            }
             PeopleError::Database(error) => error.into(),
         }
     }

@@ -37,6 +37,8 @@ kinds! {
     UserKind = "usr" => UserId;
     /// A person's place in a tenant.
     MembershipKind = "mem" => MembershipId;
+    /// A person who is asked into a tenant.
+    InvitationKind = "inv" => InvitationId;
     /// An MCP server the gateway forwards to.
     ServerKind = "srv" => ServerId;
     /// A reviewed edition of an upstream server.

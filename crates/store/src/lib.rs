@@ -9,6 +9,7 @@ pub mod audit;
 pub mod credentials;
 mod error;
 pub mod health;
+pub mod invitations;
 pub mod outbox;
 pub mod people;
 pub mod policies;

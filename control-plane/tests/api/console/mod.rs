@@ -6,4 +6,5 @@ pub(crate) mod browser;
 mod connect;
 mod frame;
 pub(crate) mod markup;
+mod people;
 mod sign_up;

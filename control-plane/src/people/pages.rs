@@ -1,0 +1,345 @@
+//! The people of a workspace, and asking more in.
+
+use std::collections::BTreeSet;
+
+use askama::Template;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Utc};
+use domain::{Clock, GroupName, InvitationId, MembershipId, Permission, Role, UserId};
+use serde::Deserialize;
+use store::invitations::{self, Invitation};
+use store::people::{self, Membership};
+
+use super::actions::{self, PeopleError};
+use super::{PageNeeds, checked_email, invitations as asking};
+use crate::access::{Can, Permitted, may};
+use crate::console::{Done, Faults, Page, Shell, Visitor, role_name, show};
+use crate::input::{At, Form, check_title};
+use crate::login::{self, Letter};
+use crate::problem::Problem;
+
+/// A role in words.
+pub(super) struct RoleRow {
+    pub(super) role: Role,
+    pub(super) name: &'static str,
+    pub(super) says: &'static str,
+    /// For each of [`COLUMNS`].
+    pub(super) may: Vec<bool>,
+}
+
+/// What the table of roles tells.
+const COLUMNS: [(&str, Permission); 8] = [
+    ("Call tools", Permission::CallTools),
+    ("See everyone’s calls", Permission::ViewActivity),
+    ("Change servers", Permission::ManageServers),
+    ("Write policies", Permission::WritePolicies),
+    ("Put policies in force", Permission::Publish),
+    ("Issue tokens for others", Permission::ManageTokens),
+    ("Change people", Permission::ManageMembers),
+    ("Change owners", Permission::ManageOwners),
+];
+
+pub(super) const fn says(role: Role) -> &'static str {
+    match role {
+        Role::Owner => "Everything. There is always one.",
+        Role::Admin => "Everything, but makes, changes and removes no owner.",
+        Role::PolicyAuthor => {
+            "Writes policies, sees servers and everyone’s calls, calls tools. Puts no policy in force and changes no server."
+        }
+        Role::Auditor => "Reads everything. Changes nothing, calls no tool and holds no token.",
+        Role::Member => "Calls tools, and sees their own tokens and calls. Sees no servers, policies or people.",
+    }
+}
+
+fn roles() -> Vec<RoleRow> {
+    let row = |role: Role| RoleRow {
+        role,
+        name: role_name(role),
+        says: says(role),
+        may: COLUMNS.iter().map(|(_, permission)| role.allows(*permission)).collect(),
+    };
+    Role::ALL.into_iter().map(row).collect()
+}
+
+/// The roles that somebody may give.
+fn given_by(role: Role) -> Vec<RoleRow> {
+    let may_give = |row: &RoleRow| row.role != Role::Owner || role.allows(Permission::ManageOwners);
+    roles().into_iter().filter(may_give).collect()
+}
+
+struct PersonRow {
+    member: Membership,
+    email: String,
+    is_you: bool,
+}
+
+#[derive(Template)]
+#[template(path = "people/index.html")]
+struct PeoplePage {
+    shell: Shell,
+    people: Vec<PersonRow>,
+    invited: Vec<Invitation>,
+    roles: Vec<RoleRow>,
+    /// The mail to somebody who was just asked, where mails are shown.
+    letter: Option<Letter>,
+}
+
+async fn page<P: Permitted>(clock: &Clock, shell: Shell, can: &Can<P>) -> Result<PeoplePage, Problem> {
+    let mut tx = can.begin().await?;
+    let found = people::list(&mut tx).await?;
+    let invited =
+        if shell.may(Permission::ManageMembers) { invitations::list(&mut tx, clock.now()).await? } else { Vec::new() };
+    drop(tx);
+    let users: Vec<UserId> = found.iter().map(|member| member.user).collect();
+    let mut emails = can.emails(&users).await?;
+    let people = found.into_iter().map(|member| PersonRow {
+        email: emails.remove(&member.user).unwrap_or_default(),
+        is_you: member.user == can.actor().user(),
+        member,
+    });
+    let people = people.collect();
+    Ok(PeoplePage { shell, people, invited, roles: roles(), letter: None })
+}
+
+/// `GET /w/{tenant}/people`.
+pub(super) async fn list(
+    State(clock): State<Clock>,
+    shell: Shell,
+    can: Can<may::ViewMembers>,
+) -> Result<Response, Problem> {
+    Ok(Page::new(page(&clock, shell, &can).await?).into_response())
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+pub(super) struct Asked {
+    #[serde(default)]
+    email: String,
+    #[serde(default)]
+    role: String,
+}
+
+#[derive(Template)]
+#[template(path = "people/invite.html")]
+struct InvitePage {
+    shell: Shell,
+    sent: Asked,
+    roles: Vec<RoleRow>,
+    faults: Faults,
+}
+
+/// `GET /w/{tenant}/people/invite`.
+pub(super) async fn ask(shell: Shell, can: Can<may::ManageMembers>) -> Response {
+    let (roles, sent) = (given_by(can.actor().role()), Asked { role: "member".to_owned(), ..Asked::default() });
+    Page::new(InvitePage { shell, sent, roles, faults: Faults::none() }).into_response()
+}
+
+/// `POST /w/{tenant}/people/invite`: mails a link.
+pub(super) async fn invite(
+    State(needs): State<PageNeeds>,
+    shell: Shell,
+    visitor: Visitor,
+    can: Can<may::ManageMembers>,
+    Form(sent): Form<Asked>,
+) -> Result<Response, Problem> {
+    match do_invite(&needs, &shell, &visitor, &can, &sent).await {
+        Ok(Some(letter)) => {
+            let letter = Some(letter);
+            Ok(Page::new(PeoplePage { letter, ..page(&needs.clock, shell, &can).await? }).into_response())
+        }
+        Ok(None) => {
+            let done = Done::to(shell.to("people"));
+            Ok(done.saying(format!("A link is on its way to {}.", show::visible(sent.email.trim()))).into_response())
+        }
+        Err(problem) => {
+            let faults = faults(problem)?;
+            let roles = given_by(can.actor().role());
+            Ok(Page::wrong(InvitePage { shell, sent, roles, faults }).into_response())
+        }
+    }
+}
+
+/// What a form says of a problem of the sender's; another one is an answer of its own.
+fn faults(problem: Problem) -> Result<Faults, Problem> {
+    if problem.status().is_client_error() && problem.status() != axum::http::StatusCode::NOT_FOUND {
+        return Ok(Faults::of(&problem));
+    }
+    Err(problem)
+}
+
+async fn do_invite(
+    needs: &PageNeeds,
+    shell: &Shell,
+    visitor: &Visitor,
+    can: &Can<may::ManageMembers>,
+    sent: &Asked,
+) -> Result<Option<Letter>, Problem> {
+    let email = checked_email(&sent.email).map_err(|_| Problem::invalid("email", "This is no e-mail address."))?;
+    let role = Role::find(&sent.role).ok_or_else(|| Problem::invalid("role", "Choose one."))?;
+    let mut tx = can.begin().await?;
+    let users: Vec<UserId> = people::list(&mut tx).await?.iter().map(|member| member.user).collect();
+    if can.emails(&users).await?.values().any(|known| *known == email) {
+        return Err(PeopleError::AlreadyMember.into());
+    }
+    if !login::may_mail(&needs.login, &email, visitor.address).await? {
+        return Err(Problem::invalid("email", "Too many mails were asked for. Try again in 15 minutes."));
+    }
+    let by = can.actor().role();
+    let (_, token) = asking::invite(&mut tx, &can.author(&needs.clock), by, (email.clone(), role)).await?;
+    tx.commit().await?;
+    let asked = login::Invited { email, token, by: &shell.email, title: &shell.workspace.title, role: role_name(role) };
+    Ok(login::send_invitation(&needs.login, asked).await)
+}
+
+/// `POST /w/{tenant}/people/invitations/{invitation}/withdraw`.
+pub(super) async fn withdraw(
+    State(clock): State<Clock>,
+    shell: Shell,
+    can: Can<may::ManageMembers>,
+    At((_, invitation)): At<(String, InvitationId)>,
+) -> Result<Response, Problem> {
+    let mut tx = can.begin().await?;
+    asking::withdraw(&mut tx, &can.author(&clock), can.actor().role(), invitation).await?;
+    tx.commit().await?;
+    Ok(Done::to(shell.to("people")).saying("The invitation is withdrawn; its link is worth nothing.").into_response())
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+pub(super) struct Changed {
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    role: String,
+    #[serde(default)]
+    groups: String,
+}
+
+#[derive(Template)]
+#[template(path = "people/member.html")]
+struct MemberPage {
+    shell: Shell,
+    member: Membership,
+    email: String,
+    is_you: bool,
+    /// Why the person may not be changed; empty where they may.
+    may_not: &'static str,
+    /// What their role allows, in words.
+    says: &'static str,
+    is_last_owner: bool,
+    tokens: usize,
+    sent: Changed,
+    roles: Vec<RoleRow>,
+    faults: Faults,
+}
+
+impl MemberPage {
+    fn remove_url(&self) -> String {
+        self.shell.to(&format!("people/{}/remove", self.member.id))
+    }
+}
+
+/// `GET /w/{tenant}/people/{member}`.
+pub(super) async fn member(
+    State(clock): State<Clock>,
+    shell: Shell,
+    can: Can<may::ViewMembers>,
+    At((_, member)): At<(String, MembershipId)>,
+) -> Result<Response, Problem> {
+    Ok(Page::new(member_page(clock.now(), shell, &can, member).await?).into_response())
+}
+
+async fn member_page<P: Permitted>(
+    now: DateTime<Utc>,
+    shell: Shell,
+    can: &Can<P>,
+    member: MembershipId,
+) -> Result<MemberPage, Problem> {
+    let mut tx = can.begin().await?;
+    let member = people::find(&mut tx, member).await?.ok_or_else(Problem::not_found)?;
+    let is_last_owner = member.role == Role::Owner && people::count_owners(&mut tx).await? <= 1;
+    let held = store::tokens::list_gateway_of(&mut tx, member.user).await?;
+    let tokens = held.iter().filter(|token| token.revoked_at.is_none() && token.expires_at > now).count();
+    drop(tx);
+    let email = can.emails(&[member.user]).await?.remove(&member.user).unwrap_or_default();
+    let by = can.actor().role();
+    let may_not = match member.role {
+        _ if !by.allows(Permission::ManageMembers) => "Only owners and admins change people.",
+        Role::Owner if !by.allows(Permission::ManageOwners) => "Only owners change owners.",
+        _ => "",
+    };
+    let groups = member.groups.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let sent = Changed { name: member.name.clone(), role: member.role.as_str().to_owned(), groups };
+    let is_you = member.user == can.actor().user();
+    let (roles, faults) = (given_by(by), Faults::none());
+    let says = says(member.role);
+    Ok(MemberPage { shell, member, email, is_you, may_not, says, is_last_owner, tokens, sent, roles, faults })
+}
+
+/// `POST /w/{tenant}/people/{member}`.
+pub(super) async fn change(
+    State(clock): State<Clock>,
+    shell: Shell,
+    can: Can<may::ManageMembers>,
+    At((_, member)): At<(String, MembershipId)>,
+    Form(sent): Form<Changed>,
+) -> Result<Response, Problem> {
+    match do_change(&clock, &can, member, &sent).await {
+        Ok(changed) => {
+            let text = format!("{} is changed. Their tokens follow at once.", show::visible(&changed.name));
+            // Who has just given up a role may no longer see this page.
+            let back = if changed.user == can.actor().user() { shell.to("") } else { shell.to("people") };
+            Ok(Done::to(back).saying(text).into_response())
+        }
+        Err(problem) => {
+            let faults = faults(problem)?;
+            let page = member_page(clock.now(), shell, &can, member).await?;
+            Ok(Page::wrong(MemberPage { sent, faults, ..page }).into_response())
+        }
+    }
+}
+
+async fn do_change(
+    clock: &Clock,
+    can: &Can<may::ManageMembers>,
+    member: MembershipId,
+    sent: &Changed,
+) -> Result<Membership, Problem> {
+    let name = sent.name.trim();
+    check_title("name", name, 100)?;
+    let role = Role::find(&sent.role).ok_or_else(|| Problem::invalid("role", "Choose one."))?;
+    let groups = groups(&sent.groups)?;
+    let mut tx = can.begin().await?;
+    let author = can.author(clock);
+    let changed = actions::change(&mut tx, &author, can.actor().role(), member, |place| {
+        name.clone_into(&mut place.name);
+        place.role = role;
+        place.groups = groups;
+    });
+    let changed = changed.await?;
+    tx.commit().await?;
+    Ok(changed)
+}
+
+/// Names of groups, with commas between them.
+fn groups(text: &str) -> Result<BTreeSet<GroupName>, Problem> {
+    let wrong = |_| Problem::invalid("groups", "Small letters, digits and hyphens; a comma between two.");
+    let named = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+    let groups: BTreeSet<GroupName> = named.map(str::parse).collect::<Result<_, _>>().map_err(wrong)?;
+    if groups.len() > 50 { Err(Problem::invalid("groups", "At most 50.")) } else { Ok(groups) }
+}
+
+/// `POST /w/{tenant}/people/{member}/remove`.
+pub(super) async fn remove(
+    State(clock): State<Clock>,
+    shell: Shell,
+    can: Can<may::ManageMembers>,
+    At((_, member)): At<(String, MembershipId)>,
+) -> Result<Response, Problem> {
+    let mut tx = can.begin().await?;
+    let found = people::find(&mut tx, member).await?.ok_or_else(Problem::not_found)?;
+    actions::remove(&mut tx, &can.author(&clock), can.actor().role(), member).await?;
+    tx.commit().await?;
+    let back = if found.user == can.actor().user() { "/workspaces".to_owned() } else { shell.to("people") };
+    let text = format!("{} is no longer in this workspace. Their tokens are revoked.", show::visible(&found.name));
+    Ok(Done::to(back).saying(text).into_response())
+}
