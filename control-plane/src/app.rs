@@ -90,11 +90,20 @@ fn pages(parts: &Parts) -> Router {
         gateway_url,
         tenants_per_person,
     };
+    let settings = tenants::Needs {
+        access: access.clone(),
+        clock: access.clock.clone(),
+        master: parts.master.clone(),
+        gateway_url: parts.gateway_url.clone(),
+        live: parts.live.clone(),
+        tenants_per_person,
+    };
     let people = people::PageNeeds { access: access.clone(), clock: access.clock.clone(), login: login.clone() };
     let signed_in = Router::new()
         .merge(login::routes(login.clone()))
         .merge(connect::page_routes(connect))
-        .merge(people::page_routes(people));
+        .merge(people::page_routes(people))
+        .merge(tenants::page_routes(settings));
     console::routes(console::Needs { access, site }, login::open_routes(login), signed_in)
 }
 

@@ -62,18 +62,33 @@
     dismiss(button) { button.closest('.toast').remove(); },
     back() { history.back(); },
     reload() { location.reload(); },
-    themeToggle() {
-      const root = document.documentElement;
-      const isDark = root.dataset.theme ? root.dataset.theme === 'dark' : matchMedia('(prefers-color-scheme: dark)').matches;
-      root.dataset.theme = isDark ? 'light' : 'dark';
-      try { localStorage.setItem('theme', root.dataset.theme); } catch { /* it lasts for this page then */ }
+    themePick(button) {
+      const theme = button.dataset.themePick, root = document.documentElement;
+      if (theme) root.dataset.theme = theme; else delete root.dataset.theme;
+      try { theme ? localStorage.setItem('theme', theme) : localStorage.removeItem('theme'); } catch { /* it lasts for this page then */ }
+      showTheme();
     },
+    keysToggle(box) { try { localStorage.setItem('keys', box.checked ? 'on' : 'off'); } catch { /* as before then */ } },
     href(element) { location.href = element.dataset.href; },
   };
   on('click', (event) => {
-    const element = event.target.closest('[data-copy], [data-dismiss], [data-back], [data-reload], [data-theme-toggle], [data-href]');
+    const element = event.target.closest('[data-copy], [data-dismiss], [data-back], [data-reload], [data-theme-pick], [data-keys-toggle], [data-href]');
     for (const name of Object.keys(actions)) if (element && name in element.dataset) return actions[name](element);
   });
+
+  // Which theme is chosen, and whether single keys are on.
+  function showTheme() {
+    const chosen = document.documentElement.dataset.theme ?? '';
+    for (const button of all('[data-theme-pick]')) button.setAttribute('aria-pressed', String(button.dataset.themePick === chosen));
+  }
+  showTheme();
+
+  // No connection: said for as long as it lasts.
+  const offline = find('#offline');
+  const showOffline = () => { if (offline) offline.hidden = navigator.onLine; };
+  addEventListener('online', showOffline);
+  addEventListener('offline', showOffline);
+  showOffline();
 
   // Invoker commands, where the browser has none.
   if (!('command' in HTMLButtonElement.prototype)) {
@@ -117,12 +132,32 @@
       chosen.scrollIntoView({ block: 'nearest' });
     } else input.removeAttribute('aria-activedescendant');
   }
+  const found = palette && find('#palette-found', palette), nothing = palette && find('#palette-none', palette);
+  let asking, asked = 0;
   function filter() {
     const wanted = input.value.trim().toLowerCase();
-    for (const option of all('[role="option"]', list)) option.hidden = !option.textContent.toLowerCase().includes(wanted);
+    for (const group of all('[role="group"]', list)) {
+      const own = all('[role="option"]', group);
+      if (group !== found) for (const option of own) option.hidden = !option.textContent.toLowerCase().includes(wanted);
+      group.hidden = own.every((option) => option.hidden);
+    }
+    nothing.hidden = options().length > 0 || wanted === '';
     choose(options()[0]);
   }
+  // What the server finds comes a moment later; an answer to what is no longer asked is dropped.
+  function ask() {
+    clearTimeout(asking);
+    const wanted = input.value.trim(), turn = ++asked;
+    if (!wanted) { found.replaceChildren(); return filter(); }
+    asking = setTimeout(async () => {
+      try {
+        const answer = await fetch(`${palette.dataset.find}?q=${encodeURIComponent(wanted)}`, { headers: { 'HX-Request': 'true' } });
+        if (answer.ok && turn === asked) { found.innerHTML = await answer.text(); filter(); }
+      } catch { /* what stands there already can still be chosen */ }
+    }, 120);
+  }
   if (palette) {
+    input.addEventListener('input', ask);
     input.addEventListener('input', filter);
     input.addEventListener('keydown', (event) => {
       const shown = options(), at = shown.findIndex((option) => option.getAttribute('aria-selected') === 'true');
@@ -137,13 +172,15 @@
     });
     // Without this the hidden field would keep the focus, and swallow the keys.
     palette.addEventListener('close', () => input.blur());
-    palette.addEventListener('toggle', () => { if (palette.open) { input.value = ''; filter(); } });
+    palette.addEventListener('toggle', () => { if (palette.open) { input.value = ''; found.replaceChildren(); filter(); } });
   }
 
   // Keys: ⌘K, /, J K, G and a letter, ?. None of the single ones in a field or a dialog, or where they are turned off.
   const isTyping = (target) => target.closest?.('input, textarea, select, [contenteditable]');
   const keysOff = () => { try { return localStorage.getItem('keys') === 'off'; } catch { return false; } };
-  let goSince = 0;
+  const keysBox = find('[data-keys-toggle]');
+  if (keysBox) keysBox.checked = !keysOff();
+  let goSince = 0, newSince = 0;
   on('keydown', (event) => {
     if ((event.metaKey || event.ctrlKey) && event.key.toLowerCase() === 'k' && palette) {
       event.preventDefault();
@@ -157,7 +194,14 @@
       if (link) location.href = link.href;
       return;
     }
+    if (Date.now() - newSince < 900) {
+      newSince = 0;
+      const deed = all('#palette [id^="do-"]').find((option) => find('kbd:last-child', option)?.textContent.toLowerCase() === key);
+      if (deed) location.href = deed.dataset.href;
+      return;
+    }
     if (key === 'g') goSince = Date.now();
+    if (key === 'n') newSince = Date.now();
     if (key === '?') find('#keys')?.showModal();
     if (key === '/') {
       const search = find('[role="search"] input');

@@ -185,7 +185,7 @@ fn card(row: &Row, record: Record, personal: &Personal) -> Card {
         rules,
         arguments: arguments(&personal.args.redacted, record.args.keys),
         took: took(&record.dur),
-        total: record.dur.total.map_or_else(String::new, show::took),
+        total: record.dur.total.map_or_else(String::new, exactly),
         place: show::count(row.seq),
     }
 }
@@ -210,6 +210,11 @@ fn arguments(redacted: &Value, keys: Vec<String>) -> Vec<(String, String)> {
     members.iter().map(|(name, value)| (name.clone(), shape(value))).collect()
 }
 
+/// Deciding takes microseconds, which is the point.
+fn exactly(micros: u64) -> String {
+    if micros < 1000 { format!("{micros} µs") } else { show::took(micros) }
+}
+
 fn took(dur: &Durations) -> Vec<(&'static str, String)> {
     let parts = [
         ("Identify", dur.auth),
@@ -218,5 +223,5 @@ fn took(dur: &Durations) -> Vec<(&'static str, String)> {
         ("Upstream", dur.upstream),
         ("Record", dur.audit_wait),
     ];
-    parts.into_iter().filter_map(|(name, micros)| Some((name, show::took(micros?)))).collect()
+    parts.into_iter().filter_map(|(name, micros)| Some((name, exactly(micros?)))).collect()
 }

@@ -154,7 +154,9 @@ pub(super) async fn try_blocked(
 ) -> Result<Response, Problem> {
     let tried = Some(blocked::attempt(&needs, &can).await?);
     if hx.0 {
-        return Ok(Page::new(Blocked { tried }).into_response());
+        let said =
+            if matches!(tried, Some(Tried::Blocked { .. })) { "Denied, and on record" } else { "Nothing was called" };
+        return Ok(Page::new(Blocked { tried }).toast(said).into_response());
     }
     let mut page = page(&needs, shell, &can, &query).await?;
     page.tried = tried;

@@ -12,6 +12,7 @@ mod cookie;
 mod gate;
 mod home;
 pub(crate) mod page;
+mod palette;
 mod shell;
 pub(crate) mod show;
 mod site;
@@ -39,7 +40,10 @@ pub(crate) struct Needs {
 
 /// All of the console: `open` pages are for everybody, `pages` for whoever is signed in.
 pub(crate) fn routes(needs: Needs, open: Router, pages: Router) -> Router {
-    let pages = pages.merge(home::routes(needs.clone())).layer(axum::middleware::from_fn(gate::signed_in_only));
+    let pages = pages
+        .merge(home::routes(needs.clone()))
+        .merge(palette::routes(needs.clone()))
+        .layer(axum::middleware::from_fn(gate::signed_in_only));
     let all = Router::new().merge(open).merge(pages);
     #[cfg(debug_assertions)]
     let all = all.merge(components::routes());

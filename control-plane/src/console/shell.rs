@@ -73,6 +73,15 @@ const GROUPS: [(&str, &[Section]); 3] = [
     ),
 ];
 
+/// What one does most: the letters are those after `N`.
+const DEEDS: [Section; 5] = [
+    ("servers/new", "plus", "Add a server", "s", Permission::ManageServers),
+    ("policies/new", "shield-check", "Write a policy", "p", Permission::WritePolicies),
+    ("tokens/new", "key-round", "Issue a token", "t", Permission::OwnTokens),
+    ("people/invite", "user-plus", "Invite a person", "u", Permission::ManageMembers),
+    ("connect", "plug", "Connect a client", "c", Permission::CallTools),
+];
+
 impl Shell {
     /// The address of a path of this workspace: `shell.to("servers")`.
     pub(crate) fn to(&self, path: &str) -> String {
@@ -91,6 +100,12 @@ impl Shell {
             items: sections.iter().filter(|(.., needed)| self.may(*needed)).map(|section| self.item(section)).collect(),
         };
         GROUPS.iter().map(group).filter(|group| !group.items.is_empty()).collect()
+    }
+
+    /// What one does most, as far as the person may.
+    pub(crate) fn deeds(&self) -> Vec<NavItem> {
+        let may = DEEDS.iter().filter(|(.., needed)| self.may(*needed));
+        may.map(|deed| self.item(deed)).collect()
     }
 
     fn item(&self, (path, icon, text, key, _): &Section) -> NavItem {

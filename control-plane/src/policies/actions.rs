@@ -15,7 +15,7 @@ use crate::recorded::Author;
 /// Longest text, bytes.
 pub(crate) const TEXT_MAX_BYTES: usize = 256 * 1024;
 /// Most policies of a tenant.
-const POLICIES_MAX: usize = 1_000;
+pub(crate) const POLICIES_MAX: usize = 1_000;
 
 /// Why something was not done to a policy.
 #[derive(Debug, thiserror::Error)]

@@ -20,7 +20,7 @@ use crate::ingest::change::{self, Change};
 use crate::recorded::Author;
 
 /// Most servers of a tenant.
-const SERVERS_MAX: usize = 500;
+pub(crate) const SERVERS_MAX: usize = 500;
 /// For how long Sluice leaves what waits for a person as it is, whatever it finds meanwhile: a server that answers
 /// differently each time must not take from under a reviewer what is under review.
 const WAITS_FOR: TimeDelta = TimeDelta::hours(1);

@@ -3,12 +3,15 @@
 pub(crate) mod actions;
 mod api;
 mod live_api;
+mod pages;
 
 pub(crate) use api::TenantPath;
 
 use std::sync::Arc;
 
+use axum::Router;
 use axum::extract::FromRef;
+use axum::routing::get;
 use domain::Clock;
 use secrets::MasterKey;
 use url::Url;
@@ -38,4 +41,8 @@ pub(crate) fn routes(needs: Needs) -> OpenApiRouter {
         .routes(routes!(api::get, api::change))
         .routes(routes!(live_api::live))
         .with_state(needs)
+}
+
+pub(crate) fn page_routes(needs: Needs) -> Router {
+    Router::new().route("/w/{tenant}/settings", get(pages::open).post(pages::change)).with_state(needs)
 }

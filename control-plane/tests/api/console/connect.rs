@@ -110,7 +110,7 @@ async fn it_listens_for_a_while_and_then_says_that_it_stopped(pool: PgPool) {
     assert!(!part.text.contains("<html") && polls(&part.text), "{}", part.text);
     let plain = owner.get("/w/acme/connect/calls").await.expect(200);
     assert!(plain.text.contains("</html>"), "a link to it opens the page");
-    let hour_ago = (chrono::Utc::now() - chrono::Duration::hours(1)).format("%Y-%m-%dT%H:%M:%SZ");
+    let hour_ago = (app.parts.clock.now() - chrono::Duration::hours(1)).format("%Y-%m-%dT%H:%M:%SZ");
     let stopped = owner.get_part(&format!("/w/acme/connect/calls?since={hour_ago}")).await.expect(200);
     assert!(!polls(&stopped.text) && text(&stopped.text).contains("Listen again"), "{}", stopped.text);
 }

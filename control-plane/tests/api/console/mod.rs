@@ -6,5 +6,7 @@ pub(crate) mod browser;
 mod connect;
 mod frame;
 pub(crate) mod markup;
+mod palette;
 mod people;
+mod settings;
 mod sign_up;

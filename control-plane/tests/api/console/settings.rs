@@ -1,0 +1,65 @@
+//! The settings of a workspace.
+
+use axum::body::Body;
+use sqlx::PgPool;
+
+use super::browser::Browser;
+use super::markup::text;
+use crate::app::App;
+
+const PATH: &str = "/w/acme/settings";
+
+#[sqlx::test(migrator = "store::MIGRATOR")]
+async fn each_form_changes_its_own_part(pool: PgPool) {
+    let app = App::new(&pool).await;
+    let (owner, person) = Browser::of_owner(&app).await;
+    let page = owner.get(PATH).await.expect(200);
+    assert!(text(&page.text).contains("https://mcp.example.com/acme/mcp"));
+    owner.post(PATH, &[("title", "Acme <b>Rockets</b>"), ("slug", "other"), ("revision", "9")]).await.expect(303);
+    owner.post(PATH, &[("prefix", "on_conflict")]).await.expect(303);
+    owner.post(PATH, &[("blind_max_s", "15")]).await.expect(303);
+    let tenant = app.get(&person, &person.path()).await.expect(200).json();
+    let kept = (tenant["title"].as_str(), tenant["prefix"].as_str(), tenant["blind_max_s"].as_u64());
+    assert_eq!(kept, (Some("Acme <b>Rockets</b>"), Some("on_conflict"), Some(15)));
+    assert_eq!(tenant["slug"], "acme");
+    let page = owner.get(PATH).await.expect(200);
+    assert!(page.text.contains("The settings are saved.") && !page.text.contains("<b>Rockets"));
+}
+
+#[sqlx::test(migrator = "store::MIGRATOR")]
+async fn what_does_not_fit_is_said_and_changes_nothing(pool: PgPool) {
+    let app = App::new(&pool).await;
+    let (owner, person) = Browser::of_owner(&app).await;
+    owner.get(PATH).await;
+    for (name, value, says) in [
+        ("title", " ", "at most 100"),
+        ("prefix", "sometimes", "Choose one."),
+        ("blind_max_s", "61", "0 to 60"),
+        ("blind_max_s", "-1", "0 to 60"),
+    ] {
+        let wrong = owner.post(PATH, &[(name, value)]).await.expect(422);
+        assert!(text(&wrong.text).contains(says), "{name}={value}: {}", text(&wrong.text));
+    }
+    assert_eq!(app.get(&person, &person.path()).await.json()["blind_max_s"], 60);
+    owner.send(Browser::form(PATH), Body::from("title=Forged")).await.expect(403);
+}
+
+#[sqlx::test(migrator = "store::MIGRATOR")]
+async fn who_may_not_change_them_reads_them(pool: PgPool) {
+    let app = App::new(&pool).await;
+    let (_, person) = Browser::of_owner(&app).await;
+    for (email, role) in
+        [("pol@acme.example", "policy_author"), ("aud@acme.example", "auditor"), ("mia@acme.example", "member")]
+    {
+        app.member(&person, email, role).await;
+        let browser = Browser::of(&app, email).await;
+        let page = browser.get(PATH).await.expect(200);
+        assert!(text(&page.text).contains("Only owners and admins") && !page.text.contains("name=\"title\""), "{role}");
+        browser.post(PATH, &[("title", "Mine")]).await.expect(403);
+    }
+    app.stranger(&person).await;
+    let stranger = Browser::of(&app, "greta@globex.example").await;
+    stranger.get(PATH).await.expect(404);
+    stranger.get("/account").await;
+    stranger.post(PATH, &[("title", "Mine")]).await.expect(404);
+}
