@@ -1,8 +1,9 @@
 # make up    sets up this machine, builds Sluice and runs it: Postgres, Redis, both planes, a demo tenant
 # make test  proves the product: formatting, lints, every test, on real servers and clients
 # make bench measures what the gateway adds; bench-live how fast a change, a revocation and a record arrive
+# make screenshots a picture of every screen of the console, in target/screenshots
 # make chaos kills every process again and again under load and counts the records
-.PHONY: up setup build test bench bench-live chaos openapi sqlx
+.PHONY: up setup build test bench bench-live chaos screenshots openapi sqlx
 
 up: setup build
 	@exec target/release/sluice up
@@ -27,6 +28,9 @@ bench-live: setup
 
 chaos: setup build
 	@scripts/test.sh chaos
+
+screenshots: setup build
+	@scripts/screenshots.sh
 
 # Writes docs/openapi.json and .sqlx/ again after a change of the API or of a statement.
 openapi sqlx: setup build

@@ -30,7 +30,21 @@ if ! command -v cargo >/dev/null 2>&1; then
     echo "Rust is not installed: install rustup, then run this again (the toolchain is pinned in rust-toolchain.toml)." >&2
     exit 1
 fi
-[ -n "$packages" ] || exit 0
+# Chromium drives the tests of the console. It is no reason to stop: where it can't be had, they are skipped and say so.
+browser() {
+    [ "$1" = test ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 || return 0
+    for command in chromium chromium-browser google-chrome; do
+        if command -v "$command" >/dev/null 2>&1; then return 0; fi
+    done
+    echo "installing Debian packages: chromium"
+    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; } \
+        || echo "Chromium could not be installed" >&2
+}
+
+if [ -z "$packages" ]; then
+    browser "${1:-}"
+    exit 0
+fi
 
 if ! command -v apt-get >/dev/null 2>&1; then
     echo "These are missing:$packages. On macOS: brew install postgresql@17 redis" >&2
@@ -60,3 +74,4 @@ esac
 packages=$(echo "$packages" | sed 's/redis-server/redis-tools/')
 # shellcheck disable=SC2086
 install $packages
+browser "${1:-}"

@@ -47,7 +47,7 @@ pub(super) const fn says(role: Role) -> &'static str {
         Role::PolicyAuthor => {
             "Writes policies, sees servers and everyone’s calls, calls tools. Puts no policy in force and changes no server."
         }
-        Role::Auditor => "Reads everything. Changes nothing, calls no tool and holds no token.",
+        Role::Auditor => "Reads everything. Changes nothing, calls no tool and issues no token.",
         Role::Member => "Calls tools, and sees their own tokens and calls. Sees no servers, policies or people.",
     }
 }

@@ -11,7 +11,7 @@ use sluice_tests::patience::block_until_listening;
 use crate::house::house;
 
 /// The folder of the pinned clients, or `None`, said as SKIPPED, where they can't be had. CI must have them.
-fn installed() -> Option<PathBuf> {
+pub(crate) fn installed() -> Option<PathBuf> {
     let output = Command::new(here("install.sh")).output().unwrap();
     if output.status.success() {
         return Some(PathBuf::from(String::from_utf8(output.stdout).unwrap().trim()));
@@ -23,11 +23,11 @@ fn installed() -> Option<PathBuf> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "CI says that it is CI")]
-fn in_ci() -> bool {
+pub(crate) fn in_ci() -> bool {
     std::env::var("SLUICE_CI").is_ok()
 }
 
-fn here(name: &str) -> PathBuf {
+pub(crate) fn here(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("clients").join(name)
 }
 

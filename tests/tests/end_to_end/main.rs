@@ -10,6 +10,7 @@ mod bad_input;
 mod canary;
 mod clients;
 mod conservation;
+mod console;
 mod eras;
 mod house;
 mod isolation;

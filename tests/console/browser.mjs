@@ -1,0 +1,87 @@
+// Chromium as the scripts here use it. CONSOLE is the installed folder, CHROMIUM the program, ENDPOINTS endpoints.json.
+import { createRequire } from 'node:module';
+import { readFileSync } from 'node:fs';
+
+const find = createRequire(`${process.env.CONSOLE}/package.json`);
+const { chromium } = find('playwright-core');
+const axe = readFileSync(find.resolve('axe-core/axe.min.js'), 'utf8');
+
+export const endpoints = JSON.parse(readFileSync(process.env.ENDPOINTS, 'utf8'));
+export const console_url = endpoints.console_url.replace(/\/$/, '');
+
+/** What went wrong so far; a script that ends with any fails. */
+export const findings = [];
+export const found = (text) => { findings.push(text); console.error(text); };
+
+let browser;
+export async function open(options = {}) {
+  browser ??= await chromium.launch({ executablePath: process.env.CHROMIUM, args: ['--no-sandbox'] });
+  const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, colorScheme: 'light', ...options });
+  context.setDefaultTimeout(20_000);
+  const page = await context.newPage();
+  // A message of the browser is a broken rule of the policy, a script that failed, or a file that is not there.
+  page.on('pageerror', (error) => found(`${page.url()}: ${error.message}`));
+  page.on('console', (message) => {
+    const expected = /status of (4\d\d)/.test(message.text());
+    if (message.type() === 'error' && !expected) found(`${page.url()}: ${message.text().slice(0, 300)}`);
+  });
+  return page;
+}
+export const close = () => browser?.close();
+
+/** Ends the script: with what it found out, or with what went wrong. */
+export async function finish(result) {
+  await close();
+  console.log(JSON.stringify({ ...result, findings }));
+  process.exit(findings.length === 0 ? 0 : 1);
+}
+
+export async function signIn(page, email = endpoints.owner_email, password = endpoints.owner_password) {
+  await page.goto(`${console_url}/sign-in`);
+  await page.fill('#email', email);
+  await page.fill('#password', password);
+  await page.press('#password', 'Enter');
+  await page.waitForURL(/\/w\//);
+}
+
+/** What axe has against a page: WCAG 2.2 AA and best practice. */
+export async function accessible(page, name) {
+  const cdp = await page.context().newCDPSession(page);
+  // Only for axe itself, which is no part of the page.
+  await cdp.send('Page.setBypassCSP', { enabled: true });
+  const violations = await page.evaluate(async (source) => {
+    if (!window.axe) (0, eval)(source);
+    const { violations } = await window.axe.run({ runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] });
+    return violations.map((one) => `${one.id}: ${one.nodes.map((node) => node.html.slice(0, 160)).join(' | ')}`);
+  }, axe);
+  await cdp.send('Page.setBypassCSP', { enabled: false });
+  await cdp.detach();
+  for (const violation of violations) found(`${name}: ${violation}`);
+  return violations.length;
+}
+
+/** Nothing of a page stands outside the window's width. */
+export async function fits(page, name) {
+  const over = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+  if (over > 0) found(`${name}: ${over} px too wide at ${page.viewportSize().width} px`);
+}
+
+/** The pages of a workspace as its side bar and its lists lead to them: each once, one of each kind of thing. */
+export async function pages(page) {
+  const start = new URL(page.url()).pathname.match(/^\/w\/[^/]+/)[0];
+  const kind = (path) => path.replace(/\/[a-z]+_[0-9a-z]{26}/g, '/:id').replace(/\/\d+(?=\/|$)/g, '/:n').replace(/\?.*/, '');
+  const seen = new Map([[kind(start), start]]);
+  const queue = [start, '/account', '/workspaces', '/workspaces/new'];
+  for (const path of queue.slice(1)) seen.set(path, path);
+  while (queue.length > 0) {
+    const response = await page.goto(console_url + queue.shift());
+    if (!response.ok()) { found(`${page.url()}: ${response.status()}`); continue; }
+    const links = await page.$$eval('a[href^="/"]', (links) => links.map((link) => link.getAttribute('href')));
+    for (const link of links.map((link) => link.replace(/#.*/, ''))) {
+      if (!link.startsWith(`${start}/`) || seen.has(kind(link))) continue;
+      seen.set(kind(link), link);
+      queue.push(link);
+    }
+  }
+  return [...seen.values()];
+}

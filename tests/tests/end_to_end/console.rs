@@ -1,0 +1,63 @@
+//! The console in a real browser, against a whole deployment and a real MCP client.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::clients;
+use crate::house::house;
+
+/// The driver's folder and Chromium, or `None`, said as SKIPPED, where they can't be had. CI must have them.
+fn installed() -> Option<(PathBuf, String)> {
+    let output = Command::new(here("install.sh")).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    if let (true, Some((folder, chromium))) = (output.status.success(), said.trim().split_once('\n')) {
+        return Some((PathBuf::from(folder), chromium.to_owned()));
+    }
+    let reason = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    assert!(!clients::in_ci(), "CI must drive the console: {reason}");
+    println!("SKIPPED console in a browser: {reason}");
+    None
+}
+
+fn here(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("console").join(name)
+}
+
+/// Runs a script; it prints what it found out as one line of JSON, and fails on any finding.
+fn run(script: &str, (folder, chromium): &(PathBuf, String), environment: &[(&str, &Path)]) -> Value {
+    let output = Command::new("node")
+        .arg(here(script))
+        .env("CONSOLE", folder)
+        .env("CHROMIUM", chromium)
+        .env("ENDPOINTS", house().folder.join("endpoints.json"))
+        .envs(environment.iter().copied())
+        .output()
+        .unwrap();
+    let (said, wrong) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{script}: {said}\n{wrong}");
+    serde_json::from_str(said.lines().last().unwrap_or_default()).unwrap()
+}
+
+#[test]
+fn from_signing_up_to_a_blocked_call_in_four_minutes() {
+    let (Some(browser), Some(folder)) = (installed(), clients::installed()) else { return };
+    let sdk = clients::here("typescript_sdk.mjs");
+    let done = run("four_minutes.mjs", &browser, &[("CLIENTS", &folder), ("TYPESCRIPT_SDK", &sdk)]);
+    println!("from signing up to a blocked call: {} clicks, {} min of machine time", done["clicks"], done["minutes"]);
+    assert!(done["minutes"].as_f64().unwrap() < 4.0, "{done}");
+}
+
+#[test]
+fn every_page_is_accessible_and_fits_a_phone() {
+    let Some(browser) = installed() else { return };
+    let done = run("every_page.mjs", &browser, &[]);
+    assert!(done["pages"].as_u64().unwrap() >= 10, "{done}");
+}
+
+#[test]
+fn the_console_works_without_javascript() {
+    let Some(browser) = installed() else { return };
+    run("no_script.mjs", &browser, &[]);
+}
