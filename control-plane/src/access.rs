@@ -6,6 +6,7 @@ use std::marker::PhantomData;
 use axum::extract::{FromRef, FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
+use chrono::{DateTime, Utc};
 use domain::{Clock, Permission, Role, Slug, TenantId, TokenKind, TokenText, UserId};
 use store::tokens::Bearer;
 use store::{PgPool, PlatformTx, TenantTx};
@@ -211,6 +212,12 @@ impl<P: Permitted> Can<P> {
     #[must_use]
     pub fn author(&self, clock: &Clock) -> Author {
         Author { user: self.actor.user(), actor: self.actor.recorded(), clock: clock.clone() }
+    }
+
+    /// The present time.
+    #[must_use]
+    pub fn now(&self) -> DateTime<Utc> {
+        self.access.clock.now()
     }
 
     /// Asks for one more permission than the path's own.

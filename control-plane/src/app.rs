@@ -22,7 +22,7 @@ use crate::login::{self, Mail, Passwords};
 use crate::problem::Problem;
 use crate::publish::Live;
 use crate::servers::Relay;
-use crate::{activity, connect, credentials, people, policies, servers, tenants, tokens};
+use crate::{activity, connect, credentials, overview, people, policies, servers, tenants, tokens};
 
 /// What the API is made of.
 #[derive(Debug, Clone)]
@@ -103,8 +103,17 @@ fn pages(parts: &Parts) -> Router {
         .merge(login::routes(login.clone()))
         .merge(connect::page_routes(connect))
         .merge(people::page_routes(people))
-        .merge(tenants::page_routes(settings));
+        .merge(tenants::page_routes(settings))
+        .merge(happening(parts, &access));
     console::routes(console::Needs { access, site }, login::open_routes(login), signed_in)
+}
+
+/// The pages of what happens.
+fn happening(parts: &Parts, access: &Access) -> Router {
+    let Parts { clock, master, gateway_url, .. } = parts.clone();
+    let activity = activity::Needs { access: access.clone(), clock: clock.clone(), master };
+    let overview = overview::Needs { access: access.clone(), clock, gateway_url };
+    activity::page_routes(activity).merge(overview::page_routes(overview))
 }
 
 /// The API's description (`OpenAPI` 3.1).

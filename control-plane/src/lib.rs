@@ -12,6 +12,7 @@ pub mod ingest;
 pub mod input;
 pub mod login;
 pub mod metrics;
+mod overview;
 mod people;
 mod policies;
 pub mod problem;

@@ -208,6 +208,9 @@
       if (search) { event.preventDefault(); search.focus(); }
     }
     if (key === 'j' || key === 'k') {
+      // Beside an open record the next one opens.
+      const beside = find(`#inspector [data-${key === 'j' ? 'next' : 'previous'}]`);
+      if (beside) return beside.click();
       const rows = all('.rowlink');
       const next = rows.indexOf(document.activeElement) + (key === 'j' ? 1 : -1);
       rows[Math.max(0, Math.min(rows.length - 1, next))]?.focus();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
-use domain::{RecordId, UserId};
+use domain::{Permission, RecordId, UserId};
 use secrets::MasterKey;
 use store::TenantTx;
 use store::audit::rollup::{self, BOUNDS_MS, Range};
@@ -15,6 +15,7 @@ use store::audit::subject_key;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use crate::access::{Can, Permitted};
 use crate::ingest::{SUBJECT, month_of};
 
 /// Longest range of time that is searched for a text.
@@ -38,6 +39,25 @@ pub(crate) enum Scope {
 }
 
 impl Scope {
+    /// What an actor may see.
+    pub(crate) fn of<P: Permitted>(can: &Can<P>) -> Self {
+        let is_all = can.actor().role().allows(Permission::ViewActivity);
+        if is_all { Self::All } else { Self::Own(can.actor().user()) }
+    }
+
+    /// Whether these are everybody's records.
+    pub(crate) fn is_all(self) -> bool {
+        self == Self::All
+    }
+
+    /// Whether it holds a record of this actor.
+    pub(crate) fn holds(self, actor: Option<&str>) -> bool {
+        match self {
+            Self::All => true,
+            Self::Own(user) => actor == Some(user.to_string().as_str()),
+        }
+    }
+
     fn narrow(self, filter: &mut Filter) -> bool {
         let Self::Own(user) = self else { return true };
         let own = user.to_string();
@@ -48,10 +68,7 @@ impl Scope {
     }
 
     fn sees(self, leaf: &Leaf) -> bool {
-        match self {
-            Self::All => true,
-            Self::Own(user) => leaf.actor_id.as_deref() == Some(user.to_string().as_str()),
-        }
+        self.holds(leaf.actor_id.as_deref())
     }
 }
 

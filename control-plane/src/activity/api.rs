@@ -88,7 +88,7 @@ impl SearchQuery {
             server: self.server,
             tool: self.tool,
             effect: self.decision,
-            status: self.status,
+            statuses: self.status.into_iter().collect(),
             call: self.call,
             trace: self.trace,
             text: self.q.filter(|text| !text.is_empty()),
@@ -117,14 +117,6 @@ fn range(
         return Err(Problem::invalid("from", "must be before `until`, both in years 0 to 9999"));
     }
     Ok((from, until))
-}
-
-fn scope<P>(can: &Can<P>) -> Scope
-where
-    P: crate::access::Permitted,
-{
-    let is_all = can.actor().role().allows(Permission::ViewActivity);
-    if is_all { Scope::All } else { Scope::Own(can.actor().user()) }
 }
 
 /// A record in a list.
@@ -230,7 +222,7 @@ pub(super) async fn search(
     });
     let (after, filter) = (after.transpose()?, query.filter(clock.now())?);
     let mut tx = can.begin().await?;
-    Ok(Json(actions::search(&mut tx, scope(&can), filter, after, limit).await?.into()))
+    Ok(Json(actions::search(&mut tx, Scope::of(&can), filter, after, limit).await?.into()))
 }
 
 impl From<SearchError> for Problem {
@@ -287,7 +279,7 @@ pub(super) async fn find(
     At(path): At<RecordPath>,
 ) -> Result<Json<OneRecord>, Problem> {
     let mut tx = can.begin().await?;
-    let found = actions::find(&mut tx, scope(&can), &needs.master, path.record).await?;
+    let found = actions::find(&mut tx, Scope::of(&can), &needs.master, path.record).await?;
     let (leaf, personal) = found.ok_or_else(Problem::not_found)?;
     shown(leaf, personal).map(Json)
 }

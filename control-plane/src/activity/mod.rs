@@ -2,10 +2,20 @@
 
 pub(crate) mod actions;
 mod api;
+mod call;
+pub(crate) mod counts;
+mod export;
+mod live_pages;
+pub(crate) mod outcome;
+pub(crate) mod pages;
+pub(crate) mod query;
+pub(crate) mod rows;
 
 use std::sync::Arc;
 
+use axum::Router;
 use axum::extract::FromRef;
+use axum::routing::{get, post};
 use domain::Clock;
 use secrets::MasterKey;
 use utoipa_axum::router::OpenApiRouter;
@@ -27,5 +37,15 @@ pub(crate) fn routes(needs: Needs) -> OpenApiRouter {
         .routes(routes!(api::search))
         .routes(routes!(api::series))
         .routes(routes!(api::find))
+        .with_state(needs)
+}
+
+/// The pages, for whoever is signed in.
+pub(crate) fn page_routes(needs: Needs) -> Router {
+    Router::new()
+        .route("/w/{tenant}/activity", get(pages::index))
+        .route("/w/{tenant}/activity/export", post(export::export))
+        .route("/w/{tenant}/live", get(live_pages::live))
+        .route("/w/{tenant}/live/events", get(live_pages::events))
         .with_state(needs)
 }

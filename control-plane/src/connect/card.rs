@@ -66,7 +66,7 @@ pub(super) async fn heard(
         server: None,
         tool: None,
         effect: None,
-        status: None,
+        statuses: Vec::new(),
         call: None,
         trace: None,
         text: None,

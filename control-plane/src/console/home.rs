@@ -7,16 +7,9 @@ use axum::routing::get;
 
 use super::shell::in_workspace;
 use super::{Done, Needs, Page, SignedIn};
-use crate::access::{Can, may};
-use crate::console::Shell;
-use crate::problem::Problem;
 
 pub(super) fn routes(needs: Needs) -> Router {
-    Router::new()
-        .route("/", get(enter))
-        .route("/workspaces", get(workspaces))
-        .route("/w/{tenant}", get(overview))
-        .with_state(needs)
+    Router::new().route("/", get(enter)).route("/workspaces", get(workspaces)).with_state(needs)
 }
 
 /// `GET /`: into the only workspace, or to the choice.
@@ -36,14 +29,4 @@ struct Workspaces {
 
 async fn workspaces(State(_): State<Needs>, signed: SignedIn) -> Page<Workspaces> {
     Page::new(Workspaces { signed })
-}
-
-#[derive(Template)]
-#[template(path = "overview.html")]
-struct Overview {
-    shell: Shell,
-}
-
-async fn overview(shell: Shell, _: Can<may::ViewTenant>) -> Result<Page<Overview>, Problem> {
-    Ok(Page::new(Overview { shell }))
 }

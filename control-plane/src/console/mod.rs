@@ -6,6 +6,7 @@
 
 mod answers;
 pub(crate) mod assets;
+pub(crate) mod chart;
 #[cfg(debug_assertions)]
 mod components;
 mod cookie;

@@ -52,6 +52,7 @@ const GROUPS: [(&str, &[Section]); 3] = [
         "Activity",
         &[
             ("", "layout-dashboard", "Overview", "o", Permission::ViewTenant),
+            ("live", "activity", "Live calls", "l", Permission::OwnActivity),
             ("activity", "scroll-text", "Activity", "a", Permission::OwnActivity),
         ],
     ),

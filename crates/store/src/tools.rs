@@ -430,3 +430,31 @@ pub async fn reject(tx: &mut TenantTx, word: &Word<'_>) -> Result<u64, Error> {
     .await?;
     Ok(rejected.rows_affected())
 }
+
+/// A server with changes that wait for a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    /// The server.
+    pub server: ServerId,
+    /// How many tools differ.
+    pub tools: i64,
+    /// When the difference was found.
+    pub found_at: DateTime<Utc>,
+}
+
+/// The servers with changes that wait for a person, the longest wait first.
+///
+/// # Errors
+/// [`Error`] when the database failed.
+pub async fn list_held(tx: &mut TenantTx) -> Result<Vec<Held>, Error> {
+    let rows = sqlx::query!(
+        r#"select v.server_id as "server: ServerId", count(*) as "tools!", min(v.found_at) as "found_at!"
+           from server_versions v join tool_changes c using (tenant_id, server_version_id)
+           join servers s on s.tenant_id = v.tenant_id and s.server_id = v.server_id
+           where v.state = 'held' and c.state = 'held' and s.removed_at is null
+           group by 1 order by 3, 1"#
+    )
+    .fetch_all(tx.connection())
+    .await?;
+    Ok(rows.into_iter().map(|row| Held { server: row.server, tools: row.tools, found_at: row.found_at }).collect())
+}

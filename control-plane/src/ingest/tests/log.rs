@@ -26,7 +26,7 @@ fn everything() -> Filter {
         server: None,
         tool: None,
         effect: None,
-        status: None,
+        statuses: Vec::new(),
         call: None,
         trace: None,
         text: None,
@@ -201,7 +201,7 @@ async fn pages_follow_one_another_and_every_filter_narrows(pool: PgPool) {
         let mut tx = TenantTx::begin(&pool, tenant).await.unwrap();
         actions::search(&mut tx, Scope::All, filter, None, 100).await.unwrap().rows.len()
     };
-    assert_eq!(found(Filter { status: Some("success".into()), ..everything() }).await, 1);
+    assert_eq!(found(Filter { statuses: vec!["success".into()], ..everything() }).await, 1);
     assert_eq!(found(Filter { text: Some("\"SUCCESS\"".into()), ..everything() }).await, 1);
     assert_eq!(found(Filter { tool: Some("wiki__write".into()), ..everything() }).await, 0);
     assert_eq!(found(Filter { text: Some("wiki__".into()), ..everything() }).await, 26);

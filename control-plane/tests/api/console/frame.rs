@@ -19,6 +19,9 @@ async fn every_page_keeps_the_rules(pool: PgPool) {
     let (owner, _) = Browser::of_owner(&app).await;
     for path in [
         "/w/acme",
+        "/w/acme?guide=off",
+        "/w/acme/activity",
+        "/w/acme/live",
         "/w/acme/connect",
         "/workspaces",
         "/workspaces/new",

@@ -1,6 +1,7 @@
 //! The console through its real router: a browser that keeps cookies, and rules that every page keeps.
 
 mod account;
+mod activity;
 mod attacks;
 pub(crate) mod browser;
 mod connect;

@@ -192,3 +192,92 @@ pub async fn by_hours(tx: &mut TenantTx, range: &Range) -> Result<Vec<Point>, Er
     .fetch_all(tx.connection())
     .await?)
 }
+
+/// Calls of one tool in one step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToolPoint {
+    /// Whose tool.
+    pub server: Uuid,
+    /// The tool, by its exposed name.
+    pub tool: String,
+    /// The step's beginning.
+    pub start: DateTime<Utc>,
+    /// How they ended.
+    pub status: String,
+    /// The duration's bucket.
+    pub bucket: i16,
+    /// How many.
+    pub count: i64,
+}
+
+/// The tools that are called most in a range of time, in steps. Calls of tools nobody knows are not among them.
+///
+/// # Errors
+/// [`Error`] when the database failed.
+pub async fn top_tools(tx: &mut TenantTx, range: &Range, limit: i64) -> Result<Vec<ToolPoint>, Error> {
+    Ok(sqlx::query_as!(
+        ToolPoint,
+        r#"with counted as materialized (
+               select server_id, tool_name, start, status, bucket, count from audit_rollup_minute
+               where not $5 and start >= $1 and start < $2 and tool_name <> ''
+               union all
+               select server_id, tool_name, start, status, bucket, count from audit_rollup_hour
+               where $5 and start >= $1 and start < $2 and tool_name <> ''),
+           top as (select server_id, tool_name from counted group by 1, 2 order by sum(count) desc, 1, 2 limit $4)
+           select server_id as "server!", tool_name as "tool!",
+               date_bin(make_interval(secs => $3::int4), start, 'epoch') as "start!", status as "status!",
+               bucket as "bucket!", sum(count)::int8 as "count!"
+           from counted join top using (server_id, tool_name) group by 1, 2, 3, 4, 5 order by 1, 2, 3, 4, 5"#,
+        range.from,
+        range.until,
+        range.step_s,
+        limit,
+        range.step_s >= 3600,
+    )
+    .fetch_all(tx.connection())
+    .await?)
+}
+
+/// Calls of one server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerCount {
+    /// The server.
+    pub server: Uuid,
+    /// How they ended.
+    pub status: String,
+    /// The duration's bucket.
+    pub bucket: i16,
+    /// How many.
+    pub count: i64,
+}
+
+/// Calls of a range of time by server, from whole hours where `step_s` is one or more.
+///
+/// # Errors
+/// [`Error`] when the database failed.
+pub async fn by_server(tx: &mut TenantTx, range: &Range) -> Result<Vec<ServerCount>, Error> {
+    Ok(sqlx::query_as!(
+        ServerCount,
+        r#"select server_id as "server!", status as "status!", bucket as "bucket!", sum(count)::int8 as "count!" from (
+               select server_id, status, bucket, count from audit_rollup_minute
+               where not $3 and start >= $1 and start < $2
+               union all
+               select server_id, status, bucket, count from audit_rollup_hour
+               where $3 and start >= $1 and start < $2) counted
+           group by 1, 2, 3 order by 1, 2, 3"#,
+        range.from,
+        range.until,
+        range.step_s >= 3600,
+    )
+    .fetch_all(tx.connection())
+    .await?)
+}
+
+/// Whether there has been any call.
+///
+/// # Errors
+/// [`Error`] when the database failed.
+pub async fn is_any(tx: &mut TenantTx) -> Result<bool, Error> {
+    let any = sqlx::query_scalar!(r#"select exists (select from audit_rollup_hour) as "any!""#);
+    Ok(any.fetch_one(tx.connection()).await?)
+}

@@ -25,8 +25,8 @@ pub struct Filter {
     pub tool: Option<String>,
     /// Decided so.
     pub effect: Option<String>,
-    /// Ended so.
-    pub status: Option<String>,
+    /// Ended in one of these ways; any when empty.
+    pub statuses: Vec<String>,
     /// Of this call.
     pub call: Option<CallId>,
     /// Of this trace.
@@ -51,6 +51,8 @@ pub struct Row {
     pub time: DateTime<Utc>,
     /// The record.
     pub id: Uuid,
+    /// The log's epoch.
+    pub epoch: i64,
     /// Its place in the log.
     pub seq: i64,
     /// When it reached the log.
@@ -151,7 +153,7 @@ pub async fn step(
     let after = after.unwrap_or(Place { time: filter.until, id: RecordId::from_uuid(Uuid::nil()) });
     let mut rows = sqlx::query_as!(
         Row,
-        r#"select time, id, seq, received_at, kind, final as is_final, call_id, actor_kind, actor_id, token_id,
+        r#"select time, id, epoch, seq, received_at, kind, final as is_final, call_id, actor_kind, actor_id, token_id,
                client_name, method, server_id, tool_name, effect, status, duration_us, result_bytes, trace_id,
                change_action,
                $14::text is null or position(lower($14) in lower(convert_from(body, 'UTF8'))) > 0 as "holds_text!"
@@ -163,7 +165,7 @@ pub async fn step(
                and ($9::uuid is null or server_id = $9)
                and ($10::text is null or tool_name = $10)
                and ($11::text is null or effect = $11)
-               and ($12::text is null or status = $12)
+               and (cardinality($12::text[]) = 0 or status = any($12))
                and ($13::uuid is null or call_id = $13)
                and ($16::text is null or trace_id = $16)
            order by time desc, id desc limit $15"#,
@@ -178,7 +180,7 @@ pub async fn step(
         filter.server.map(ServerId::uuid),
         filter.tool,
         filter.effect,
-        filter.status,
+        &filter.statuses,
         filter.call.map(CallId::uuid),
         filter.text,
         limit,
@@ -245,4 +247,91 @@ pub async fn leaves(tx: &mut TenantTx, epoch: i64, from_seq: i64, limit: i64) ->
     )
     .fetch_all(tx.connection())
     .await?)
+}
+
+/// Records that came into the log after a place of it, in the log's order; `since` bounds the partitions looked into.
+///
+/// # Errors
+/// [`Error`] when the database failed.
+pub async fn newer(
+    tx: &mut TenantTx,
+    (epoch, seq): (i64, i64),
+    since: DateTime<Utc>,
+    limit: i64,
+) -> Result<Vec<Row>, Error> {
+    Ok(sqlx::query_as!(
+        Row,
+        r#"select time, id, epoch, seq, received_at, kind, final as is_final, call_id, actor_kind, actor_id, token_id,
+               client_name, method, server_id, tool_name, effect, status, duration_us, result_bytes, trace_id,
+               change_action, true as "holds_text!"
+           from audit_record where (epoch, seq) > ($1, $2) and part_time >= $3
+           order by epoch, seq limit $4"#,
+        epoch,
+        seq,
+        since,
+        limit,
+    )
+    .fetch_all(tx.connection())
+    .await?)
+}
+
+/// The place of the log's last record: epoch and sequence number, -1 in a log without one.
+///
+/// # Errors
+/// [`Error`] when the database failed.
+pub async fn end(tx: &mut TenantTx) -> Result<(i64, i64), Error> {
+    let row = sqlx::query!("select epoch, size from audit_head").fetch_optional(tx.connection()).await?;
+    Ok(row.map_or((1, -1), |row| (row.epoch, row.size - 1)))
+}
+
+/// The exact bytes of records, in no order; all of them lie in this range of partitions.
+///
+/// # Errors
+/// [`Error`] when the database failed.
+pub async fn bodies(
+    tx: &mut TenantTx,
+    ids: &[Uuid],
+    partitions: (DateTime<Utc>, DateTime<Utc>),
+) -> Result<Vec<(Uuid, Vec<u8>)>, Error> {
+    let rows = sqlx::query!(
+        "select id, body from audit_record where id = any($1) and part_time >= $2 and part_time < $3",
+        ids,
+        partitions.0,
+        partitions.1,
+    )
+    .fetch_all(tx.connection())
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.id, row.body)).collect())
+}
+
+/// What Sluice itself took of the latest calls, microseconds: all of a call but its upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Added {
+    /// Of half of them at most.
+    pub p50_us: i64,
+    /// Of 99 in 100 at most.
+    pub p99_us: i64,
+    /// How many calls this is of.
+    pub calls: i64,
+}
+
+/// What Sluice took of the latest `limit` calls that have ended since `from`; none where there are none.
+///
+/// # Errors
+/// [`Error`] when the database failed.
+pub async fn added(tx: &mut TenantTx, from: DateTime<Utc>, limit: i64) -> Result<Option<Added>, Error> {
+    let row = sqlx::query!(
+        r#"with latest as (
+               select greatest(duration_us - coalesce(upstream_us, 0), 0) as own from audit_record
+               where part_time >= $1 and time >= $1 and kind = 'call' and final and duration_us is not null
+               order by time desc, id desc limit $2)
+           select percentile_disc(0.5) within group (order by own) as p50,
+               percentile_disc(0.99) within group (order by own) as p99, count(*) as "calls!" from latest"#,
+        from,
+        limit,
+    )
+    .fetch_one(tx.connection())
+    .await?;
+    let both = row.p50.zip(row.p99);
+    Ok(both.map(|(p50_us, p99_us)| Added { p50_us, p99_us, calls: row.calls }))
 }

@@ -1,0 +1,214 @@
+//! The log as a file: what a search finds, streamed page by page, newest first.
+
+use std::collections::HashMap;
+use std::io;
+
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::{HeaderName, HeaderValue, header};
+use axum::response::{IntoResponse as _, Response};
+use chrono::SecondsFormat;
+use domain::{CallId, Clock, RecordId, TokenId};
+use futures_util::stream;
+use serde_json::value::RawValue;
+use store::TenantTx;
+use store::audit::search::{self, Filter, Place, Row};
+use uuid::Uuid;
+
+use super::actions::{self, Scope};
+use super::pages;
+use super::query::{self, Asked, Names};
+use super::rows;
+use crate::access::{Can, may};
+use crate::ingest::change::Change;
+use crate::input::Form;
+use crate::problem::Problem;
+
+/// Records that are read at once.
+const PAGE: usize = 1000;
+/// Most records in a file.
+const RECORDS_MAX: usize = 1_000_000;
+
+const HEAD: &str = "time,epoch_ms,record,sequence,kind,caller,caller_id,token,client,server,tool,decision,status,\
+                    duration_ms,result_bytes,trace,call,action\r\n";
+
+/// How the file is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    /// RFC 4180, a line for each record.
+    Csv,
+    /// A JSON object on each line, with the record's exact bytes in it.
+    Ndjson,
+}
+
+impl Format {
+    fn find(text: &str) -> Option<Self> {
+        [Self::Csv, Self::Ndjson].into_iter().find(|format| format.ending() == text)
+    }
+
+    const fn ending(self) -> &'static str {
+        match self {
+            Self::Csv => "csv",
+            Self::Ndjson => "ndjson",
+        }
+    }
+
+    const fn media_type(self) -> &'static str {
+        match self {
+            Self::Csv => "text/csv; charset=utf-8; header=present",
+            Self::Ndjson => "application/x-ndjson",
+        }
+    }
+}
+
+/// `POST /w/{tenant}/activity/export`: the same search as the page it was asked for on. That somebody took the log along is
+/// itself recorded, before the first byte leaves.
+pub(super) async fn export(
+    State(clock): State<Clock>,
+    can: Can<may::OwnActivity>,
+    Form(pairs): Form<Vec<(String, String)>>,
+) -> Result<Response, Problem> {
+    let format = pairs.iter().find(|(name, _)| name == "format").and_then(|(_, value)| Format::find(value));
+    let format = format.ok_or_else(|| Problem::invalid("format", "is csv or ndjson"))?;
+    let pairs = pairs.into_iter().filter(|(name, _)| name != "format" && name != "_csrf").collect();
+    let asked = Asked::read(pairs);
+    let mut tx = can.begin().await?;
+    let names = pages::names(&mut tx).await?;
+    let resolved = query::resolve(&asked, &names, clock.now());
+    // The file would hold more than was asked for.
+    if let Some(chip) = resolved.chips.iter().find(|chip| !chip.fault.is_empty()) {
+        return Err(Problem::invalid(&chip.name, chip.fault.clone()));
+    }
+    let change = Change::new("activity.export", "activity", tx.tenant()).named(format.ending()).after(&asked.pairs());
+    can.author(&clock).noted(&mut tx, change).await?;
+    tx.commit().await?;
+    let name = format!("activity-{}-{}.{}", can.actor().slug(), clock.now().format("%Y%m%dT%H%M%SZ"), format.ending());
+    let writing =
+        Writing { scope: Scope::of(&can), can, filter: resolved.filter, after: None, names, format, left: RECORDS_MAX };
+    let head = (format == Format::Csv).then(|| Ok(Bytes::from_static(HEAD.as_bytes())));
+    let rest = stream::unfold(Some(writing), async |writing| Some(writing?.next().await));
+    let body = Body::from_stream(futures_util::StreamExt::chain(stream::iter(head), rest));
+    Ok((headers(format, &name), body).into_response())
+}
+
+fn headers(format: Format, name: &str) -> [(HeaderName, HeaderValue); 2] {
+    let disposition = HeaderValue::from_str(&format!("attachment; filename=\"{name}\""));
+    [
+        (header::CONTENT_TYPE, HeaderValue::from_static(format.media_type())),
+        (header::CONTENT_DISPOSITION, disposition.unwrap_or(HeaderValue::from_static("attachment"))),
+    ]
+}
+
+/// A file that is being written.
+struct Writing {
+    can: Can<may::OwnActivity>,
+    scope: Scope,
+    filter: Filter,
+    after: Option<Place>,
+    names: Names,
+    format: Format,
+    left: usize,
+}
+
+impl Writing {
+    /// The next piece, and what goes on after it. When it can't be had the answer breaks off, so that nobody takes the file
+    /// for whole.
+    async fn next(mut self) -> (io::Result<Bytes>, Option<Self>) {
+        match self.page().await {
+            Ok((piece, is_last)) => (Ok(piece), (!is_last).then_some(self)),
+            Err(problem) => (Err(io::Error::other(problem.title().to_owned())), None),
+        }
+    }
+
+    async fn page(&mut self) -> Result<(Bytes, bool), Problem> {
+        // Whoever lost the right meanwhile gets no further.
+        let mut tx = self.can.begin().await?;
+        let limit = PAGE.min(self.left);
+        let page = actions::search(&mut tx, self.scope, self.filter.clone(), self.after, limit).await?;
+        let text = match self.format {
+            Format::Csv => page.rows.iter().map(|row| csv_line(row, &self.names)).collect::<String>(),
+            Format::Ndjson => ndjson(&mut tx, &self.filter, &page.rows).await?,
+        };
+        self.left -= page.rows.len();
+        self.after = page.next;
+        Ok((Bytes::from(text), page.next.is_none() || self.left == 0))
+    }
+}
+
+async fn ndjson(tx: &mut TenantTx, filter: &Filter, rows: &[Row]) -> Result<String, Problem> {
+    let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
+    let partitions = search::partitions(tx, filter.from, filter.until).await?;
+    let bodies: HashMap<Uuid, Vec<u8>> = search::bodies(tx, &ids, partitions).await?.into_iter().collect();
+    let line = |row: &Row| {
+        let body = bodies.get(&row.id).and_then(|body| String::from_utf8(body.clone()).ok());
+        let record = body.and_then(|body| RawValue::from_string(body).ok());
+        let line = serde_json::json!({
+            "id": RecordId::from_uuid(row.id), "epoch": row.epoch, "seq": row.seq,
+            "received_at": row.received_at.to_rfc3339_opts(SecondsFormat::Micros, true),
+        });
+        let line = line.to_string();
+        // The record stands as its bytes are, for whoever checks its hash.
+        let head = line.strip_suffix('}').unwrap_or(&line).to_owned();
+        record.map_or_else(String::new, |record| format!("{head},\"record\":{}}}\n", record.get()))
+    };
+    Ok(rows.iter().map(line).collect())
+}
+
+fn csv_line(row: &Row, names: &Names) -> String {
+    let (caller, _) = rows::caller(row.actor_kind.as_deref(), row.actor_id.as_deref(), names);
+    let server = row.server_id.and_then(|id| names.server(id)).map(|server| server.key.to_string());
+    let number = |number: Option<i64>| number.map(|number| number.to_string()).unwrap_or_default();
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    let cells = [
+        row.time.to_rfc3339_opts(SecondsFormat::Millis, true),
+        row.time.timestamp_millis().to_string(),
+        RecordId::from_uuid(row.id).to_string(),
+        row.seq.to_string(),
+        row.kind.clone(),
+        caller,
+        text(&row.actor_id),
+        row.token_id.map(|id| TokenId::from_uuid(id).to_string()).unwrap_or_default(),
+        text(&row.client_name),
+        server.unwrap_or_default(),
+        text(&row.tool_name),
+        text(&row.effect),
+        text(&row.status),
+        row.duration_us.map(|us| format!("{}.{:03}", us / 1000, us % 1000)).unwrap_or_default(),
+        number(row.result_bytes),
+        text(&row.trace_id),
+        row.call_id.map(|id| CallId::from_uuid(id).to_string()).unwrap_or_default(),
+        text(&row.change_action),
+    ];
+    let cells: Vec<String> = cells.iter().map(|cell| csv_cell(cell)).collect();
+    format!("{}\r\n", cells.join(","))
+}
+
+/// A cell of RFC 4180. What a spreadsheet would run as a formula is made a text with an apostrophe before it: callers and
+/// clients choose some of these texts.
+fn csv_cell(text: &str) -> String {
+    let is_formula =
+        text.trim_start_matches(' ').starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠']);
+    let text = if is_formula { format!("'{text}") } else { text.to_owned() };
+    if text.contains(['"', ',', '\r', '\n', ';', '\t']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::csv_cell;
+
+    #[test]
+    fn a_cell_is_a_text_whatever_is_in_it() {
+        for (text, cell) in [
+            ("plain", "plain"),
+            ("=cmd|' /C calc'!A0", "'=cmd|' /C calc'!A0"),
+            ("  =1+1", "'  =1+1"),
+            ("@SUM(1,2)", "\"'@SUM(1,2)\""),
+            ("-1", "'-1"),
+            ("\t=1", "\"'\t=1\""),
+            ("＝1", "'＝1"),
+            ("a \"b\",\nc", "\"a \"\"b\"\",\nc\""),
+        ] {
+            assert_eq!(csv_cell(text), cell);
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! Calls as they come in: a page that goes on by an event stream, or by being loaded again where there is no script.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use askama::Template;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse as _, Response};
+use chrono::TimeDelta;
+use domain::RecordId;
+use futures_util::stream;
+use serde::Deserialize;
+use store::TenantTx;
+use store::audit::search::{self, Filter};
+use tokio::time::{Instant, Interval, MissedTickBehavior};
+
+use super::Needs;
+use super::actions::{self, Scope};
+use super::outcome::Outcome;
+use super::pages;
+use super::query::{self, Asked, Names};
+use super::rows::Row;
+use crate::access::{Can, may};
+use crate::console::{Choice, Page, Shell};
+use crate::input::Form;
+use crate::problem::Problem;
+
+/// Rows the page begins with.
+const FIRST: usize = 50;
+/// Most rows that come at once.
+const AT_ONCE: i64 = 200;
+/// How often the log is looked at.
+const EVERY: Duration = Duration::from_secs(1);
+/// How long one stream lasts; the browser then begins another, and goes on where this one ended.
+const LIFE: Duration = Duration::from_mins(5);
+/// How far back a stream goes on from.
+const BACK: TimeDelta = TimeDelta::days(3);
+
+/// What of the calls is shown.
+#[derive(Debug, Deserialize)]
+pub(super) struct LiveQuery {
+    decision: Option<String>,
+    /// Whether the page stays as it is.
+    pause: Option<String>,
+    /// The place of the log to go on from.
+    after: Option<String>,
+}
+
+impl LiveQuery {
+    fn outcome(&self) -> Option<Outcome> {
+        Outcome::find(self.decision.as_deref().unwrap_or_default())
+    }
+}
+
+#[derive(Debug, Template)]
+#[template(path = "activity/live.html")]
+struct LivePage {
+    shell: Shell,
+    rows: Vec<Row>,
+    decisions: Vec<Choice>,
+    is_paused: bool,
+    /// The other of paused and not.
+    turn: String,
+    /// Where more rows come from.
+    events: String,
+    is_all: bool,
+}
+
+/// `GET /w/{tenant}/live`: the newest calls, and the stream of those that follow.
+pub(super) async fn live(
+    State(needs): State<Needs>,
+    shell: Shell,
+    can: Can<may::OwnActivity>,
+    Form(query): Form<LiveQuery>,
+) -> Result<Response, Problem> {
+    let (scope, outcome) = (Scope::of(&can), query.outcome());
+    let mut tx = can.begin().await?;
+    let names = pages::names(&mut tx).await?;
+    // Before the rows are read: what comes in between then comes with the stream.
+    let end = search::end(&mut tx).await?;
+    let found = actions::search(&mut tx, scope, filter(&names, outcome, &needs), None, FIRST).await?.rows;
+    let last = found.iter().map(|row| (row.epoch, row.seq)).max().map_or(end, |shown| shown.max(end));
+    let is_paused = query.pause.is_some();
+    let to = |outcome: Option<Outcome>, is_paused: bool| address(&shell, outcome, is_paused);
+    let shown = [None, Some(Outcome::Allowed), Some(Outcome::Denied), Some(Outcome::Failed), Some(Outcome::Waiting)];
+    let choice =
+        |one: Option<Outcome>| Choice::new(one.map_or("All", Outcome::name), to(one, is_paused), one == outcome);
+    let decisions = shown.into_iter().map(choice).collect();
+    let word = outcome.map_or("all", Outcome::word);
+    Ok(Page::new(LivePage {
+        rows: found.iter().map(|row| shown_row(row, &names, &shell)).collect(),
+        decisions,
+        is_paused,
+        turn: to(outcome, !is_paused),
+        events: format!("{}?decision={word}&after={}", shell.to("live/events"), to_place(last)),
+        is_all: scope.is_all(),
+        shell,
+    })
+    .into_response())
+}
+
+fn address(shell: &Shell, outcome: Option<Outcome>, is_paused: bool) -> String {
+    let decision = outcome.map(|outcome| format!("decision={}", outcome.word()));
+    let parts: Vec<String> = decision.into_iter().chain(is_paused.then(|| "pause=yes".to_owned())).collect();
+    let base = shell.to("live");
+    if parts.is_empty() { base } else { format!("{base}?{}", parts.join("&")) }
+}
+
+fn filter(names: &Names, outcome: Option<Outcome>, needs: &Needs) -> Filter {
+    let mut filter = query::resolve(&Asked::default(), names, needs.clock.now()).filter;
+    let statuses = outcome.map_or(&[][..], Outcome::statuses);
+    filter.statuses = statuses.iter().map(|&status| status.to_owned()).collect();
+    filter
+}
+
+fn shown_row(row: &search::Row, names: &Names, shell: &Shell) -> Row {
+    let id = RecordId::from_uuid(row.id);
+    Row::of(row, names, shell.now, format!("{}?call={id}", shell.to("activity")))
+}
+
+/// A place of the log as a stream names it: `1-4711`.
+fn to_place((epoch, seq): (i64, i64)) -> String {
+    format!("{epoch}-{seq}")
+}
+
+fn from_place(text: &str) -> Option<(i64, i64)> {
+    let (epoch, seq) = text.split_once('-')?;
+    Some((epoch.parse().ok()?, seq.parse().ok()?))
+}
+
+#[derive(Debug, Template)]
+#[template(path = "activity/_live_rows.html")]
+struct LiveRows {
+    rows: Vec<Row>,
+}
+
+/// `GET /w/{tenant}/live/events`: rows as they come in, at most once a second.
+pub(super) async fn events(
+    shell: Shell,
+    can: Can<may::OwnActivity>,
+    headers: HeaderMap,
+    Form(query): Form<LiveQuery>,
+) -> Result<Response, Problem> {
+    let mut tx = can.begin().await?;
+    let seen = headers.get("last-event-id").and_then(|value| from_place(value.to_str().ok()?));
+    let told = seen.or_else(|| from_place(query.after.as_deref()?));
+    let place = match told {
+        Some(place) => place,
+        None => search::end(&mut tx).await?,
+    };
+    let names = pages::names(&mut tx).await?;
+    drop(tx);
+    let mut every = tokio::time::interval(EVERY);
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let scope = Scope::of(&can);
+    let tail = Tail { shell, can, scope, names, outcome: query.outcome(), place, every, until: Instant::now() + LIFE };
+    let events = stream::unfold(tail, Tail::next);
+    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))).into_response())
+}
+
+/// The end of the log as one browser follows it.
+struct Tail {
+    shell: Shell,
+    can: Can<may::OwnActivity>,
+    scope: Scope,
+    names: Names,
+    outcome: Option<Outcome>,
+    place: (i64, i64),
+    every: Interval,
+    until: Instant,
+}
+
+impl Tail {
+    /// Waits for rows, and gives them as one event. Ends with its time, with the session, or with the role.
+    async fn next(mut self) -> Option<(Result<Event, Infallible>, Self)> {
+        while Instant::now() < self.until {
+            self.every.tick().await;
+            let mut tx = self.can.begin().await.ok()?;
+            let rows = self.look(&mut tx).await.ok()?;
+            drop(tx);
+            if rows.is_empty() {
+                continue;
+            }
+            // A carriage return would end the line of the event.
+            let html = LiveRows { rows }.render().ok()?.replace('\r', "");
+            return Some((Ok(Event::default().id(to_place(self.place)).data(html)), self));
+        }
+        None
+    }
+
+    /// What came in since the last look, newest first.
+    async fn look(&mut self, tx: &mut TenantTx) -> Result<Vec<Row>, store::Error> {
+        self.shell.now = self.can.now();
+        let came = search::newer(tx, self.place, self.shell.now - BACK, AT_ONCE).await?;
+        let Some(last) = came.last() else { return Ok(Vec::new()) };
+        self.place = (last.epoch, last.seq);
+        let is_strange = |row: &search::Row| row.server_id.is_some_and(|id| self.names.server(id).is_none());
+        if came.iter().any(is_strange) {
+            self.names = pages::names(tx).await?;
+        }
+        let shown = came.iter().rev().filter(|row| self.shows(row));
+        Ok(shown.map(|row| shown_row(row, &self.names, &self.shell)).collect())
+    }
+
+    fn shows(&self, row: &search::Row) -> bool {
+        let outcome = Outcome::of(row.effect.as_deref(), row.status.as_deref());
+        row.kind == "call"
+            && self.scope.holds(row.actor_id.as_deref())
+            && (self.outcome.is_none() || outcome == self.outcome)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_reads_back() {
+        for place in [(1, -1), (1, 0), (3, 4711)] {
+            assert_eq!(from_place(&to_place(place)), Some(place));
+        }
+        assert_eq!(from_place("1"), None);
+    }
+}

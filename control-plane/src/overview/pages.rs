@@ -1,0 +1,283 @@
+//! The overview in the console.
+
+use askama::Template;
+use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
+use chrono::{DateTime, TimeDelta, Utc};
+use domain::{Permission, RecordId};
+use serde::Deserialize;
+use store::audit::rollup;
+use store::health::{self, State as HealthState};
+use store::{TenantTx, policies, tokens, tools};
+
+use super::Needs;
+use super::figures::{self, Figures, ServerFigures};
+use crate::access::{Can, may};
+use crate::activity::actions::{self, Scope, SearchError};
+use crate::activity::pages::names;
+use crate::activity::query::{self, Asked, Names, Span};
+use crate::activity::rows::Row;
+use crate::console::{Choice, Hx, Page, Shell, show};
+use crate::input::Form;
+use crate::problem::Problem;
+
+/// How long before its end a token is brought up.
+const ENDS_SOON: TimeDelta = TimeDelta::days(7);
+/// Of one's own latest calls, for whom everybody's are not.
+const OWN: usize = 10;
+/// The ranges of time of this page.
+const SPANS: [&str; 4] = ["1h", "24h", "7d", "30d"];
+
+/// What the address says.
+#[derive(Debug, Deserialize)]
+pub(super) struct OverviewQuery {
+    range: Option<String>,
+    /// `off`: the way to the first call is not shown.
+    guide: Option<String>,
+}
+
+/// The way to the first call.
+#[derive(Debug, Template)]
+#[template(path = "overview/first_run.html")]
+struct FirstRun {
+    shell: Shell,
+    steps: Steps,
+}
+
+#[derive(Debug, Template)]
+#[template(path = "overview/first_run.html", block = "listening")]
+struct Listening {
+    shell: Shell,
+}
+
+/// How far one is.
+#[derive(Debug, Clone)]
+struct Steps {
+    endpoint: String,
+    command: String,
+    /// The servers' names, and how many tools of them are offered.
+    servers: Vec<String>,
+    tools: usize,
+    has_tokens: bool,
+    has_policies: bool,
+    people: usize,
+    done: usize,
+    /// The first that is not done, from one.
+    now: usize,
+}
+
+/// What goes through the workspace.
+#[derive(Debug, Template)]
+#[template(path = "overview/index.html")]
+struct Overview {
+    shell: Shell,
+    spans: Vec<Choice>,
+    span: Span,
+    here: String,
+    figures: Figures,
+    servers: Vec<ServerFigures>,
+    needs: Vec<Need>,
+}
+
+#[derive(Debug, Template)]
+#[template(path = "overview/index.html", block = "tiles")]
+struct Tiles {
+    shell: Shell,
+    span: Span,
+    here: String,
+    figures: Figures,
+    servers: Vec<ServerFigures>,
+    needs: Vec<Need>,
+}
+
+/// What somebody should do something about.
+#[derive(Debug, Clone)]
+struct Need {
+    kind: &'static str,
+    icon: &'static str,
+    what: String,
+    detail: String,
+    verb: &'static str,
+    url: String,
+}
+
+/// For who sees only their own calls.
+#[derive(Debug, Template)]
+#[template(path = "overview/own.html")]
+struct Own {
+    shell: Shell,
+    rows: Vec<Row>,
+    endpoint: String,
+}
+
+/// `GET /w/{tenant}`.
+pub(super) async fn overview(
+    State(needs): State<Needs>,
+    shell: Shell,
+    can: Can<may::ViewTenant>,
+    hx: Hx,
+    Form(query): Form<OverviewQuery>,
+) -> Result<Response, Problem> {
+    let mut tx = can.begin().await?;
+    let names = names(&mut tx).await?;
+    if !shell.may(Permission::ViewActivity) {
+        return own(&mut tx, &needs, shell, &can, &names).await;
+    }
+    let is_first_run = query.guide.as_deref() != Some("off") && !rollup::is_any(&mut tx).await?;
+    if is_first_run && hx.0 {
+        return Ok(Page::new(Listening { shell }).into_response());
+    }
+    if is_first_run {
+        let steps = steps(&mut tx, &needs, &shell, &names).await?;
+        return Ok(Page::new(FirstRun { shell, steps }).into_response());
+    }
+    let span = query.range.as_deref().filter(|word| SPANS.contains(word)).and_then(Span::find);
+    // The usual one of this page is its first.
+    let span = span.or_else(|| Span::find(SPANS[0])).unwrap_or(Span::USUAL);
+    let figures = figures::figures(&mut tx, span, &names, shell.now).await?;
+    let may_servers = shell.may(Permission::ViewServers);
+    let servers =
+        if may_servers { figures::server_figures(&mut tx, span, &names, shell.now).await? } else { Vec::new() };
+    let needs = needs_you(&mut tx, &shell, &names).await?;
+    let here = format!("{}?range={}{}", shell.to(""), span.word, if query.guide.is_some() { "&guide=off" } else { "" });
+    if hx.0 {
+        return Ok(Page::new(Tiles { shell, span, here, figures, servers, needs }).into_response());
+    }
+    let choice = |word: &&str| {
+        let one = Span::find(word).unwrap_or(Span::USUAL);
+        Choice::new(one.short, format!("{}?range={}", shell.to(""), one.word), one == span)
+    };
+    let spans = SPANS.iter().map(choice).collect();
+    Ok(Page::new(Overview { shell, spans, span, here, figures, servers, needs }).into_response())
+}
+
+async fn own(
+    tx: &mut TenantTx,
+    needs: &Needs,
+    shell: Shell,
+    can: &Can<may::ViewTenant>,
+    names: &Names,
+) -> Result<Response, Problem> {
+    let month = Asked::default().with("range", "30d");
+    let filter = query::resolve(&month, names, shell.now).filter;
+    let page = match actions::search(tx, Scope::Own(can.actor().user()), filter, None, OWN).await {
+        Ok(page) => page.rows,
+        Err(SearchError::Database(error)) => return Err(error.into()),
+        Err(_) => Vec::new(),
+    };
+    let row = |row| {
+        let row: &store::audit::search::Row = row;
+        let url = format!("{}?range=30d&call={}", shell.to("activity"), RecordId::from_uuid(row.id));
+        Row::of(row, names, shell.now, url)
+    };
+    let rows = page.iter().map(row).collect();
+    Ok(Page::new(Own { endpoint: needs.endpoint(&shell.workspace.slug), rows, shell }).into_response())
+}
+
+async fn steps(tx: &mut TenantTx, needs: &Needs, shell: &Shell, names: &Names) -> Result<Steps, store::Error> {
+    let endpoint = needs.endpoint(&shell.workspace.slug);
+    let servers: Vec<String> = names.servers.iter().map(|server| server.key.to_string()).collect();
+    let tools = tools::list_live(tx).await?.len();
+    let has_tokens =
+        tokens::list_gateway(tx).await?.iter().any(|token| token.revoked_at.is_none() && token.expires_at > shell.now);
+    let has_policies = !policies::list_active(tx).await?.is_empty();
+    // In the order of the page: workspace, server, policy, client, team.
+    let done = [true, tools > 0, has_policies, false, names.people.len() > 1];
+    Ok(Steps {
+        command: format!("claude mcp add --transport http sluice {endpoint}"),
+        endpoint,
+        servers,
+        tools,
+        has_tokens,
+        has_policies,
+        people: names.people.len(),
+        done: done.iter().filter(|done| **done).count(),
+        now: done.iter().position(|done| !done).map_or(0, |place| place + 1),
+    })
+}
+
+/// What has an action and somebody to take it; nothing of it is a reason to look.
+async fn needs_you(tx: &mut TenantTx, shell: &Shell, names: &Names) -> Result<Vec<Need>, store::Error> {
+    let mut needs = Vec::new();
+    if shell.may(Permission::ViewServers) {
+        unhealthy(tx, shell, names, &mut needs).await?;
+        held(tx, shell, names, &mut needs).await?;
+    }
+    if shell.may(Permission::ViewTokens) {
+        ending(tx, shell, names, &mut needs).await?;
+    }
+    needs.truncate(7);
+    Ok(needs)
+}
+
+async fn unhealthy(tx: &mut TenantTx, shell: &Shell, names: &Names, needs: &mut Vec<Need>) -> Result<(), store::Error> {
+    for look in health::list(tx).await?.into_iter().filter(|look| look.state != HealthState::Healthy) {
+        let Some(server) = names.server(look.server.uuid()).filter(|server| !server.paused) else { continue };
+        let since = show::ago(&look.since, &shell.now);
+        let (what, icon) = match look.state {
+            HealthState::NeedsSignIn => (format!("{} does not take our credential.", server.key), "key-round"),
+            HealthState::Unusable => (format!("{} answers, but nothing that can be used.", server.key), "unplug"),
+            _ => (format!("{} is failing.", server.key), "unplug"),
+        };
+        let error = look.error.unwrap_or_default();
+        let detail = format!(
+            "Since {since}, last looked at {}. {}",
+            show::ago(&look.checked_at, &shell.now),
+            show::clip(&error, 160)
+        );
+        let url = shell.to(&format!("servers/{}", server.id));
+        needs.push(Need { kind: "deny", icon, what, detail, verb: "Open server", url });
+    }
+    Ok(())
+}
+
+async fn held(tx: &mut TenantTx, shell: &Shell, names: &Names, needs: &mut Vec<Need>) -> Result<(), store::Error> {
+    for held in tools::list_held(tx).await? {
+        let Some(server) = names.server(held.server.uuid()) else { continue };
+        let tools = show::plural(held.tools.max(0).cast_unsigned(), "tool", "tools");
+        let is_new = server.version.is_none();
+        needs.push(Need {
+            kind: "wait",
+            icon: "git-compare",
+            what: if is_new {
+                format!("{} has {tools} to review.", server.key)
+            } else {
+                format!("{} changed {tools}.", server.key)
+            },
+            detail: if is_new {
+                "None of them is offered to anybody until you accept them.".to_owned()
+            } else {
+                format!(
+                    "Found {}. Agents keep using the reviewed definitions until you accept the new ones.",
+                    show::ago(&held.found_at, &shell.now)
+                )
+            },
+            verb: if is_new { "Review tools" } else { "See the diff" },
+            url: shell.to(&format!("servers/{}", server.id)),
+        });
+    }
+    Ok(())
+}
+
+async fn ending(tx: &mut TenantTx, shell: &Shell, names: &Names, needs: &mut Vec<Need>) -> Result<(), store::Error> {
+    let ends_soon = |at: DateTime<Utc>| at > shell.now && at < shell.now + ENDS_SOON;
+    let tokens = tokens::list_gateway(tx).await?;
+    // Only those somebody still calls with.
+    let mut ending: Vec<_> = tokens
+        .iter()
+        .filter(|token| token.revoked_at.is_none() && token.last_used_at.is_some() && ends_soon(token.expires_at))
+        .collect();
+    ending.sort_by_key(|token| token.expires_at);
+    let Some(first) = ending.first() else { return Ok(()) };
+    let count = show::plural(ending.len(), "token in use ends", "tokens in use end");
+    let owner = names.person(&first.user.to_string()).unwrap_or("somebody who left");
+    needs.push(Need {
+        kind: "wait",
+        icon: "key-round",
+        what: format!("{count} within a week."),
+        detail: format!("The first is {}, of {owner}, {}.", first.title, show::until(&first.expires_at, &shell.now)),
+        verb: "See tokens",
+        url: shell.to("tokens"),
+    });
+    Ok(())
+}
