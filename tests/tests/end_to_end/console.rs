@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Value, json};
+use sluice_tests::upstream::{Eras, Upstream};
 
 use crate::clients;
 use crate::house::house;
@@ -60,4 +61,24 @@ fn every_page_is_accessible_and_fits_a_phone() {
 fn the_console_works_without_javascript() {
     let Some(browser) = installed() else { return };
     run("no_script.mjs", &browser, &[]);
+}
+
+#[test]
+fn the_console_is_used_by_keyboard_alone() {
+    let Some(browser) = installed() else { return };
+    run("keyboard.mjs", &browser, &[]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_that_mean_harm_are_shown_and_do_nothing() {
+    let Some(browser) = installed() else { return };
+    let upstream = Upstream::start(Eras::Modern).await;
+    upstream.add_tool(json!({
+        "name": "hostile_\u{202e}daolnwod",
+        "title": "<img src=x onerror=\"window.ran = true\">",
+        "description": format!("</textarea><script>window.ran = true</script>{}\u{200b}", "A".repeat(4000)),
+        "inputSchema": {"type": "object", "properties": {"<b>q</b>": {"type": "string"}}},
+    }));
+    house().api.add_server("harm", &upstream.url()).await;
+    tokio::task::spawn_blocking(move || run("hostile_names.mjs", &browser, &[])).await.unwrap();
 }

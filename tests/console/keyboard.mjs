@@ -1,0 +1,81 @@
+// The console by keyboard alone: the palette, the letters, the list of them, and turning them off.
+import { accessible, console_url, endpoints, finish, found, open, signIn } from './browser.mjs';
+
+const page = await open();
+await signIn(page);
+const at = async (path, what) => page.waitForURL(`${console_url}/w/${endpoints.tenant}${path}`).catch(() => found(`${what}: at ${page.url()}`));
+
+// The palette finds a page, a thing that is to be done, and what the server knows by name.
+await page.keyboard.press('Control+k');
+await accessible(page, 'the palette');
+await page.keyboard.type('people');
+await page.keyboard.press('Enter');
+await at('/people', 'the palette');
+await page.keyboard.press('Control+k');
+await page.keyboard.type('owner');
+await page.locator('#palette-found [role=option]').first().waitFor();
+await accessible(page, 'the palette with what was found');
+await page.keyboard.press('Enter');
+await page.waitForURL(/\/people\/mem_/);
+await page.keyboard.press('Control+k');
+await page.keyboard.type('no such thing');
+await page.locator('#palette-none').waitFor();
+await page.keyboard.press('Escape');
+await page.waitForFunction(() => document.activeElement === document.body);
+
+// Letters.
+await page.keyboard.press('g');
+await page.keyboard.press('c');
+await at('/connect', 'g c');
+await page.keyboard.press('?');
+await page.locator('#keys[open]').waitFor();
+await accessible(page, 'the list of keys');
+await page.keyboard.press('Escape');
+await page.keyboard.press('n');
+await page.keyboard.press('u');
+await at('/people/invite', 'n u');
+await page.focus('#email');
+await page.keyboard.type('g s ?');
+if (await page.inputValue('#email') !== 'g s ?' || await page.locator('#keys[open]').count() > 0) found('letters do something in a field');
+await page.locator('h1').click();
+await page.keyboard.press('?');
+await page.locator('[data-keys-toggle]').press('Space');
+await page.keyboard.press('Escape');
+await page.keyboard.press('g');
+await page.keyboard.press('c');
+await page.waitForTimeout(300);
+if (!page.url().endsWith('/people/invite')) found('letters do something though they are off');
+
+// Every control of a page can be reached, in order, and what has the focus is seen.
+await page.goto(`${console_url}/w/${endpoints.tenant}/connect`);
+await page.keyboard.press('Tab');
+if (await page.evaluate(() => document.activeElement.className) !== 'skip') found('the first stop is not the way to the content');
+const stops = new Set();
+for (let turn = 0; turn < 80; turn += 1) {
+  await page.keyboard.press('Tab');
+  stops.add(await page.evaluate(() => {
+    const element = document.activeElement;
+    const outline = getComputedStyle(element).outlineStyle;
+    return `${element.textContent.trim().slice(0, 30)}|${element === document.body || outline !== 'none' ? '' : 'no ring'}`;
+  }));
+}
+for (const wanted of ['Issue a token', 'Try a blocked call', 'Codex']) {
+  if (![...stops].some((stop) => stop.startsWith(wanted))) found(`${wanted} is not reached by Tab`);
+}
+for (const stop of stops) if (stop.endsWith('no ring')) found(`the focus is not seen on: ${stop}`);
+
+// The theme is the one chosen, and the system's again.
+await page.click('[popovertarget=user-menu]');
+await page.locator('[data-theme-pick=dark]').press('Enter');
+await page.reload();
+if (await page.evaluate(() => document.documentElement.dataset.theme) !== 'dark') found('a theme is not kept');
+await page.click('[popovertarget=user-menu]');
+await page.locator('[data-theme-pick=""]').press('Enter');
+if (await page.evaluate(() => document.documentElement.dataset.theme ?? '') !== '') found('the system’s theme does not come back');
+
+// Without a connection it is said.
+await page.context().setOffline(true);
+await page.locator('#offline:not([hidden])').waitFor();
+await page.context().setOffline(false);
+await page.locator('#offline[hidden]').waitFor({ state: 'attached' });
+await finish({ stops: stops.size });
