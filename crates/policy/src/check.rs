@@ -170,7 +170,7 @@ impl Language {
     }
 }
 
-fn parse(text: &str) -> Result<PolicySet, Vec<Finding>> {
+pub(crate) fn parse(text: &str) -> Result<PolicySet, Vec<Finding>> {
     if text.len() > TEXT_MAX {
         return Err(vec![Finding::error(text, 0, format!("the text is longer than {TEXT_MAX} bytes"))]);
     }

@@ -13,6 +13,7 @@ mod finding;
 mod listing;
 mod nesting;
 mod number;
+mod outline;
 pub mod packs;
 mod reads;
 mod rule;
@@ -29,7 +30,8 @@ pub use decision::{
 };
 pub use finding::{Finding, Severity};
 pub use listing::{Explanation, Outcome, Visibility};
+pub use outline::{Does, Outlined, outline};
 pub use schema::BASE as SCHEMA;
-pub use shape::LeftOut;
+pub use shape::{Argument, LeftOut};
 pub use vocabulary::{ServerWords, ToolWords, Vocabulary};
 pub use world::{CompileError, PolicyFinding, World};

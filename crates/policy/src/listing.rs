@@ -137,6 +137,11 @@ impl<'a> Question<'a> {
                 ..explanation
             };
         }
+        if self.is_certainly_allowed(&response) {
+            let permits: Vec<_> = response.definitely_satisfied().map(|policy| policy.id().clone()).collect();
+            let policies = about(&self.rules(permits.iter()));
+            return Explanation { outcome: Outcome::Allowed, code: Some(code::ALLOWED), policies, ..explanation };
+        }
         let may: Vec<_> = response.may_be_determining().map(|policy| policy.id().clone()).collect();
         Explanation { policies: about(&self.rules(may.iter())), ..explanation }
     }
@@ -150,6 +155,16 @@ impl<'a> Question<'a> {
             .resource(self.tool.resource.clone())
             .build();
         Some(AUTHORIZER.is_authorized_partial(&request, policies, &self.class.entities))
+    }
+
+    /// Whether nothing of a call is left to ask: no policy depends on it, none may err, and no argument is looked at, which
+    /// could misfit.
+    fn is_certainly_allowed(&self, response: &PartialResponse) -> bool {
+        response.decision() == Some(CedarDecision::Allow)
+            && response.nontrivial_residuals().next().is_none()
+            && response.definitely_errored().next().is_none()
+            && !self.slices.calls.reads.any_argument()
+            && !self.slices.obliges.reads.any_argument()
     }
 
     fn certain_forbids(&self, response: &PartialResponse) -> Vec<&'a Rule> {

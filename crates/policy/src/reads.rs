@@ -55,6 +55,14 @@ impl Reads {
         reads
     }
 
+    /// Whether any argument is named.
+    pub(crate) fn any_argument(&self) -> bool {
+        match &self.arguments {
+            Names::All => true,
+            Names::Some(names) => !names.is_empty(),
+        }
+    }
+
     /// Reads everything.
     pub(crate) fn all() -> Self {
         Self { context: Names::All, arguments: Names::All }

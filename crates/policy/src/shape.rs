@@ -74,6 +74,41 @@ pub(crate) enum Part {
     Name,
 }
 
+/// An argument policies can speak about.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Argument {
+    /// Its name, with dots where it lies inside others: `context.arguments.<path>`.
+    pub path: String,
+    /// Its type in Cedar.
+    pub kind: String,
+    /// Whether every call has it; another is asked for with `has` first.
+    pub required: bool,
+}
+
+/// The arguments in a row, each before those that lie in it.
+pub(crate) fn listed(fields: &Fields, before: &str, into: &mut Vec<Argument>) {
+    for (name, field) in fields {
+        let path = format!("{before}{name}");
+        into.push(Argument { path: path.clone(), kind: field.shape.kind(), required: field.required });
+        if let Shape::Record(inner) = &field.shape {
+            listed(inner, &format!("{path}."), into);
+        }
+    }
+}
+
+impl Shape {
+    fn kind(&self) -> String {
+        match self {
+            Self::Text => "String".to_owned(),
+            Self::Long => "Long".to_owned(),
+            Self::Decimal => "decimal".to_owned(),
+            Self::Bool => "Bool".to_owned(),
+            Self::Set(inner) => format!("Set<{}>", inner.kind()),
+            Self::Record(_) => "record".to_owned(),
+        }
+    }
+}
+
 /// Reads the types of a tool's arguments from its definition.
 pub(crate) fn arguments(tool: &str, definition: &RawValue) -> (Fields, Vec<LeftOut>) {
     let mut reading = Reading { tool, root: Value::Null, attributes: 0, left_out: Vec::new() };

@@ -8,6 +8,8 @@ use domain::{
 };
 use serde_json::value::RawValue;
 
+use crate::shape::{self, Argument};
+
 /// What a tenant's policies may speak about. The publisher and the nodes take it from a snapshot, an editor makes it from
 /// the state that is being edited.
 #[derive(Debug, Clone)]
@@ -52,6 +54,17 @@ pub struct ToolWords {
     pub annotations: Annotations,
     /// Its definition, whose `inputSchema` gives the arguments their types.
     pub definition: Box<RawValue>,
+}
+
+impl ToolWords {
+    /// The arguments policies can speak about, for an editor that completes them.
+    #[must_use]
+    pub fn arguments(&self) -> Vec<Argument> {
+        let (fields, _) = shape::arguments(&self.name, &self.definition);
+        let mut listed = Vec::new();
+        shape::listed(&fields, "", &mut listed);
+        listed
+    }
 }
 
 impl From<&TenantSnapshot> for Vocabulary {

@@ -193,6 +193,25 @@ pub async fn list_versions(tx: &mut TenantTx, policy: PolicyId) -> Result<Vec<Ve
     Ok(rows.into_iter().map(Version::from).collect())
 }
 
+/// The newest versions of all policies that were not removed, and those in force.
+///
+/// # Errors
+/// [`Error`] when the database failed.
+pub async fn list_present(tx: &mut TenantTx) -> Result<Vec<Version>, Error> {
+    let rows = sqlx::query_as!(
+        VersionRow,
+        r#"select v.policy_version_id as "id: PolicyVersionId", v.policy_id as "policy: PolicyId", v.version, v.text, v.sha256,
+               v.written_at, v.written_by as "written_by: UserId"
+           from policies p
+           join policy_versions v on v.tenant_id = p.tenant_id and v.policy_id = p.policy_id
+               and v.version in (p.latest_version, p.active_version)
+           where p.removed_at is null"#
+    )
+    .fetch_all(tx.connection())
+    .await?;
+    Ok(rows.into_iter().map(Version::from).collect())
+}
+
 /// One version of a policy's text.
 ///
 /// # Errors

@@ -129,6 +129,23 @@ fn it_is_explained_what_a_person_may_call_and_why() {
 }
 
 #[test]
+fn a_tool_is_said_to_be_allowed_where_a_rule_that_asks_does_not_concern_it() {
+    let world = world(&[Pack::AskBeforeWrites.text()]);
+    let view = world.caller(&person(&[]));
+    let told = |tool| view.explain(id(tool)).map(|explanation| (explanation.outcome, explanation.code));
+    assert_eq!(told(LOOKUP), Some((Outcome::Allowed, Some(code::ALLOWED))));
+    assert_eq!(told(UPDATE), Some((Outcome::Depends, None)));
+}
+
+#[test]
+fn a_rule_that_looks_at_arguments_makes_it_depend_on_the_call_even_where_it_does_not_hold() {
+    let rule = r#"forbid (principal, action == Sluice::Action::"call:erp/query", resource)
+        when { !resource.readOnly && context.arguments has ledger };"#;
+    let view = world(&[ALL, rule]).caller(&person(&[]));
+    assert_eq!(view.explain(id(QUERY)).unwrap().outcome, Outcome::Depends);
+}
+
+#[test]
 fn a_rule_that_errs_whatever_the_call_denies_and_does_not_hide() {
     let absent = r#"forbid (principal, action in Sluice::Action::"tools/call", resource)
         when { Sluice::User::"usr_00000000000000000000000001".roles.contains("owner") };"#;
