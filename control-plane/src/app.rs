@@ -76,11 +76,13 @@ fn pages(parts: &Parts) -> Router {
     let access = Access { pool, clock: clock.clone() };
     let connect = connect::Needs {
         access: access.clone(),
-        clock,
+        clock: clock.clone(),
         master: master.clone(),
         gateway_url: gateway_url.clone(),
-        live,
+        live: live.clone(),
     };
+    let policies = policies::Needs { access: access.clone(), clock: clock.clone(), live };
+    let tokens = tokens::Needs { access: access.clone(), clock, gateway_url: gateway_url.clone() };
     let login = login::Needs {
         access: access.clone(),
         site: site.clone(),
@@ -104,7 +106,9 @@ fn pages(parts: &Parts) -> Router {
         .merge(connect::page_routes(connect))
         .merge(people::page_routes(people))
         .merge(tenants::page_routes(settings))
-        .merge(happening(parts, &access));
+        .merge(happening(parts, &access))
+        .merge(policies::page_routes(policies))
+        .merge(tokens::page_routes(tokens));
     console::routes(console::Needs { access, site }, login::open_routes(login), signed_in)
 }
 
@@ -132,17 +136,24 @@ fn features(parts: &Parts) -> OpenApiRouter {
     let access = Access { pool, clock: clock.clone() };
     let common = || (access.clone(), clock.clone());
     let (access, clock) = common();
-    let tenants = tenants::Needs { access, clock, master: master.clone(), gateway_url, live, tenants_per_person };
+    let tenants = tenants::Needs {
+        access,
+        clock,
+        master: master.clone(),
+        gateway_url: gateway_url.clone(),
+        live: live.clone(),
+        tenants_per_person,
+    };
     let (access, clock) = common();
     let people = people::Needs { access, clock };
     let (access, clock) = common();
-    let tokens = tokens::Needs { access, clock };
+    let tokens = tokens::Needs { access, clock, gateway_url: gateway_url.clone() };
     let (access, clock) = common();
     let servers = servers::Needs { access, clock, relay, store: store.clone() };
     let (access, clock) = common();
     let credentials = credentials::Needs { access, clock, master: master.clone(), store };
     let (access, clock) = common();
-    let policies = policies::Needs { access, clock };
+    let policies = policies::Needs { access, clock, live: live.clone() };
     let (access, clock) = common();
     let activity = activity::Needs { access, clock, master };
     OpenApiRouter::new()

@@ -3,7 +3,7 @@
 mod blocked;
 mod card;
 mod pages;
-mod setup;
+pub(crate) mod setup;
 
 use std::sync::Arc;
 

@@ -11,7 +11,7 @@ const PLACEHOLDER: &str = "YOUR_TOKEN";
 
 /// A program that speaks MCP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Client {
+pub(crate) enum Client {
     ClaudeCode,
     Codex,
     Cursor,
@@ -20,10 +20,10 @@ pub(super) enum Client {
 }
 
 impl Client {
-    pub(super) const ALL: [Self; 5] = [Self::ClaudeCode, Self::Codex, Self::Cursor, Self::VsCode, Self::Other];
+    pub(crate) const ALL: [Self; 5] = [Self::ClaudeCode, Self::Codex, Self::Cursor, Self::VsCode, Self::Other];
 
     /// As addresses name it.
-    pub(super) const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::ClaudeCode => "claude-code",
             Self::Codex => "codex",
@@ -33,7 +33,7 @@ impl Client {
         }
     }
 
-    pub(super) const fn title(self) -> &'static str {
+    pub(crate) const fn title(self) -> &'static str {
         match self {
             Self::ClaudeCode => "Claude Code",
             Self::Codex => "Codex",
@@ -44,34 +44,34 @@ impl Client {
     }
 
     /// Reads what an address says; the first where it says nothing we know.
-    pub(super) fn find(text: &str) -> Self {
+    pub(crate) fn find(text: &str) -> Self {
         Self::ALL.into_iter().find(|client| client.as_str() == text).unwrap_or(Self::ClaudeCode)
     }
 }
 
 /// A text to be copied: a command, or the content of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Snippet {
+pub(crate) struct Snippet {
     /// The file it goes into; empty where it is a command.
-    pub(super) file: &'static str,
-    pub(super) text: String,
+    pub(crate) file: &'static str,
+    pub(crate) text: String,
 }
 
 /// How one client is set up.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Setup {
-    pub(super) client: Client,
-    pub(super) says: &'static str,
+pub(crate) struct Setup {
+    pub(crate) client: Client,
+    pub(crate) says: &'static str,
     /// A link that the client itself opens, and its words; only once there is a token to go in it.
-    pub(super) link: Option<(&'static str, String)>,
-    pub(super) snippets: Vec<Snippet>,
+    pub(crate) link: Option<(&'static str, String)>,
+    pub(crate) snippets: Vec<Snippet>,
     /// The other way.
-    pub(super) more: Vec<Snippet>,
+    pub(crate) more: Vec<Snippet>,
 }
 
 impl Setup {
     /// Of a client, at an endpoint, with a token where there is one to show.
-    pub(super) fn new(client: Client, endpoint: &str, token: Option<&str>) -> Self {
+    pub(crate) fn new(client: Client, endpoint: &str, token: Option<&str>) -> Self {
         let at = At { url: endpoint, token: token.unwrap_or(PLACEHOLDER) };
         let (says, snippets, more) = match client {
             Client::ClaudeCode => (

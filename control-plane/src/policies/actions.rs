@@ -35,6 +35,9 @@ pub(crate) enum PolicyError {
     /// The check failed, so the text is not known to be right.
     #[error("the text could not be checked")]
     NotChecked,
+    /// What is in force does not fit the tools of now.
+    #[error("{0}")]
+    NotCompiled(String),
     /// The text is wrong.
     #[error("the text has errors")]
     Wrong(Vec<Finding>),

@@ -262,6 +262,10 @@ impl From<PolicyError> for Problem {
                 tracing::error!("the check of a policy's text panicked");
                 Self::internal()
             }
+            PolicyError::NotCompiled(why) => {
+                Self::new(StatusCode::CONFLICT, "policies-do-not-fit", "The policies do not fit the tools of now")
+                    .detail(why)
+            }
             PolicyError::Wrong(findings) => {
                 let fault = |finding: Finding| Fault {
                     field: Some("text".to_owned()),

@@ -3,19 +3,49 @@
 pub(crate) mod actions;
 mod api;
 mod check_api;
+mod diff;
+mod edit_pages;
+mod highlight;
+mod live_pages;
+mod pages;
+mod reach;
+mod reach_pages;
+mod version_pages;
 
+use axum::Router;
 use axum::extract::FromRef;
+use axum::routing::{get, post};
 use domain::Clock;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::access::Access;
+use crate::publish::Live;
 
 /// What this feature needs.
 #[derive(Debug, Clone, FromRef)]
 pub(crate) struct Needs {
     pub(crate) access: Access,
     pub(crate) clock: Clock,
+    /// What the nodes say of themselves.
+    pub(crate) live: Live,
+}
+
+pub(crate) fn page_routes(needs: Needs) -> Router {
+    let at = |path: &str| format!("/w/{{tenant}}/policies{path}");
+    Router::new()
+        .route(&at(""), get(pages::list))
+        .route(&at("/new"), get(edit_pages::start).post(edit_pages::add))
+        .route(&at("/check"), post(edit_pages::check))
+        .route(&at("/words"), get(edit_pages::words))
+        .route(&at("/live"), get(live_pages::live))
+        .route(&at("/access"), get(reach_pages::show))
+        .route(&at("/{policy}"), get(edit_pages::edit).post(edit_pages::write))
+        .route(&at("/{policy}/deactivate"), post(version_pages::deactivate))
+        .route(&at("/{policy}/remove"), post(version_pages::remove))
+        .route(&at("/{policy}/versions/{version}"), get(version_pages::show))
+        .route(&at("/{policy}/versions/{version}/publish"), post(version_pages::publish))
+        .with_state(needs)
 }
 
 pub(crate) fn routes(needs: Needs) -> OpenApiRouter {

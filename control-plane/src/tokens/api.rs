@@ -210,11 +210,11 @@ impl From<TokenError> for Problem {
     }
 }
 
-fn checked(title: String) -> Result<String, Problem> {
+pub(super) fn checked(title: String) -> Result<String, Problem> {
     check_title("title", &title, 100).map(|()| title)
 }
 
-fn checked_days(days: u32) -> Result<u32, Problem> {
+pub(super) fn checked_days(days: u32) -> Result<u32, Problem> {
     if (1..=LIFE_MAX_DAYS).contains(&days) { Ok(days) } else { Err(Problem::invalid("days", "1 to 365")) }
 }
 

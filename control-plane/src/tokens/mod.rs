@@ -2,9 +2,16 @@
 
 pub(crate) mod actions;
 mod api;
+mod issue_pages;
+mod pages;
 
+use std::sync::Arc;
+
+use axum::Router;
 use axum::extract::FromRef;
+use axum::routing::get;
 use domain::Clock;
+use url::Url;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -15,6 +22,18 @@ use crate::access::Access;
 pub(crate) struct Needs {
     pub(crate) access: Access,
     pub(crate) clock: Clock,
+    /// Where clients reach the data plane.
+    pub(crate) gateway_url: Arc<Url>,
+}
+
+pub(crate) fn page_routes(needs: Needs) -> Router {
+    let at = |path: &str| format!("/w/{{tenant}}/tokens{path}");
+    Router::new()
+        .route(&at(""), get(pages::list))
+        .route(&at("/new"), get(issue_pages::start).post(issue_pages::issue))
+        .route(&at("/gateway/{token}"), get(pages::gateway).post(pages::revoke_gateway))
+        .route(&at("/api/{token}"), get(pages::api).post(pages::revoke_api))
+        .with_state(needs)
 }
 
 pub(crate) fn routes(needs: Needs) -> OpenApiRouter {

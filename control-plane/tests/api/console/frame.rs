@@ -28,6 +28,12 @@ async fn every_page_keeps_the_rules(pool: PgPool) {
         "/account",
         "/account/email/none",
         "/w/nobodys",
+        "/w/acme/policies",
+        "/w/acme/policies/new",
+        "/w/acme/policies/access",
+        "/w/acme/tokens",
+        "/w/acme/tokens/new",
+        "/w/acme/tokens/new?kind=api",
     ] {
         let answer = owner.get(path).await;
         assert!(answer.text.contains("</html>"), "{path}");

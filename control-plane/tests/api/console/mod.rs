@@ -9,5 +9,7 @@ mod frame;
 pub(crate) mod markup;
 mod palette;
 mod people;
+mod policies;
 mod settings;
 mod sign_up;
+mod tokens;

@@ -1,0 +1,341 @@
+//! Writing a policy: the text, what is wrong in it, and the words it may use.
+
+use askama::Template;
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use domain::{Clock, Permission, PolicyId};
+use policy::packs::Pack;
+use policy::{Finding, Severity};
+use serde::{Deserialize, Serialize};
+use store::policies::{self, Policy, Version};
+
+use super::actions::{self, PolicyError, TEXT_MAX_BYTES};
+use super::highlight::{self, Line};
+use super::live_pages::{self, LiveView};
+use super::pages::{PackCard, named, names, packs};
+use super::{Needs, api, reach_pages};
+use crate::access::{Can, Permitted, may};
+use crate::console::{Done, Faults, Hx, Page, Shell};
+use crate::input::{At, Form, check_title};
+use crate::problem::Problem;
+use crate::publish::Live;
+
+/// What a text is checked to be.
+#[derive(Debug, Default)]
+pub(super) struct Checked {
+    pub(super) findings: Vec<Finding>,
+    /// Nothing was checked: there is no text.
+    pub(super) is_empty: bool,
+}
+
+impl Checked {
+    pub(super) fn errors(&self) -> usize {
+        self.findings.iter().filter(|finding| finding.severity == Severity::Error).count()
+    }
+
+    pub(super) fn is_error(finding: &Finding) -> bool {
+        finding.severity == Severity::Error
+    }
+}
+
+#[derive(Debug, Template)]
+#[template(path = "policies/_checked.html")]
+struct CheckedPart {
+    checked: Checked,
+}
+
+/// What the form of a policy sends.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Sent {
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    text: String,
+    /// The revision that was seen.
+    #[serde(default)]
+    revision: u64,
+    /// `check`, `review`, or to save only.
+    #[serde(default, rename = "do")]
+    then: String,
+}
+
+impl Sent {
+    /// With the line ends that are saved: a form has CR LF, whatever was typed.
+    fn tidy(mut self) -> Self {
+        self.text = self.text.replace("\r\n", "\n");
+        self
+    }
+}
+
+#[derive(Debug, Template)]
+#[template(path = "policies/new.html")]
+struct NewPage {
+    shell: Shell,
+    packs: Vec<PackCard>,
+    sent: Sent,
+    faults: Faults,
+    checked: Checked,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Start {
+    #[serde(default)]
+    pack: String,
+}
+
+/// `GET …/policies/new`, with `?pack=read_only` filled in.
+pub(super) async fn start(
+    shell: Shell,
+    can: Can<may::WritePolicies>,
+    Form(start): Form<Start>,
+) -> Result<Response, Problem> {
+    let sent = match Pack::find(&start.pack) {
+        Some(pack) => Sent { name: pack.title().to_owned(), text: pack.text().to_owned(), ..Sent::default() },
+        None => Sent::default(),
+    };
+    new_page(shell, &can, sent, Faults::none()).await.map(|page| Page::new(page).into_response())
+}
+
+async fn new_page<P: Permitted>(shell: Shell, can: &Can<P>, sent: Sent, faults: Faults) -> Result<NewPage, Problem> {
+    let packs = packs(can.begin().await?).await?;
+    let checked = look(can, &sent.text).await?;
+    Ok(NewPage { shell, packs, sent, faults, checked })
+}
+
+/// `POST …/policies/new`.
+pub(super) async fn add(
+    State(clock): State<Clock>,
+    shell: Shell,
+    can: Can<may::WritePolicies>,
+    Form(sent): Form<Sent>,
+) -> Result<Response, Problem> {
+    let sent = sent.tidy();
+    if sent.then == "check" {
+        return new_page(shell, &can, sent, Faults::none()).await.map(|page| Page::new(page).into_response());
+    }
+    match added(&clock, &can, &sent).await {
+        Ok((policy, version)) => Ok(gone_on(&shell, &sent, &policy, version.version)),
+        Err(problem) if problem.status().is_client_error() => {
+            let faults = faults(&problem)?;
+            Ok(Page::wrong(new_page(shell, &can, sent, faults).await?).into_response())
+        }
+        Err(problem) => Err(problem),
+    }
+}
+
+async fn added(clock: &Clock, can: &Can<may::WritePolicies>, sent: &Sent) -> Result<(Policy, Version), Problem> {
+    check_title("name", &sent.name, 100)?;
+    api::checked(can, &sent.text).await?;
+    let mut tx = can.begin().await?;
+    let written = actions::add(&mut tx, &can.author(clock), sent.name.clone(), sent.text.clone()).await?;
+    tx.commit().await?;
+    Ok(written)
+}
+
+fn gone_on(shell: &Shell, sent: &Sent, policy: &Policy, version: u32) -> Response {
+    let path = format!("policies/{}", policy.id);
+    if sent.then == "review" {
+        return Done::to(shell.to(&format!("{path}/versions/{version}"))).into_response();
+    }
+    let said = format!("Version {version} is saved. It is in force once it is published.");
+    Done::to(shell.to(&path)).saying(said).into_response()
+}
+
+/// What is wrong with the form; errors of the text stand where they are, not above it.
+fn faults(problem: &Problem) -> Result<Faults, Problem> {
+    Ok(match problem.kind() {
+        "policy-wrong" => Faults::whole("The policy has errors, so nothing was saved."),
+        "name-taken" => Faults::at("name", "Another policy has this name."),
+        "changed-meanwhile" => Faults::whole(
+            "Somebody saved another version while you were writing. Your text is kept below; saving again adds it after \
+             theirs.",
+        ),
+        "not-permitted" | "not-found" => return Err(problem.clone()),
+        _ => Faults::of(problem),
+    })
+}
+
+/// A version among a policy's.
+#[derive(Debug)]
+pub(super) struct VersionRow {
+    version: u32,
+    written_at: chrono::DateTime<chrono::Utc>,
+    written_by: String,
+    is_live: bool,
+}
+
+#[derive(Debug, Template)]
+#[template(path = "policies/edit.html")]
+struct EditPage {
+    shell: Shell,
+    policy: Policy,
+    versions: Vec<VersionRow>,
+    sent: Sent,
+    /// The newest text, for whoever may only read it.
+    lines: Vec<Line>,
+    faults: Faults,
+    checked: Checked,
+    live: LiveView,
+}
+
+/// `GET …/policies/{policy}`.
+pub(super) async fn edit(
+    State(live): State<Live>,
+    shell: Shell,
+    can: Can<may::ViewPolicies>,
+    At((_, policy)): At<(String, PolicyId)>,
+) -> Result<Response, Problem> {
+    let page = edit_page((shell, live), &can, policy, None, Faults::none()).await?;
+    Ok(Page::new(page).into_response())
+}
+
+async fn edit_page<P: Permitted>(
+    (shell, live): (Shell, Live),
+    can: &Can<P>,
+    policy: PolicyId,
+    sent: Option<Sent>,
+    faults: Faults,
+) -> Result<EditPage, Problem> {
+    let mut tx = can.begin().await?;
+    let policy = policies::find(&mut tx, policy).await?.ok_or_else(Problem::not_found)?;
+    let names = names(&mut tx).await?;
+    let found = policies::list_versions(&mut tx, policy.id).await?;
+    let live = live_pages::view(&mut tx, &live).await?;
+    drop(tx);
+    let newest = found.first().map(|version| version.text.clone()).unwrap_or_default();
+    let mut sent = sent.unwrap_or_else(|| Sent { text: newest.clone(), ..Sent::default() });
+    sent.revision = policy.revision;
+    let checked = look(can, &sent.text).await?;
+    let row = |version: Version| VersionRow {
+        is_live: policy.active_version == Some(version.version),
+        version: version.version,
+        written_at: version.written_at,
+        written_by: named(&names, version.written_by),
+    };
+    let versions = found.into_iter().map(row).collect();
+    Ok(EditPage { shell, versions, lines: highlight::lines(&newest), policy, sent, faults, checked, live })
+}
+
+/// `POST …/policies/{policy}`: saves a version, where the text is another one than the newest.
+pub(super) async fn write(
+    State(Needs { clock, live, .. }): State<Needs>,
+    shell: Shell,
+    can: Can<may::WritePolicies>,
+    At((_, id)): At<(String, PolicyId)>,
+    Form(sent): Form<Sent>,
+) -> Result<Response, Problem> {
+    let sent = sent.tidy();
+    if sent.then == "check" {
+        let page = edit_page((shell, live), &can, id, Some(sent), Faults::none()).await?;
+        return Ok(Page::new(page).into_response());
+    }
+    match written(&clock, &can, id, &sent).await {
+        Ok((policy, version)) => Ok(gone_on(&shell, &sent, &policy, version)),
+        Err(problem) if problem.status().is_client_error() => {
+            let (status, faults) = (problem.status(), faults(&problem)?);
+            let page = edit_page((shell, live), &can, id, Some(sent), faults).await?;
+            Ok(Page::new(page).status(status).into_response())
+        }
+        Err(problem) => Err(problem),
+    }
+}
+
+async fn written(
+    clock: &Clock,
+    can: &Can<may::WritePolicies>,
+    id: PolicyId,
+    sent: &Sent,
+) -> Result<(Policy, u32), Problem> {
+    let mut tx = can.begin().await?;
+    let policy = policies::find(&mut tx, id).await?.ok_or_else(Problem::not_found)?;
+    let newest = policies::find_version(&mut tx, id, policy.latest_version).await?;
+    drop(tx);
+    if newest.is_some_and(|newest| newest.text == sent.text) {
+        let version = policy.latest_version;
+        return Ok((policy, version));
+    }
+    api::checked(can, &sent.text).await?;
+    let mut tx = can.begin().await?;
+    let (policy, version) = actions::write(&mut tx, &can.author(clock), (id, sent.revision), sent.text.clone()).await?;
+    tx.commit().await?;
+    Ok((policy, version.version))
+}
+
+/// Checks a text to show what is wrong in it.
+pub(super) async fn look<P: Permitted>(can: &Can<P>, text: &str) -> Result<Checked, Problem> {
+    if text.trim().is_empty() {
+        return Ok(Checked { is_empty: true, findings: Vec::new() });
+    }
+    if text.len() > TEXT_MAX_BYTES {
+        return Err(Problem::invalid("text", format!("at most {TEXT_MAX_BYTES} bytes")));
+    }
+    let vocabulary = actions::vocabulary(&mut can.begin().await?).await?;
+    match actions::check(text.to_owned(), vocabulary).await {
+        Ok(findings) | Err(PolicyError::Wrong(findings)) => Ok(Checked { findings, is_empty: false }),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// `POST …/policies/check`: while somebody writes. Saves nothing.
+pub(super) async fn check(
+    hx: Hx,
+    shell: Shell,
+    can: Can<may::WritePolicies>,
+    Form(sent): Form<Sent>,
+) -> Result<Response, Problem> {
+    let sent = sent.tidy();
+    if !hx.0 {
+        return new_page(shell, &can, sent, Faults::none()).await.map(|page| Page::new(page).into_response());
+    }
+    Ok(Page::new(CheckedPart { checked: look(&can, &sent.text).await? }).into_response())
+}
+
+/// What the editor completes.
+#[derive(Debug, Serialize)]
+pub(super) struct Words {
+    tools: Vec<ToolWord>,
+    servers: Vec<String>,
+    labels: Vec<String>,
+    groups: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct ToolWord {
+    name: String,
+    risk: &'static str,
+    arguments: Vec<policy::Argument>,
+}
+
+/// `GET …/policies/words`: the tenant's own things, which a policy may name.
+pub(super) async fn words(can: Can<may::ViewPolicies>) -> Result<Json<Words>, Problem> {
+    let vocabulary = actions::vocabulary(&mut can.begin().await?).await?;
+    let tools = vocabulary.servers.iter().flat_map(|server| {
+        server.tools.iter().map(|tool| ToolWord {
+            name: reach_pages::tool_name(&server.key, &tool.name),
+            risk: tool.risk.as_str(),
+            arguments: tool.arguments(),
+        })
+    });
+    let labels = vocabulary.servers.iter().flat_map(|server| {
+        server.labels.iter().chain(server.tools.iter().flat_map(|tool| &tool.labels)).map(ToString::to_string)
+    });
+    let labels: std::collections::BTreeSet<String> = labels.collect();
+    Ok(Json(Words {
+        servers: vocabulary.servers.iter().map(|server| server.key.to_string()).collect(),
+        labels: labels.into_iter().collect(),
+        groups: vocabulary.groups.iter().flatten().map(ToString::to_string).collect(),
+        tools: tools.collect(),
+    }))
+}
+
+impl EditPage {
+    /// A path of the policy's, below the workspace.
+    fn path(&self, rest: &str) -> String {
+        format!("policies/{}{rest}", self.policy.id)
+    }
+
+    fn may_write(&self) -> bool {
+        self.shell.may(Permission::WritePolicies)
+    }
+}

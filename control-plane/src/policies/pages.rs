@@ -1,0 +1,141 @@
+//! The policies of a workspace, and the packs to begin with.
+
+use std::collections::HashMap;
+
+use askama::Template;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Utc};
+use domain::{PolicyId, UserId};
+use policy::Does;
+use policy::packs::Pack;
+use store::policies::{self, Policy, Version};
+use store::{TenantTx, people};
+
+use super::actions::{self, PolicyError, aside};
+use super::live_pages::{self, LiveView};
+use crate::access::{Can, may};
+use crate::console::{Page, Shell};
+use crate::problem::Problem;
+use crate::publish::Live;
+
+/// A policy in the list.
+#[derive(Debug)]
+struct Row {
+    policy: Policy,
+    /// What its rules do, each once.
+    does: Vec<Does>,
+    /// The rules' own names.
+    names: Vec<String>,
+    changed_at: DateTime<Utc>,
+    changed_by: String,
+}
+
+/// A pack to begin with, counted on the tenant's tools.
+#[derive(Debug, Clone)]
+pub(super) struct PackCard {
+    pub(super) id: &'static str,
+    pub(super) title: &'static str,
+    pub(super) text: &'static str,
+    pub(super) icon: &'static str,
+    pub(super) allowed: usize,
+    pub(super) approval: usize,
+    pub(super) denied: usize,
+}
+
+#[derive(Debug, Template)]
+#[template(path = "policies/index.html")]
+struct ListPage {
+    shell: Shell,
+    rows: Vec<Row>,
+    /// Only while there is no policy.
+    packs: Vec<PackCard>,
+    live: LiveView,
+}
+
+/// `GET …/policies`.
+pub(super) async fn list(
+    State(live): State<Live>,
+    shell: Shell,
+    can: Can<may::ViewPolicies>,
+) -> Result<Response, Problem> {
+    let mut tx = can.begin().await?;
+    let rows = rows(&mut tx).await?;
+    let live = live_pages::view(&mut tx, &live).await?;
+    let packs = if rows.is_empty() { packs(tx).await? } else { Vec::new() };
+    Ok(Page::new(ListPage { shell, rows, packs, live }).into_response())
+}
+
+async fn rows(tx: &mut TenantTx) -> Result<Vec<Row>, Problem> {
+    let mut versions: HashMap<(PolicyId, u32), Version> = policies::list_present(tx)
+        .await?
+        .into_iter()
+        .map(|version| ((version.policy, version.version), version))
+        .collect();
+    let names = names(tx).await?;
+    let row = |policy: Policy| {
+        let newest = versions.remove(&(policy.id, policy.latest_version))?;
+        let in_force = policy.active_version.and_then(|version| versions.get(&(policy.id, version)));
+        let rules = policy::outline(&in_force.unwrap_or(&newest).text);
+        let mut does: Vec<Does> = rules.iter().map(|rule| rule.does).collect();
+        does.sort_unstable();
+        does.dedup();
+        Some(Row {
+            policy,
+            does,
+            names: rules.into_iter().filter_map(|rule| rule.name).collect(),
+            changed_at: newest.written_at,
+            changed_by: named(&names, newest.written_by),
+        })
+    };
+    Ok(policies::list(tx).await?.into_iter().filter_map(row).collect())
+}
+
+/// What the tenant calls its people.
+pub(super) async fn names(tx: &mut TenantTx) -> Result<HashMap<UserId, String>, store::Error> {
+    Ok(people::list(tx).await?.into_iter().map(|member| (member.user, member.name)).collect())
+}
+
+/// What the tenant calls a person; somebody who left has no name any more.
+pub(super) fn named(names: &HashMap<UserId, String>, user: UserId) -> String {
+    names.get(&user).cloned().unwrap_or_else(|| "Somebody who left".to_owned())
+}
+
+/// The packs, strictest first, and what each would do to the tenant's tools.
+pub(super) async fn packs(mut tx: TenantTx) -> Result<Vec<PackCard>, Problem> {
+    let vocabulary = actions::vocabulary(&mut tx).await?;
+    // Nothing is held while they are counted.
+    drop(tx);
+    let work =
+        move || Pack::ALL.into_iter().map(|pack| pack.count(&vocabulary).map(|count| card(pack, count))).collect();
+    let counted: Result<Vec<PackCard>, policy::CompileError> = aside(work).await.ok_or(PolicyError::NotChecked)?;
+    Ok(counted.map_err(|error| PolicyError::NotCompiled(error.to_string()))?)
+}
+
+fn card(pack: Pack, count: policy::packs::Count) -> PackCard {
+    let (icon, text) = match pack {
+        Pack::ReadOnly => {
+            ("eye", "Agents look and change nothing. Tools that do more are listed, and say why they are denied.")
+        }
+        Pack::AskBeforeWrites => {
+            ("hourglass", "Tools that read are allowed. A person approves every other call first.")
+        }
+        Pack::ObserveEverything => {
+            ("scroll-text", "Every tool is allowed, and every call recorded. To see first what is called at all.")
+        }
+    };
+    let policy::packs::Count { allowed, approval, denied } = count;
+    PackCard { id: pack.as_str(), title: pack.title(), text, icon, allowed, approval, denied }
+}
+
+impl PackCard {
+    /// How many tools there are.
+    pub(super) const fn tools(&self) -> usize {
+        self.allowed + self.approval + self.denied
+    }
+
+    /// Where it is taken up, below the workspace.
+    pub(super) fn path(&self) -> String {
+        format!("policies/new?pack={}", self.id)
+    }
+}

@@ -1,0 +1,234 @@
+//! What a person or a token may call, tool by tool, and which policy says so.
+
+use std::collections::BTreeMap;
+
+use askama::Template;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use domain::{Clock, MembershipId, Permission, ServerKey, TokenId, TokenScope};
+use policy::code;
+use serde::Deserialize;
+use store::people::Membership;
+use store::{TenantTx, people, policies, servers, tokens};
+
+use super::actions::{self, PolicyError};
+use super::reach::{self, Answer, Caller, Reached};
+use crate::access::{Can, may};
+use crate::console::{Choice, Hx, Page, Shell, show};
+use crate::input::Form;
+use crate::problem::Problem;
+
+/// Whose calls are asked about, and which tools.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Query {
+    /// A membership; none: whoever asks.
+    #[serde(default)]
+    member: String,
+    /// A gateway token, whose holder it is then.
+    #[serde(default)]
+    token: String,
+    /// A part of a tool's name.
+    #[serde(default)]
+    q: String,
+    /// `deny`, `approval`, `depends` or `allow`; else all.
+    #[serde(default)]
+    answer: String,
+}
+
+/// Whom one may ask about.
+#[derive(Debug)]
+struct Asked {
+    id: MembershipId,
+    name: String,
+    is_chosen: bool,
+}
+
+#[derive(Debug, Template)]
+#[template(path = "policies/access.html")]
+struct AccessPage {
+    shell: Shell,
+    people: Vec<Asked>,
+    query: Query,
+    who: String,
+    /// The token's title, where one is asked about.
+    token: Option<String>,
+    shown: Found,
+}
+
+#[derive(Debug, Template)]
+#[template(path = "policies/access.html", block = "results")]
+struct Results {
+    shell: Shell,
+    who: String,
+    shown: Found,
+}
+
+/// What was found.
+#[derive(Debug, Default)]
+struct Found {
+    rows: Vec<Reached>,
+    choices: Vec<Choice>,
+    /// How many tools there are, whatever was asked for.
+    all: usize,
+    /// Keys of servers that are paused.
+    paused: Vec<String>,
+    /// Why nobody calls anything here.
+    instead: String,
+}
+
+/// `GET …/policies/access`.
+pub(super) async fn show(
+    State(clock): State<Clock>,
+    shell: Shell,
+    can: Can<may::ViewPolicies>,
+    hx: Hx,
+    Form(query): Form<Query>,
+) -> Result<Response, Problem> {
+    let mut tx = can.begin().await?;
+    let everybody = people::list(&mut tx).await?;
+    let token = asked_token(&mut tx, &can, &query).await?;
+    let member = chosen(&everybody, &can, &query, token.as_ref()).ok_or_else(Problem::not_found)?;
+    let who = member.name.clone();
+    let asked = |one: &Membership| Asked { id: one.id, name: one.name.clone(), is_chosen: one.id == member.id };
+    let people = everybody.iter().map(asked).collect();
+    let scope = token.as_ref().map(|token| token.scope.clone()).unwrap_or_default();
+    let shown = found(tx, &shell, (member.clone(), scope), &query, &clock).await?;
+    if hx.0 {
+        return Ok(Page::new(Results { shell, who, shown }).into_response());
+    }
+    let token = token.map(|token| token.title);
+    Ok(Page::new(AccessPage { shell, people, query, who, token, shown }).into_response())
+}
+
+async fn asked_token(
+    tx: &mut TenantTx,
+    can: &Can<may::ViewPolicies>,
+    query: &Query,
+) -> Result<Option<tokens::GatewayToken>, Problem> {
+    if query.token.is_empty() {
+        return Ok(None);
+    }
+    let id: TokenId = query.token.parse().map_err(|_| Problem::not_found())?;
+    let token = tokens::find_gateway(tx, id).await?.ok_or_else(Problem::not_found)?;
+    if token.user != can.actor().user() && !can.actor().role().allows(Permission::ViewTokens) {
+        return Err(Problem::not_found());
+    }
+    Ok(Some(token))
+}
+
+/// The member asked about: the token's holder, the one named, or whoever asks.
+fn chosen<'a>(
+    people: &'a [Membership],
+    can: &Can<may::ViewPolicies>,
+    query: &Query,
+    token: Option<&tokens::GatewayToken>,
+) -> Option<&'a Membership> {
+    if let Some(token) = token {
+        return people.iter().find(|member| member.user == token.user);
+    }
+    if query.member.is_empty() {
+        return people.iter().find(|member| member.user == can.actor().user());
+    }
+    let id: MembershipId = query.member.parse().ok()?;
+    people.iter().find(|member| member.id == id)
+}
+
+async fn found(
+    mut tx: TenantTx,
+    shell: &Shell,
+    (member, scope): (Membership, TokenScope),
+    query: &Query,
+    clock: &Clock,
+) -> Result<Found, Problem> {
+    if !member.role.allows(Permission::CallTools) {
+        let role = crate::console::role_name(member.role);
+        let instead = format!("{} is {role} here, and that role calls no tools.", show::visible(&member.name));
+        return Ok(Found { instead, ..Found::default() });
+    }
+    let texts = policies::list_active(&mut tx).await?;
+    let vocabulary = actions::vocabulary(&mut tx).await?;
+    let paused = servers::list(&mut tx).await?.into_iter().filter(|server| server.paused);
+    let paused = paused.map(|server| server.key.to_string()).collect();
+    drop(tx);
+    let rows = match reach::of(vocabulary, texts, Caller { member, scope }, clock.now()).await {
+        Ok(rows) => rows,
+        Err(PolicyError::NotCompiled(why)) => {
+            let instead = format!("The policies do not fit the tools of now, so this can't be said: {why}");
+            return Ok(Found { instead, ..Found::default() });
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let all = rows.len();
+    let wanted = query.q.to_lowercase();
+    let rows: Vec<Reached> = rows.into_iter().filter(|row| row.name.to_lowercase().contains(&wanted)).collect();
+    let choices = choices(shell, query, &rows);
+    let rows = rows.into_iter().filter(|row| query.answer.is_empty() || short(row.answer) == query.answer).collect();
+    Ok(Found { rows, choices, all, paused, instead: String::new() })
+}
+
+/// The answers with how many tools have each.
+fn choices(shell: &Shell, query: &Query, rows: &[Reached]) -> Vec<Choice> {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for row in rows {
+        *counts.entry(short(row.answer)).or_default() += 1;
+    }
+    let words =
+        [("", "All"), ("allow", "Allowed"), ("approval", "Need approval"), ("depends", "Depend"), ("deny", "Denied")];
+    let choice = |(word, text): (&str, &str)| {
+        let number = if word.is_empty() { rows.len() } else { counts.get(word).copied().unwrap_or_default() };
+        let mut address = url::form_urlencoded::Serializer::new(String::new());
+        for (name, value) in [("member", &query.member), ("token", &query.token), ("q", &query.q)] {
+            if !value.is_empty() {
+                address.append_pair(name, value);
+            }
+        }
+        if !word.is_empty() {
+            address.append_pair("answer", word);
+        }
+        let url = format!("{}?{}", shell.to("policies/access"), address.finish());
+        Choice { count: show::count(number), ..Choice::new(text, url, query.answer == word) }
+    };
+    words.into_iter().map(choice).collect()
+}
+
+/// An answer in the address.
+const fn short(answer: Answer) -> &'static str {
+    match answer {
+        Answer::Denied => "deny",
+        Answer::Asks => "approval",
+        Answer::Depends => "depends",
+        Answer::Allowed => "allow",
+    }
+}
+
+/// A tool as policies name it.
+pub(super) fn tool_name(server: &ServerKey, tool: &str) -> String {
+    format!("{server}/{tool}")
+}
+
+impl Reached {
+    /// The server's part of the name, and the tool's.
+    fn parts(&self) -> (&str, &str) {
+        self.name.split_once('/').unwrap_or(("", &self.name))
+    }
+
+    /// What is said where no policy speaks.
+    fn unsaid(&self) -> &'static str {
+        match self.code {
+            code::OUTSIDE_TOKEN_SCOPE => "The token does not reach it",
+            code::NOT_PERMITTED => "No policy allows it",
+            code::POLICY_ERROR => "A policy fails, and so the call is denied",
+            _ => "–",
+        }
+    }
+}
+
+impl Found {
+    fn all_said(&self) -> String {
+        show::plural(self.all, "tool", "tools")
+    }
+
+    fn is_paused(&self, row: &Reached) -> bool {
+        self.paused.iter().any(|key| key == row.parts().0)
+    }
+}

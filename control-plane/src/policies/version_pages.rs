@@ -1,0 +1,228 @@
+//! One version of a policy: what it changes, and putting it in force or taking it out.
+
+use askama::Template;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use domain::{Clock, Permission, PolicyId, PolicyText};
+use serde::Deserialize;
+use store::policies::{self, Policy, Version};
+use store::{TenantTx, people};
+
+use super::actions::{self, PolicyError};
+use super::diff::{self, Row};
+use super::edit_pages::{Checked, look};
+use super::highlight::{self, Line};
+use super::live_pages::{self, LiveView};
+use super::pages::{named, names};
+use super::reach::{self, Flip};
+use super::{Needs, api};
+use crate::access::{Can, may};
+use crate::console::{Done, Page, Shell};
+use crate::input::{At, Form};
+use crate::problem::Problem;
+
+/// Most changed tools that are listed.
+const FLIPS_MAX: usize = 100;
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Against {
+    /// The version to compare with; none: what is in force, else the one before.
+    #[serde(default)]
+    against: String,
+}
+
+#[derive(Debug, Template)]
+#[template(path = "policies/version.html")]
+struct VersionPage {
+    shell: Shell,
+    policy: Policy,
+    version: Version,
+    written_by: String,
+    /// The version it is compared with; none when there is no other.
+    against: Option<u32>,
+    /// All other versions, newest first.
+    others: Vec<u32>,
+    diff: Vec<Row>,
+    lines: Vec<Line>,
+    checked: Checked,
+    /// What publishing it would change.
+    effect: Effect,
+    live: LiveView,
+}
+
+/// What publishing a version would change, as far as it can be said before a call.
+#[derive(Debug, Default)]
+struct Effect {
+    flips: Vec<Flip>,
+    looser: usize,
+    stricter: usize,
+    /// Why it can't be said.
+    unknown: String,
+}
+
+/// `GET …/policies/{policy}/versions/{version}`.
+pub(super) async fn show(
+    State(Needs { clock, live, .. }): State<Needs>,
+    shell: Shell,
+    can: Can<may::ViewPolicies>,
+    At((_, policy, version)): At<(String, PolicyId, u32)>,
+    Form(query): Form<Against>,
+) -> Result<Response, Problem> {
+    let mut tx = can.begin().await?;
+    let policy = policies::find(&mut tx, policy).await?.ok_or_else(Problem::not_found)?;
+    let versions = policies::list_versions(&mut tx, policy.id).await?;
+    let find = |number: u32| versions.iter().find(|version| version.version == number).cloned();
+    let version = find(version).ok_or_else(Problem::not_found)?;
+    let other = query.against.parse().ok().or(policy.active_version.filter(|active| *active != version.version));
+    let other = other.or_else(|| version.version.checked_sub(1)).and_then(find);
+    let written_by = named(&names(&mut tx).await?, version.written_by);
+    let live = live_pages::view(&mut tx, &live).await?;
+    let checked = look(&can, &version.text).await?;
+    let effect = if policy.active_version == Some(version.version) || checked.errors() > 0 {
+        Effect::default()
+    } else {
+        effect(tx, &policy, Some(&version), &clock).await?
+    };
+    Ok(Page::new(VersionPage {
+        diff: other.as_ref().map(|other| diff::rows(&other.text, &version.text)).unwrap_or_default(),
+        against: other.map(|other| other.version),
+        others: versions.iter().map(|one| one.version).filter(|number| *number != version.version).collect(),
+        lines: highlight::lines(&version.text),
+        shell,
+        policy,
+        written_by,
+        version,
+        checked,
+        effect,
+        live,
+    })
+    .into_response())
+}
+
+/// What the policies would do with this version in force, beside what they do.
+async fn effect(
+    mut tx: TenantTx,
+    policy: &Policy,
+    version: Option<&Version>,
+    clock: &Clock,
+) -> Result<Effect, Problem> {
+    let before = policies::list_active(&mut tx).await?;
+    let vocabulary = actions::vocabulary(&mut tx).await?;
+    let people = people::list(&mut tx).await?;
+    drop(tx);
+    let mut after: Vec<PolicyText> = before.iter().filter(|text| text.id != policy.id).cloned().collect();
+    after.extend(version.map(|version| PolicyText {
+        id: policy.id,
+        version: version.version,
+        name: policy.name.clone(),
+        text: version.text.clone(),
+        sha256: version.sha256.clone(),
+    }));
+    let texts: Vec<&str> = before.iter().chain(&after).map(|text| text.text.as_str()).collect();
+    let people = reach::told_apart(people, &texts);
+    match reach::flips(vocabulary, (before, after), people, clock.now()).await {
+        Ok(mut flips) => {
+            let looser = flips.iter().filter(|flip| flip.is_looser()).count();
+            let stricter = flips.len() - looser;
+            flips.truncate(FLIPS_MAX);
+            Ok(Effect { flips, looser, stricter, unknown: String::new() })
+        }
+        Err(PolicyError::NotCompiled(why)) => Ok(Effect { unknown: why, ..Effect::default() }),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Revision {
+    revision: u64,
+}
+
+/// `POST …/policies/{policy}/versions/{version}/publish`; an earlier one rolls back.
+pub(super) async fn publish(
+    State(clock): State<Clock>,
+    shell: Shell,
+    can: Can<may::Publish>,
+    At((_, policy, version)): At<(String, PolicyId, u32)>,
+    Form(sent): Form<Revision>,
+) -> Result<Response, Problem> {
+    let mut tx = can.begin().await?;
+    policies::find(&mut tx, policy).await?.ok_or_else(Problem::not_found)?;
+    let found = policies::find_version(&mut tx, policy, version).await?.ok_or_else(Problem::not_found)?;
+    drop(tx);
+    // Tools may have changed since it was written.
+    api::checked(&can, &found.text).await?;
+    let mut tx = can.begin().await?;
+    let named = (policy, sent.revision);
+    actions::activate(&mut tx, &can.author(&clock), named, Some(version)).await?;
+    tx.commit().await?;
+    let path = shell.to(&format!("policies/{policy}/versions/{version}"));
+    Ok(Done::to(path).saying(format!("Version {version} is published.")).into_response())
+}
+
+/// `POST …/policies/{policy}/deactivate`.
+pub(super) async fn deactivate(
+    State(clock): State<Clock>,
+    shell: Shell,
+    can: Can<may::Publish>,
+    At((_, policy)): At<(String, PolicyId)>,
+    Form(sent): Form<Revision>,
+) -> Result<Response, Problem> {
+    let mut tx = can.begin().await?;
+    let policy = actions::activate(&mut tx, &can.author(&clock), (policy, sent.revision), None).await?;
+    tx.commit().await?;
+    let path = shell.to(&format!("policies/{}", policy.id));
+    Ok(Done::to(path).saying(format!("{} is switched off. Its text is kept.", policy.name)).into_response())
+}
+
+/// `POST …/policies/{policy}/remove`.
+pub(super) async fn remove(
+    State(clock): State<Clock>,
+    shell: Shell,
+    can: Can<may::WritePolicies>,
+    At((_, policy)): At<(String, PolicyId)>,
+) -> Result<Response, Problem> {
+    let mut tx = can.begin().await?;
+    let policy = policies::find_locked(&mut tx, policy).await?.ok_or_else(Problem::not_found)?;
+    if policy.active_version.is_some() {
+        can.also(Permission::Publish)?;
+    }
+    actions::remove(&mut tx, &can.author(&clock), &policy).await?;
+    tx.commit().await?;
+    Ok(Done::to(shell.to("policies")).saying(format!("{} is removed.", policy.name)).into_response())
+}
+
+impl Effect {
+    /// How many tools' answers become looser, or stricter.
+    const fn of(&self, looser: bool) -> usize {
+        if looser { self.looser } else { self.stricter }
+    }
+
+    const fn all(&self) -> usize {
+        self.looser + self.stricter
+    }
+}
+
+impl VersionPage {
+    /// The policy's path, below the workspace.
+    fn path(&self) -> String {
+        format!("policies/{}", self.policy.id)
+    }
+
+    fn is_live(&self) -> bool {
+        self.policy.active_version == Some(self.version.version)
+    }
+
+    /// Whether it is compared with what is in force.
+    fn is_against_live(&self) -> bool {
+        self.against.is_some() && self.against == self.policy.active_version
+    }
+
+    /// Whether publishing it puts an earlier text in force again.
+    fn is_rollback(&self) -> bool {
+        self.policy.active_version.is_some_and(|active| self.version.version < active)
+    }
+
+    fn may_publish(&self) -> bool {
+        self.shell.may(Permission::Publish)
+    }
+}
