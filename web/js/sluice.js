@@ -176,6 +176,7 @@
   }
 
   // Keys: ⌘K, /, J K, G and a letter, ?. None of the single ones in a field or a dialog, or where they are turned off.
+  // A key pressed in the policy editor comes from inside its shadow root: outside, the target is only the host.
   const isTyping = (target) => target.closest?.('input, textarea, select, [contenteditable]');
   const keysOff = () => { try { return localStorage.getItem('keys') === 'off'; } catch { return false; } };
   const keysBox = find('[data-keys-toggle]');
@@ -186,7 +187,7 @@
       event.preventDefault();
       return palette.open ? palette.close() : palette.showModal();
     }
-    if (event.metaKey || event.ctrlKey || event.altKey || isTyping(event.target) || find('dialog[open]') || keysOff()) return;
+    if (event.metaKey || event.ctrlKey || event.altKey || isTyping(event.composedPath()[0]) || find('dialog[open]') || keysOff()) return;
     const key = event.key.toLowerCase();
     if (Date.now() - goSince < 900) {
       goSince = 0;
