@@ -21,7 +21,7 @@ use crate::input::BODY_MAX_BYTES;
 use crate::login::{self, Mail, Passwords};
 use crate::problem::Problem;
 use crate::publish::Live;
-use crate::servers::Relay;
+use crate::servers::{Relay, Sandbox};
 use crate::{activity, connect, credentials, overview, people, policies, servers, tenants, tokens};
 
 /// What the API is made of.
@@ -49,6 +49,8 @@ pub struct Parts {
     pub passwords: Passwords,
     /// How mail leaves.
     pub mail: Mail,
+    /// A server to try Sluice with.
+    pub sandbox: Sandbox,
 }
 
 /// The whole API, described and served, and the console beside it.
@@ -108,7 +110,9 @@ fn pages(parts: &Parts) -> Router {
         .merge(tenants::page_routes(settings))
         .merge(happening(parts, &access))
         .merge(policies::page_routes(policies))
-        .merge(tokens::page_routes(tokens));
+        .merge(tokens::page_routes(tokens))
+        .merge(servers::page_routes(server_needs(parts)))
+        .merge(credentials::page_routes(credential_needs(parts)));
     console::routes(console::Needs { access, site }, login::open_routes(login), signed_in)
 }
 
@@ -118,6 +122,17 @@ fn happening(parts: &Parts, access: &Access) -> Router {
     let activity = activity::Needs { access: access.clone(), clock: clock.clone(), master };
     let overview = overview::Needs { access: access.clone(), clock, gateway_url };
     activity::page_routes(activity).merge(overview::page_routes(overview))
+}
+
+fn server_needs(parts: &Parts) -> servers::Needs {
+    let Parts { pool, clock, relay, store, sandbox, .. } = parts.clone();
+    let access = Access { pool, clock: clock.clone() };
+    servers::Needs { access, clock, relay, store, sandbox, credentials: credential_needs(parts) }
+}
+
+fn credential_needs(parts: &Parts) -> credentials::Needs {
+    let Parts { pool, clock, master, store, .. } = parts.clone();
+    credentials::Needs { access: Access { pool, clock: clock.clone() }, clock, master, store }
 }
 
 /// The API's description (`OpenAPI` 3.1).
@@ -132,7 +147,7 @@ fn described(parts: &Parts) -> (Router, OpenApi) {
 
 /// A line for each feature.
 fn features(parts: &Parts) -> OpenApiRouter {
-    let Parts { pool, clock, master, gateway_url, relay, store, live, tenants_per_person, .. } = parts.clone();
+    let Parts { pool, clock, master, gateway_url, live, tenants_per_person, .. } = parts.clone();
     let access = Access { pool, clock: clock.clone() };
     let common = || (access.clone(), clock.clone());
     let (access, clock) = common();
@@ -149,10 +164,6 @@ fn features(parts: &Parts) -> OpenApiRouter {
     let (access, clock) = common();
     let tokens = tokens::Needs { access, clock, gateway_url: gateway_url.clone() };
     let (access, clock) = common();
-    let servers = servers::Needs { access, clock, relay, store: store.clone() };
-    let (access, clock) = common();
-    let credentials = credentials::Needs { access, clock, master: master.clone(), store };
-    let (access, clock) = common();
     let policies = policies::Needs { access, clock, live: live.clone() };
     let (access, clock) = common();
     let activity = activity::Needs { access, clock, master };
@@ -160,8 +171,8 @@ fn features(parts: &Parts) -> OpenApiRouter {
         .merge(tenants::routes(tenants))
         .merge(people::routes(people))
         .merge(tokens::routes(tokens))
-        .merge(servers::routes(servers))
-        .merge(credentials::routes(credentials))
+        .merge(servers::routes(server_needs(parts)))
+        .merge(credentials::routes(credential_needs(parts)))
         .merge(policies::routes(policies))
         .merge(activity::routes(activity))
 }

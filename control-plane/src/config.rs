@@ -53,6 +53,8 @@ pub struct Config {
     pub proxies: u8,
     /// How mail leaves.
     pub mail: MailConfig,
+    /// A server to try Sluice with, offered where servers are added: `SLUICE_SANDBOX_URL`.
+    pub sandbox_url: Option<Url>,
 }
 
 /// How mail leaves: sign-up, forgotten passwords, changed addresses.
@@ -120,6 +122,7 @@ impl Config {
             server_check: source.or("SLUICE_SERVER_CHECK_S", "a number of seconds from 10 to 86400", "300")?,
             tenants_per_person: source.or("SLUICE_TENANTS_PER_PERSON", "a number", "20")?,
             vault: source.vault()?,
+            sandbox_url: source.maybe("SLUICE_SANDBOX_URL", "an http or https address")?,
         })
     }
 }
@@ -158,6 +161,11 @@ impl Source<'_> {
     fn or<T: FromStr>(&self, name: &'static str, what: &'static str, otherwise: &str) -> Result<T, ConfigError> {
         let value = self.find(name).unwrap_or_else(|| otherwise.to_owned());
         value.parse().map_err(|_| ConfigError::Wrong { name, what })
+    }
+
+    fn maybe<T: FromStr>(&self, name: &'static str, what: &'static str) -> Result<Option<T>, ConfigError> {
+        let Some(value) = self.find(name) else { return Ok(None) };
+        value.parse().map(Some).map_err(|_| ConfigError::Wrong { name, what })
     }
 
     fn mail(&self) -> Result<MailConfig, ConfigError> {

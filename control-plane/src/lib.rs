@@ -26,4 +26,4 @@ mod tokens;
 pub use bootstrap::{BootstrapError, Bootstrapped, First, bootstrap, bootstrap_at, check_database, give_password_at};
 pub use config::{Config, ConfigError, MailConfig};
 pub use run::{StartError, run};
-pub use servers::{Relay, Watch};
+pub use servers::{Relay, Sandbox, Watch};

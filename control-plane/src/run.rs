@@ -22,7 +22,7 @@ use crate::login::{Mail, MailError, Passwords};
 use crate::metrics::{IngestCounts, Metrics};
 use crate::problem::causes;
 use crate::publish::{Live, PublishMetrics, Publisher, PublisherParts};
-use crate::servers::{Relay, Watch};
+use crate::servers::{Relay, Sandbox, Watch};
 
 /// How often the database is asked whether it is there.
 const PING_EVERY: Duration = Duration::from_secs(5);
@@ -211,7 +211,21 @@ fn parts(
     let (master, gateway_url) = (Arc::new(shared.master), config.gateway_url.clone());
     let tenants_per_person = config.tenants_per_person;
     let passwords = Passwords::default();
-    Ok(Parts { pool, clock, master, gateway_url, relay, store, live, tenants_per_person, site, passwords, mail })
+    let sandbox = Sandbox(config.sandbox_url.clone());
+    Ok(Parts {
+        pool,
+        clock,
+        master,
+        gateway_url,
+        relay,
+        store,
+        live,
+        tenants_per_person,
+        site,
+        passwords,
+        mail,
+        sandbox,
+    })
 }
 
 /// How mail leaves. It is shown on pages only where nobody but this machine reaches them.

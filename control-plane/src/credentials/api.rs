@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
 use domain::snapshot::CredentialStore;
-use domain::{Clock, CredentialId, Secret, UserId};
+use domain::{Clock, CredentialId, Permission, Secret, ServerId, UserId};
 use secrets::StoreError;
 use serde::{Deserialize, Serialize};
 use store::credentials::{self, Stored};
@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 
 use super::actions::{self, CredentialError};
 use super::{Needs, header};
-use crate::access::{Can, may};
+use crate::access::{Can, Permitted, may};
 use crate::input::{At, Body};
 use crate::problem::{Problem, causes};
 use crate::servers::ServerPath;
@@ -52,7 +52,7 @@ pub(super) async fn get(can: Can<may::ViewServers>, At(path): At<ServerPath>) ->
 /// A credential with its value.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case", tag = "kind", deny_unknown_fields)]
-pub(super) enum SetCredential {
+pub(crate) enum SetCredential {
     /// Sent as `Authorization: Bearer …`.
     Bearer {
         /// Visible ASCII, at most 8 KiB.
@@ -79,17 +79,32 @@ pub(super) async fn set(
     At(path): At<ServerPath>,
     Body(wanted): Body<SetCredential>,
 ) -> Result<Json<Credential>, Problem> {
-    let (name, value) = checked(wanted)?;
+    let checked = checked(wanted)?;
+    Ok(Json(give(&needs, &can, path.server, checked).await?.into()))
+}
+
+/// A credential that can be sent: its header, where it is not a bearer token, and its value.
+pub(crate) type Checked = (Option<String>, Secret<String>);
+
+/// Sets a server's credential to a value that was checked.
+pub(crate) async fn give<P: Permitted>(
+    needs: &Needs,
+    can: &Can<P>,
+    server: ServerId,
+    (name, value): Checked,
+) -> Result<Stored, Problem> {
+    can.also(Permission::ManageCredentials)?;
     let author = can.author(&needs.clock);
-    let before = actions::look(&mut can.begin().await?, &needs.master, path.server).await?;
+    let before = actions::look(&mut can.begin().await?, &needs.master, server).await?;
     let place = actions::put(&needs.store, &author, &before, &value).await?;
     let mut tx = can.begin().await?;
     let stored = actions::set(&mut tx, &author, &before, (name, place)).await?;
     tx.commit().await?;
-    Ok(Json(stored.into()))
+    Ok(stored)
 }
 
-fn checked(wanted: SetCredential) -> Result<(Option<String>, Secret<String>), Problem> {
+/// The header, if it is one of the server's own, and the value: what can be sent as it is.
+pub(crate) fn checked(wanted: SetCredential) -> Result<Checked, Problem> {
     let (name, value) = match wanted {
         SetCredential::Bearer { value } => (None, value),
         SetCredential::Header { name, value } => {

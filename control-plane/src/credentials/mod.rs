@@ -3,6 +3,7 @@
 pub(crate) mod actions;
 mod api;
 mod header;
+mod pages;
 
 use std::sync::Arc;
 
@@ -13,6 +14,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::access::Access;
+
+pub(crate) use api::{SetCredential, checked, give};
+pub(crate) use pages::{Sent, routes as page_routes};
 
 /// What this feature needs.
 #[derive(Debug, Clone, FromRef)]

@@ -98,7 +98,7 @@ pub(crate) async fn check(text: String, vocabulary: Vocabulary) -> Result<Vec<Fi
 static CHECKS: Semaphore = Semaphore::const_new(4);
 
 /// Runs what takes long on a thread of its own, a few at a time. `None` when it panicked.
-pub(super) async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+pub(crate) async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     let _turn = CHECKS.acquire().await.ok()?;
     tokio::task::spawn_blocking(work).await.ok()
 }

@@ -129,23 +129,36 @@ pub(super) async fn add(
     can: Can<may::ManageServers>,
     Body(new): Body<AddServer>,
 ) -> Result<(StatusCode, Json<Server>), Problem> {
-    let short: String = new.key.as_str().chars().take(12).collect();
-    let alias = new.alias.or_else(|| short.parse().ok());
+    let usual = usual(&new.key, new.alias, new.title, new.endpoint)?;
     let settings = Settings {
-        alias: alias.ok_or_else(|| Problem::invalid("alias", "1 to 12 lower-case letters, digits and hyphens"))?,
-        title: new.title,
-        endpoint: new.endpoint,
         era: new.era,
         sessions: new.sessions,
         labels: new.labels,
-        timeout_ms: new.timeout_ms.unwrap_or(60_000),
-        answer_max_bytes: new.answer_max_bytes.unwrap_or(10 * 1024 * 1024),
+        timeout_ms: new.timeout_ms.unwrap_or(usual.timeout_ms),
+        answer_max_bytes: new.answer_max_bytes.unwrap_or(usual.answer_max_bytes),
+        ..usual
     };
     check(&settings)?;
     let mut tx = can.begin().await?;
     let server = actions::add(&mut tx, &can.author(&clock), new.key, settings).await?;
     tx.commit().await?;
     Ok((StatusCode::CREATED, Json(Server::new(server, None))))
+}
+
+/// The settings of a server of which nothing more is said.
+pub(super) fn usual(key: &ServerKey, alias: Option<Alias>, title: String, endpoint: Url) -> Result<Settings, Problem> {
+    let short: String = key.as_str().chars().take(12).collect();
+    let alias = alias.or_else(|| short.parse().ok());
+    Ok(Settings {
+        alias: alias.ok_or_else(|| Problem::invalid("alias", "1 to 12 lower-case letters, digits and hyphens"))?,
+        title,
+        endpoint,
+        era: EraPin::default(),
+        sessions: SessionMode::default(),
+        labels: BTreeSet::new(),
+        timeout_ms: 60_000,
+        answer_max_bytes: 10 * 1024 * 1024,
+    })
 }
 
 /// Shows a server.
@@ -184,9 +197,8 @@ pub(super) async fn change(
 ) -> Result<Json<Server>, Problem> {
     let mut tx = can.begin().await?;
     let before = servers::find(&mut tx, path.server).await?.ok_or_else(Problem::not_found)?;
-    if wanted.endpoint.as_ref().is_some_and(|endpoint| endpoint.origin() != before.settings.endpoint.origin()) {
-        // Its tools were reviewed and its credential was given for where it is.
-        return Err(Problem::invalid("endpoint", "another origin is another server: add it as one"));
+    if let Some(endpoint) = &wanted.endpoint {
+        check_stays(&before.settings.endpoint, endpoint)?;
     }
     let named = (path.server, wanted.revision);
     let changed = actions::change(&mut tx, &can.author(&clock), named, |settings| wanted.apply(settings)).await?;
@@ -290,7 +302,7 @@ impl From<ServerError> for Problem {
     }
 }
 
-fn check(settings: &Settings) -> Result<(), Problem> {
+pub(super) fn check(settings: &Settings) -> Result<(), Problem> {
     check_title("title", &settings.title, 100)?;
     check_endpoint(&settings.endpoint)?;
     if !(1_000..=600_000).contains(&settings.timeout_ms) {
@@ -303,6 +315,14 @@ fn check(settings: &Settings) -> Result<(), Problem> {
         return Err(Problem::invalid("labels", "at most 50"));
     }
     Ok(())
+}
+
+/// Its tools were reviewed and its credential was given for where it is.
+pub(super) fn check_stays(before: &Url, endpoint: &Url) -> Result<(), Problem> {
+    if endpoint.origin() == before.origin() {
+        return Ok(());
+    }
+    Err(Problem::invalid("endpoint", "another origin is another server: add it as one"))
 }
 
 /// An address a node may try; whether it may be dialled is judged there, when it is.

@@ -1,24 +1,36 @@
 //! Upstream servers: registering and probing them, and the review of what they offer.
 
 pub(crate) mod actions;
+mod add_pages;
 mod api;
+mod callers;
 mod definition;
+mod detail_pages;
+mod diff;
+mod pages;
 mod probe_api;
 mod relay;
 mod review;
 mod review_api;
+pub(crate) mod review_pages;
 mod risk;
+mod settings_pages;
+mod tool_pages;
+mod usage;
 mod watch;
 
 use axum::extract::FromRef;
 use domain::{Annotations, Clock};
 use secrets::Store;
+use url::Url;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::access::Access;
+use crate::credentials;
 
 pub(crate) use api::ServerPath;
+pub(crate) use pages::{Head, routes as page_routes};
 pub use relay::Relay;
 pub use watch::Watch;
 
@@ -29,7 +41,13 @@ pub(crate) struct Needs {
     pub(crate) clock: Clock,
     pub(crate) relay: Relay,
     pub(crate) store: Store,
+    pub(crate) sandbox: Sandbox,
+    pub(crate) credentials: credentials::Needs,
 }
+
+/// A server to try Sluice with, if this deployment has one.
+#[derive(Debug, Clone, Default)]
+pub struct Sandbox(pub Option<Url>);
 
 /// What a stored definition claims of its tool.
 pub(crate) fn annotations(definition: &str) -> Annotations {

@@ -53,29 +53,29 @@ pub(super) struct Probed {
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Offer {
     era: EraPin,
-    protocol_version: String,
+    pub(super) protocol_version: String,
     /// As the server describes itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
-    server_info: Option<Box<RawValue>>,
+    pub(super) server_info: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     instructions: Option<String>,
-    tools: Vec<Offered>,
+    pub(super) tools: Vec<Offered>,
     /// Why its tools can't be imported, if they can't.
     #[serde(skip_serializing_if = "Option::is_none")]
-    refused: Option<String>,
+    pub(super) refused: Option<String>,
 }
 
 /// A tool a server offers.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Offered {
-    name: String,
+    pub(super) name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     title: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    description: Option<String>,
+    pub(super) description: Option<String>,
     /// The guess.
-    risk: RiskClass,
+    pub(super) risk: RiskClass,
 }
 
 /// Has a node look at an address, without a credential.
@@ -154,23 +154,38 @@ pub(super) async fn import(
 ) -> Result<(StatusCode, Json<Import>), Problem> {
     let Query(query) = query.map_err(|_| Problem::invalid("rejected", "true or false"))?;
     let rejected = if query.rejected { Rejected::AskAgain } else { Rejected::StayOut };
+    match look(&relay, &clock, &can, (path.server, rejected)).await? {
+        Imported::Unchanged => Ok((StatusCode::OK, Json(Import { held: None }))),
+        Imported::Held(version, changes) => {
+            Ok((StatusCode::CREATED, Json(Import { held: Some(VersionWithChanges::new(*version, changes)) })))
+        }
+    }
+}
+
+/// Has a node look at a registered server, and takes in what it found.
+pub(super) async fn look(
+    relay: &Relay,
+    clock: &Clock,
+    can: &Can<may::ManageServers>,
+    (server, rejected): (ServerId, Rejected),
+) -> Result<Imported, Problem> {
     // No transaction is held while the node looks.
-    let (target, server) = actions::target(&mut can.begin().await?, path.server).await?;
-    let found = match ended(relay.probe(&clock, &target)).await? {
+    let (target, server) = actions::target(&mut can.begin().await?, server).await?;
+    let found = match ended(relay.probe(clock, &target)).await? {
         Ok(found) => found,
         Err(failed) => {
-            note(&can, &clock, (server.id, server.revision), &watch::failure(&failed)).await?;
+            note(can, clock, (server.id, server.revision), &watch::failure(&failed)).await?;
             return Err(Problem::new(StatusCode::BAD_GATEWAY, "probe-failed", "The server could not be looked at")
                 .detail(failed.detail));
         }
     };
     let mut tx = can.begin().await?;
-    let (looker, named) = (Looker::from(can.author(&clock)), (server.id, server.revision));
+    let (looker, named) = (Looker::from(can.author(clock)), (server.id, server.revision));
     let imported = match actions::import(&mut tx, &looker, named, &found, rejected).await {
         Err(ServerError::Found(error)) => {
             drop(tx);
             let seen = Seen { state: Condition::Unusable, error: Some(error.to_string()) };
-            note(&can, &clock, named, &seen).await?;
+            note(can, clock, named, &seen).await?;
             return Err(ServerError::Found(error).into());
         }
         imported => imported?,
@@ -178,12 +193,7 @@ pub(super) async fn import(
     let seen = Seen { state: Condition::Healthy, error: None };
     actions::note(&mut tx, named, &seen, clock.now(), None).await?;
     tx.commit().await?;
-    match imported {
-        Imported::Unchanged => Ok((StatusCode::OK, Json(Import { held: None }))),
-        Imported::Held(version, changes) => {
-            Ok((StatusCode::CREATED, Json(Import { held: Some(VersionWithChanges::new(*version, changes)) })))
-        }
-    }
+    Ok(imported)
 }
 
 /// Keeps how a server was seen.
@@ -210,7 +220,7 @@ async fn ended(mut events: Receiver<Event>) -> Result<Result<Found, Failed>, Pro
     Err(no_node())
 }
 
-fn no_node() -> Problem {
+pub(super) fn no_node() -> Problem {
     Problem::unavailable("no data-plane node answered, and only they reach upstream servers; nothing was changed")
 }
 

@@ -10,7 +10,7 @@ use control_plane::app::{Parts, router};
 use control_plane::console::Site;
 use control_plane::login::{Mail, Passwords};
 use control_plane::publish::Live;
-use control_plane::{First, Relay, bootstrap};
+use control_plane::{First, Relay, Sandbox, bootstrap};
 use domain::TenantId;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt as _};
@@ -111,6 +111,7 @@ impl App {
             tenants_per_person: 3,
             site: Site::new("https://console.example.com".parse().unwrap(), "dep_0123456789abcdef").unwrap(),
             passwords: Passwords::cheap(),
+            sandbox: Sandbox(Some("https://sandbox.example/mcp".parse().unwrap())),
             mail: Mail::kept(std::env::temp_dir().join("sluice-test-mails")).unwrap(),
         };
         Self { router: router(&parts), parts, node }

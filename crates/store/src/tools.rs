@@ -157,6 +157,51 @@ pub async fn list_live(tx: &mut TenantTx) -> Result<Vec<Tool>, Error> {
     rows.into_iter().map(Row::read).collect()
 }
 
+/// How many tools a server has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counted {
+    /// The server.
+    pub server: ServerId,
+    /// Tools that are live.
+    pub live: i64,
+    /// Changes a person must look at.
+    pub held: i64,
+}
+
+/// Counts the tools of all servers, live ones and held changes; servers without either are left out.
+///
+/// # Errors
+/// [`Error`] when the database failed.
+pub async fn count(tx: &mut TenantTx) -> Result<Vec<Counted>, Error> {
+    Ok(sqlx::query_as!(
+        Counted,
+        r#"select server_id as "server!: ServerId", sum(live)::int8 as "live!", sum(held)::int8 as "held!" from (
+               select server_id, count(*) as live, 0 as held from tools where digest is not null group by server_id
+               union all
+               select v.server_id, 0, count(*) from server_versions v
+               join tool_changes c on c.tenant_id = v.tenant_id and c.server_version_id = v.server_version_id
+               where v.state = 'held' and c.state = 'held' group by v.server_id
+           ) counted group by server_id"#
+    )
+    .fetch_all(tx.connection())
+    .await?)
+}
+
+/// The servers that have a live tool with this text in its name, in any case.
+///
+/// # Errors
+/// [`Error`] when the database failed.
+pub async fn find_servers(tx: &mut TenantTx, text: &str) -> Result<BTreeSet<ServerId>, Error> {
+    let rows = sqlx::query!(
+        r#"select distinct server_id as "server: ServerId" from tools
+           where digest is not null and strpos(lower(name), lower($1)) > 0"#,
+        text,
+    )
+    .fetch_all(tx.connection())
+    .await?;
+    Ok(rows.into_iter().map(|row| row.server).collect())
+}
+
 /// Writes a person's review of a tool: its risk class and labels.
 ///
 /// # Errors

@@ -10,6 +10,7 @@ pub(crate) mod markup;
 mod palette;
 mod people;
 mod policies;
+mod servers;
 mod settings;
 mod sign_up;
 mod tokens;

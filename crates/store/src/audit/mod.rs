@@ -14,3 +14,4 @@ pub mod source;
 pub mod subject_key;
 pub mod tile;
 pub mod token_use;
+pub mod usage;

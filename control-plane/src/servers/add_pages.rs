@@ -1,0 +1,378 @@
+//! Adding a server: its address is looked at live, by a node, before anything is saved.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+
+use askama::Template;
+use axum::extract::State;
+use axum::response::sse::{Event as ServerSent, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use domain::relay::{Failed, Step, StepName};
+use domain::{Credential, EraPin, RiskClass, ServerKey};
+use futures_util::stream::{self, Stream};
+use serde::Deserialize;
+use store::tenants::{self, KeyPurpose};
+use tokio::sync::mpsc::Receiver;
+use url::Url;
+
+use super::actions::{self, Imported, Rejected};
+use super::api::{check, check_endpoint, usual};
+use super::probe_api::{self, Offer};
+use super::relay::{Event, Target};
+use super::{Needs, Sandbox};
+use crate::access::{Can, may};
+use crate::console::{Done, Faults, Hx, Page, Shell, show};
+use crate::credentials::{self, Sent};
+use crate::input::Form;
+use crate::problem::Problem;
+
+/// Tools of a look that are shown; the review shows all.
+const SHOWN: usize = 12;
+
+const STEPS: [(StepName, &str, &str); 6] = [
+    (StepName::Address, "Address", "Its name leads to an address that may be dialled."),
+    (StepName::Connect, "Connection", "It takes a connection."),
+    (StepName::Tls, "TLS", "Its certificate holds."),
+    (StepName::Era, "Protocol", "It speaks MCP, in a version we speak."),
+    (StepName::Auth, "Credential", "It answers without one, or says that it wants one."),
+    (StepName::Tools, "Tools", "They can be listed."),
+];
+
+#[derive(Debug, Template)]
+#[template(path = "servers/new.html")]
+pub(super) struct AddPage {
+    shell: Shell,
+    url: String,
+    faults: Faults,
+    look: Option<Look>,
+    form: Option<AddForm>,
+    sandbox: Option<String>,
+}
+
+/// The part that a look fills.
+#[derive(Debug, Template)]
+#[template(path = "servers/new.html", block = "look")]
+struct LookPart {
+    shell: Shell,
+    look: Option<Look>,
+    form: Option<AddForm>,
+}
+
+/// A look as far as it has come.
+#[derive(Debug, Clone, Default)]
+struct Look {
+    url: String,
+    steps: Vec<Step>,
+    is_over: bool,
+    failed: Option<Failed>,
+    found: Option<Summary>,
+    /// No node answered.
+    nobody: bool,
+}
+
+/// What a look found.
+#[derive(Debug, Clone)]
+struct Summary {
+    says: String,
+    protocol: String,
+    /// How many tools.
+    count: String,
+    risks: Vec<(RiskClass, String)>,
+    tools: Vec<(String, String, RiskClass)>,
+    /// How many tools are not shown; empty where all are.
+    more: String,
+    refused: Option<String>,
+}
+
+/// A step as it is shown: name, what was found or what is looked for, how far it is, how long it took.
+struct Shown {
+    name: &'static str,
+    detail: String,
+    state: &'static str,
+    took: String,
+}
+
+impl Look {
+    fn shown(&self) -> Vec<Shown> {
+        let mut is_next = !self.is_over;
+        STEPS
+            .iter()
+            .map(|(name, title, looks_for)| {
+                if let Some(step) = self.steps.iter().find(|step| step.step == *name) {
+                    let state = if step.ok { "done" } else { "failed" };
+                    let took = show::took(step.ms.saturating_mul(1000));
+                    return Shown { name: title, detail: step.detail.clone(), state, took };
+                }
+                let state = if std::mem::take(&mut is_next) { "spin" } else { "open" };
+                Shown { name: title, detail: (*looks_for).to_owned(), state, took: String::new() }
+            })
+            .collect()
+    }
+
+    fn take(&mut self, event: Event) {
+        self.is_over = !matches!(event, Event::Step(_));
+        match event {
+            Event::Step(step) => self.steps.push(step),
+            Event::Found(found) => self.found = Some(Summary::of(Offer::from(*found))),
+            Event::Failed(failed) => {
+                if !self.steps.iter().any(|step| step.step == failed.step) {
+                    self.steps.push(Step { step: failed.step, ok: false, detail: failed.detail.clone(), ms: 0 });
+                }
+                self.failed = Some(failed);
+            }
+            Event::NoNode => self.nobody = true,
+        }
+    }
+
+    /// Whether it wants a credential, which is given when it is added.
+    fn wants_credential(&self) -> bool {
+        self.failed.as_ref().is_some_and(|failed| failed.code == "unauthorized")
+    }
+
+    /// The form that adds it, where adding it makes sense.
+    fn form(&self) -> Option<AddForm> {
+        let endpoint: Url = self.url.parse().ok()?;
+        let usable = self.found.as_ref().is_some_and(|found| found.refused.is_none());
+        (usable || self.wants_credential()).then(|| AddForm::guess(&endpoint, self))
+    }
+}
+
+impl Summary {
+    fn of(offer: Offer) -> Self {
+        let mut risks: BTreeMap<usize, (RiskClass, usize)> = BTreeMap::new();
+        for tool in &offer.tools {
+            let place = RiskClass::ALL.iter().position(|risk| *risk == tool.risk).unwrap_or_default();
+            risks.entry(place).or_insert((tool.risk, 0)).1 += 1;
+        }
+        let info: serde_json::Value =
+            offer.server_info.and_then(|info| serde_json::from_str(info.get()).ok()).unwrap_or_default();
+        let said = |name: &str| show::clip(info[name].as_str().unwrap_or_default(), 80);
+        let count = offer.tools.len();
+        let tools = offer.tools.into_iter().take(SHOWN);
+        let tool = |tool: probe_api::Offered| {
+            (tool.name, show::clip(tool.description.as_deref().unwrap_or_default(), 160), tool.risk)
+        };
+        Self {
+            says: format!("{} {}", said("name"), said("version")).trim().to_owned(),
+            protocol: offer.protocol_version,
+            count: show::plural(count, "tool", "tools"),
+            more: if count > SHOWN { show::count(count - SHOWN) } else { String::new() },
+            risks: risks.into_values().map(|(risk, count)| (risk, show::count(count))).collect(),
+            tools: tools.map(tool).collect(),
+            refused: offer.refused,
+        }
+    }
+}
+
+/// The form that adds a server.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub(super) struct AddForm {
+    #[serde(default)]
+    endpoint: String,
+    #[serde(default)]
+    title: String,
+    #[serde(default)]
+    key: String,
+    #[serde(flatten)]
+    credential: Sent,
+    #[serde(skip)]
+    faults: Faults,
+}
+
+impl AddForm {
+    /// A name from what the server says of itself, or from where it is.
+    fn guess(endpoint: &Url, look: &Look) -> Self {
+        let says = look.found.as_ref().map(|found| found.says.as_str()).unwrap_or_default();
+        let says = says.split_whitespace().next().unwrap_or_default();
+        let host = endpoint.host_str().unwrap_or_default();
+        let parts: Vec<&str> = host.split('.').filter(|part| !matches!(*part, "mcp" | "api" | "www")).collect();
+        let named = if parts.len() > 1 { parts[parts.len() - 2] } else { host };
+        let word = if says.is_empty() { named } else { says };
+        let key: String = word
+            .to_lowercase()
+            .chars()
+            .map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '-' })
+            .collect();
+        let key: String = key.trim_matches('-').chars().take(32).collect();
+        let key = if key.starts_with(|first: char| first.is_ascii_lowercase()) { key } else { format!("s-{key}") };
+        let kind = if look.wants_credential() { "bearer" } else { "none" };
+        Self {
+            endpoint: endpoint.to_string(),
+            title: show::visible(word),
+            key: key.trim_end_matches('-').to_owned(),
+            credential: Sent::of_kind(kind),
+            faults: Faults::none(),
+        }
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Opened {
+    #[serde(default)]
+    url: String,
+}
+
+/// The empty page; `?url=` fills in the address.
+pub(super) async fn open(
+    State(sandbox): State<Sandbox>,
+    shell: Shell,
+    _: Can<may::ManageServers>,
+    Form(opened): Form<Opened>,
+) -> Page<AddPage> {
+    page(shell, &sandbox, opened.url)
+}
+
+fn page(shell: Shell, sandbox: &Sandbox, url: String) -> Page<AddPage> {
+    let sandbox = sandbox.0.as_ref().map(Url::to_string);
+    Page::new(AddPage { shell, url, faults: Faults::none(), look: None, form: None, sandbox })
+}
+
+/// What is to be looked at.
+#[derive(Debug, Deserialize)]
+pub(super) struct Wanted {
+    #[serde(default)]
+    url: String,
+    /// The sandbox's button was pressed.
+    #[serde(default)]
+    sandbox: String,
+}
+
+/// Has a node look, without a credential. htmx is shown each step as it ends, a plain form all of them.
+pub(super) async fn look(
+    State(needs): State<Needs>,
+    shell: Shell,
+    can: Can<may::ManageServers>,
+    hx: Hx,
+    Form(wanted): Form<Wanted>,
+) -> Result<Response, Problem> {
+    let sandbox = needs.sandbox.0.as_ref().map(Url::to_string);
+    let asked = sandbox.clone().filter(|_| !wanted.sandbox.is_empty()).unwrap_or(wanted.url);
+    let endpoint = match read(&asked) {
+        Ok(endpoint) => endpoint,
+        Err(faults) => {
+            // The field is outside the part that a look fills: the whole page says what is wrong.
+            return Ok(
+                Page::wrong(AddPage { shell, url: asked, faults, look: None, form: None, sandbox }).into_response()
+            );
+        }
+    };
+    let mut tx = can.begin().await?;
+    let target = Target {
+        tenant: tx.tenant(),
+        server: None,
+        endpoint: endpoint.clone(),
+        era: EraPin::default(),
+        credential: Credential::None,
+        data_key: tenants::get_key(&mut tx, KeyPurpose::Data).await?,
+    };
+    drop(tx);
+    let mut events = needs.relay.probe(&needs.clock, &target);
+    let mut look = Look { url: endpoint.to_string(), ..Look::default() };
+    if hx.0 {
+        return Ok(Sse::new(streamed(shell, look, events)).keep_alive(KeepAlive::default()).into_response());
+    }
+    while let Some(event) = events.recv().await {
+        look.take(event);
+    }
+    look.is_over = true;
+    let form = look.form();
+    Ok(Page::new(AddPage { shell, url: look.url.clone(), faults: Faults::none(), look: Some(look), form, sandbox })
+        .into_response())
+}
+
+/// Reads an address as people paste it.
+fn read(asked: &str) -> Result<Url, Faults> {
+    let asked = asked.trim();
+    if asked.is_empty() {
+        return Err(Faults::at("url", "Paste the address of an MCP server."));
+    }
+    let whole = if asked.contains("://") { asked.to_owned() } else { format!("https://{asked}") };
+    let endpoint: Url = whole.parse().map_err(|_| Faults::at("url", "This is no address. It begins with https://."))?;
+    check_endpoint(&endpoint)
+        .map_err(|_| Faults::at("url", "An http or https address, without user, password and fragment."))?;
+    Ok(endpoint)
+}
+
+/// The part as it is at first, and anew with each event.
+fn streamed(shell: Shell, look: Look, events: Receiver<Event>) -> impl Stream<Item = Result<ServerSent, Infallible>> {
+    stream::unfold((shell, look, events, true), async |(shell, mut look, mut events, is_first)| {
+        if look.is_over {
+            return None;
+        }
+        if !is_first {
+            match events.recv().await {
+                Some(event) => look.take(event),
+                None => look.take(Event::NoNode),
+            }
+        }
+        let form = if look.is_over { look.form() } else { None };
+        let part = LookPart { shell: shell.clone(), look: Some(look.clone()), form };
+        // A carriage return would end a line of the stream; none means anything here.
+        let html = part.render().unwrap_or_default().replace('\r', "");
+        Some((Ok(ServerSent::default().data(html)), (shell, look, events, false)))
+    })
+}
+
+/// Adds the server, gives it its credential, and has what it offers looked at for the review.
+pub(super) async fn add(
+    State(needs): State<Needs>,
+    shell: Shell,
+    can: Can<may::ManageServers>,
+    Form(mut sent): Form<AddForm>,
+) -> Result<Response, Problem> {
+    let added = match added(&needs, &can, &sent).await {
+        Ok(added) => added,
+        Err(problem) if problem.status().is_client_error() => {
+            sent.faults = Faults::of(&problem);
+            sent.credential.forget();
+            let (url, sandbox) = (sent.endpoint.clone(), needs.sandbox.0.as_ref().map(Url::to_string));
+            let page = AddPage { shell, url, faults: Faults::none(), look: None, form: Some(sent), sandbox };
+            return Ok(Page::wrong(page).into_response());
+        }
+        Err(problem) => return Err(problem),
+    };
+    let title = show::visible(&added.settings.title);
+    let at = |path: &str| shell.to(&format!("servers/{}{path}", added.id));
+    Ok(match probe_api::look(&needs.relay, &needs.clock, &can, (added.id, Rejected::AskAgain)).await {
+        Ok(Imported::Held(version, _)) => Done::to(at(&format!("/versions/{}", version.id)))
+            .saying(format!("{title} is added. Agents see its tools once you accept them.")),
+        Ok(Imported::Unchanged) => Done::to(at("")).saying(format!("{title} is added.")),
+        // What is wrong stands on its page.
+        Err(problem) => {
+            Done::to(at("")).saying(format!("{title} is added, but could not be looked at: {}", problem.said()))
+        }
+    }
+    .into_response())
+}
+
+async fn added(
+    needs: &Needs,
+    can: &Can<may::ManageServers>,
+    sent: &AddForm,
+) -> Result<store::servers::Server, Problem> {
+    let endpoint = read(&sent.endpoint).map_err(|faults| Problem::invalid("endpoint", faults.in_field("url")))?;
+    let key: ServerKey = sent.key.trim().parse().map_err(|error| Problem::invalid("key", format!("{error}")))?;
+    let settings = usual(&key, None, sent.title.trim().to_owned(), endpoint)?;
+    check(&settings)?;
+    let credential = sent.credential.checked()?;
+    let mut tx = can.begin().await?;
+    let server = actions::add(&mut tx, &can.author(&needs.clock), key, settings).await.map_err(at_its_field)?;
+    tx.commit().await?;
+    if let Some(credential) = credential {
+        credentials::give(&needs.credentials, can, server.id, credential).await?;
+    }
+    Ok(server)
+}
+
+/// Names the field, so that it is said beside it.
+fn at_its_field(error: actions::ServerError) -> Problem {
+    match error {
+        actions::ServerError::KeyTaken => {
+            Problem::invalid("key", "A server has or had this key, and none is used again. Choose another one.")
+        }
+        actions::ServerError::AliasTaken => {
+            Problem::invalid("key", "Its first 12 characters are another server's prefix. Choose another one.")
+        }
+        other => other.into(),
+    }
+}

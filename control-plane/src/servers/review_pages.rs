@@ -1,0 +1,243 @@
+//! The review of what a server offers: the first one as a whole, later ones change by change.
+
+use std::borrow::Borrow;
+use std::collections::BTreeSet;
+
+use askama::Template;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use domain::{RiskClass, ServerId, ServerVersionId, ToolId};
+use serde::Deserialize;
+use store::servers::{self, VersionState};
+use store::tools::{self, ChangeKind, ChangeState};
+
+use super::Needs;
+use super::actions::{self, ServerError, ToolReview, Which};
+use super::detail_pages::{description, flag, lines, says};
+use super::diff::Line;
+use super::pages::Head;
+use crate::access::{Can, may};
+use crate::console::{Done, Faults, Page, Shell, show};
+use crate::input::{At, Form};
+use crate::problem::Problem;
+
+/// A change under review.
+#[derive(Debug)]
+struct Row {
+    tool: ToolId,
+    name: String,
+    description: String,
+    kind: ChangeKind,
+    state: ChangeState,
+    risk: RiskClass,
+    says: String,
+    flag: &'static str,
+    lines: Vec<Line>,
+}
+
+#[derive(Debug, Template)]
+#[template(path = "servers/review.html")]
+pub(super) struct ReviewPage {
+    shell: Shell,
+    head: Head,
+    version: servers::Version,
+    says: String,
+    rows: Vec<Row>,
+    open: usize,
+    is_first: bool,
+    faults: Faults,
+}
+
+/// A class in words.
+pub(crate) fn class_name(risk: impl Borrow<RiskClass>) -> &'static str {
+    match risk.borrow() {
+        RiskClass::Read => "Read",
+        RiskClass::Write => "Write",
+        RiskClass::Network => "Reaches out",
+        RiskClass::Execute => "Runs code",
+        RiskClass::Destructive => "Destructive",
+        RiskClass::SecretBearing => "Holds secrets",
+    }
+}
+
+pub(super) async fn open(
+    shell: Shell,
+    can: Can<may::ViewServers>,
+    At((_, server, version)): At<(String, ServerId, ServerVersionId)>,
+) -> Result<Page<ReviewPage>, Problem> {
+    Ok(Page::new(page(shell, &can, (server, version)).await?))
+}
+
+async fn page<P: crate::access::Permitted>(
+    shell: Shell,
+    can: &Can<P>,
+    (server, version): (ServerId, ServerVersionId),
+) -> Result<ReviewPage, Problem> {
+    let mut tx = can.begin().await?;
+    let (head, _) = Head::read(&mut tx, &shell, (server, "/versions")).await?;
+    let version = servers::find_version(&mut tx, server, version).await?.ok_or_else(Problem::not_found)?;
+    let changes = tools::list_changes(&mut tx, version.id).await?;
+    let known = tools::list(&mut tx, server).await?;
+    let is_open = version.state == VersionState::Held;
+    let is_first = is_open && !head.is_reviewed;
+    let open = changes.iter().filter(|change| is_open && change.state == ChangeState::Held).count();
+    let row = |change: tools::Change| {
+        let definition = change.after.as_ref().or(change.before.as_ref()).map(|found| found.text.as_str());
+        // What a person has said of a tool stands, whatever is guessed anew.
+        let said = known.iter().find(|tool| tool.id == change.tool && tool.risk_reviewed).map(|tool| tool.risk);
+        Row {
+            description: description(definition),
+            says: says(&change),
+            flag: flag(&change),
+            lines: if change.kind == ChangeKind::New { Vec::new() } else { lines(&change) },
+            risk: said.unwrap_or(change.risk),
+            tool: change.tool,
+            kind: change.kind,
+            state: change.state,
+            name: change.name,
+        }
+    };
+    let rows = changes.into_iter().map(row).collect();
+    let says = version.server_info.as_deref().map(about).unwrap_or_default();
+    Ok(ReviewPage { shell, head, version, says, rows, open, is_first, faults: Faults::none() })
+}
+
+/// A server's name and version as it gives them.
+pub(crate) fn about(info: &str) -> String {
+    let info: serde_json::Value = serde_json::from_str(info).unwrap_or_default();
+    let said = |name: &str| show::clip(info[name].as_str().unwrap_or_default(), 80);
+    format!("{} {}", said("name"), said("version")).trim().to_owned()
+}
+
+/// What a person says of the tools they chose.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Said {
+    /// The tools chosen; the whole version where it has none.
+    #[serde(default)]
+    tool: Vec<ToolId>,
+    /// A class for a tool, as `<tool>:<class>`.
+    #[serde(default)]
+    risk: Vec<String>,
+    /// All that is held, whatever is chosen.
+    #[serde(default)]
+    all: String,
+}
+
+impl Said {
+    fn which(&self) -> Result<Which, Problem> {
+        if !self.all.is_empty() {
+            return Ok(Which::All);
+        }
+        if self.tool.is_empty() {
+            return Err(Problem::invalid("tool", "Choose at least one tool."));
+        }
+        Ok(Which::Tools(self.tool.iter().copied().collect()))
+    }
+
+    /// The classes of chosen tools.
+    fn classes(&self) -> Result<Vec<(ToolId, RiskClass)>, Problem> {
+        let chosen: BTreeSet<ToolId> = self.tool.iter().copied().collect();
+        let read = |text: &String| {
+            let (tool, class) = text.split_once(':')?;
+            Some((tool.parse().ok()?, RiskClass::find(class)?))
+        };
+        let all: Option<Vec<(ToolId, RiskClass)>> = self.risk.iter().map(read).collect();
+        let mut all = all.ok_or_else(|| Problem::invalid("risk", "A tool and its class."))?;
+        all.retain(|(tool, _)| chosen.contains(tool));
+        Ok(all)
+    }
+}
+
+pub(super) async fn accept(
+    State(needs): State<Needs>,
+    shell: Shell,
+    can: Can<may::ManageServers>,
+    At((_, server, version)): At<(String, ServerId, ServerVersionId)>,
+    Form(said): Form<Said>,
+) -> Result<Response, Problem> {
+    let accepted = accepted(&needs, &can, (server, version), &said).await;
+    said_so(
+        shell,
+        &can,
+        (server, version),
+        accepted.map(|count| format!("{count} accepted. Agents get them within a second.")),
+    )
+    .await
+}
+
+async fn accepted(
+    needs: &Needs,
+    can: &Can<may::ManageServers>,
+    (server, version): (ServerId, ServerVersionId),
+    said: &Said,
+) -> Result<String, Problem> {
+    let (which, classes) = (said.which()?, said.classes()?);
+    let author = can.author(&needs.clock);
+    let mut tx = can.begin().await?;
+    let guessed = tools::list_changes(&mut tx, version).await?;
+    let known = tools::list(&mut tx, server).await?;
+    for (tool, risk) in classes {
+        // Only what differs from what was shown is a person's word; the rest stays a guess.
+        let reviewed = known.iter().find(|known| known.id == tool && known.risk_reviewed).map(|known| known.risk);
+        let shown = reviewed.or_else(|| guessed.iter().find(|change| change.tool == tool).map(|change| change.risk));
+        if shown != Some(risk) {
+            let review = ToolReview { risk: Some(risk), labels: None };
+            actions::change_tool(&mut tx, &author, (server, tool), review).await?;
+        }
+    }
+    let count = counted(&which, &guessed);
+    actions::accept(&mut tx, &author, (server, version), which).await?;
+    tx.commit().await?;
+    Ok(count)
+}
+
+fn counted(which: &Which, changes: &[tools::Change]) -> String {
+    let count = match which {
+        Which::All => changes.iter().filter(|change| change.state == ChangeState::Held).count(),
+        Which::Tools(tools) => tools.len(),
+    };
+    show::plural(count, "tool is", "tools are")
+}
+
+pub(super) async fn reject(
+    State(needs): State<Needs>,
+    shell: Shell,
+    can: Can<may::ManageServers>,
+    At((_, server, version)): At<(String, ServerId, ServerVersionId)>,
+    Form(said): Form<Said>,
+) -> Result<Response, Problem> {
+    let rejected = async {
+        let which = said.which()?;
+        let mut tx = can.begin().await?;
+        let count = counted(&which, &tools::list_changes(&mut tx, version).await?);
+        actions::reject(&mut tx, &can.author(&needs.clock), (server, version), which).await?;
+        tx.commit().await?;
+        Ok::<_, Problem>(format!("{count} rejected. What was reviewed before stays."))
+    };
+    let rejected = rejected.await;
+    said_so(shell, &can, (server, version), rejected).await
+}
+
+/// On to the server, or to what is still open of the version; what was wrong is said on the review.
+async fn said_so(
+    shell: Shell,
+    can: &Can<may::ManageServers>,
+    (server, version): (ServerId, ServerVersionId),
+    said: Result<String, Problem>,
+) -> Result<Response, Problem> {
+    match said {
+        Ok(text) => {
+            let mut tx = can.begin().await?;
+            let found = servers::find_version(&mut tx, server, version).await?.ok_or(ServerError::NotFound)?;
+            let at = if found.state == VersionState::Held { format!("/versions/{version}") } else { String::new() };
+            Ok(Done::to(shell.to(&format!("servers/{server}{at}"))).saying(text).into_response())
+        }
+        Err(problem) if matches!(problem.status().as_u16(), 409 | 422) => {
+            let page = page(shell, can, (server, version)).await?;
+            let faults = Faults::of(&problem);
+            let status = problem.status();
+            Ok(Page::wrong(ReviewPage { faults, ..page }).status(status).into_response())
+        }
+        Err(problem) => Err(problem),
+    }
+}

@@ -1,0 +1,130 @@
+//! How much a server is called, from the hourly counts: figures for its pages. Pure.
+
+use std::fmt::Write as _;
+
+use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
+use store::audit::rollup::BOUNDS_MS;
+use store::audit::usage::OfServer;
+
+use crate::console::show;
+
+/// Hours that pages look back.
+const HOURS: i64 = 24;
+/// A sparkline's width and height.
+const WIDTH: f64 = 72.0;
+const HEIGHT: f64 = 20.0;
+
+/// Where the last day begins: the hours that are counted are whole ones.
+pub(super) fn since(now: DateTime<Utc>) -> DateTime<Utc> {
+    let hour = now.duration_trunc(TimeDelta::hours(1)).unwrap_or(now);
+    hour - TimeDelta::hours(HOURS - 1)
+}
+
+/// The last day of one server.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Usage {
+    /// Calls, allowed or not.
+    pub(super) calls: u64,
+    /// Calls that were allowed.
+    pub(super) allowed: u64,
+    /// Calls that policy did not allow.
+    pub(super) denied: u64,
+    /// Allowed calls that the upstream failed.
+    pub(super) failed: u64,
+    /// Calls by hour, oldest first.
+    hours: Vec<u64>,
+    /// Allowed calls by bucket of their duration.
+    buckets: [u64; BOUNDS_MS.len() + 1],
+}
+
+impl Usage {
+    /// Adds one count of this server, of the day that begins at `since`.
+    pub(super) fn add(&mut self, since: DateTime<Utc>, row: &OfServer) {
+        let count = row.count.unsigned_abs();
+        self.calls += count;
+        if row.effect == "allow" {
+            self.allowed += count;
+            if let Some(bucket) = usize::try_from(row.bucket).ok().and_then(|place| self.buckets.get_mut(place)) {
+                *bucket += count;
+            }
+        } else if row.effect == "deny" {
+            self.denied += count;
+        }
+        if matches!(row.status.as_str(), "tool_error" | "protocol_error" | "timeout" | "upstream_unavailable") {
+            self.failed += count;
+        }
+        self.hours.resize(usize::try_from(HOURS).unwrap_or_default(), 0);
+        let place = usize::try_from((row.hour - since).num_hours()).ok();
+        if let Some(hour) = place.and_then(|place| self.hours.get_mut(place)) {
+            *hour += count;
+        }
+    }
+
+    /// The time within which so many of a hundred allowed calls ended; `–` without any. Counts know no more than their
+    /// bounds.
+    pub(super) fn percentile(&self, percent: u64) -> String {
+        let wanted = (self.allowed * percent).div_ceil(100);
+        let mut reached = 0;
+        for (place, count) in self.buckets.iter().enumerate() {
+            reached += count;
+            if wanted > 0 && reached >= wanted {
+                return BOUNDS_MS.get(place).map_or_else(
+                    || format!("> {}", show::took(BOUNDS_MS[BOUNDS_MS.len() - 1] * 1000)),
+                    |bound| format!("≤ {}", show::took(bound * 1000)),
+                );
+            }
+        }
+        "–".to_owned()
+    }
+
+    /// The line of a sparkline, hour by hour; empty without calls.
+    pub(super) fn line(&self) -> String {
+        let most = self.hours.iter().copied().max().unwrap_or_default();
+        if most == 0 {
+            return String::new();
+        }
+        let mut path = String::new();
+        for (place, count) in self.hours.iter().enumerate() {
+            let part = |part: u64, whole: u64| f64::from(u32::try_from(part * 1000 / whole).unwrap_or(0)) / 1000.0;
+            let x = WIDTH * part(u64::try_from(place).unwrap_or(0), (self.hours.len() as u64 - 1).max(1));
+            let y = (HEIGHT - 2.0).mul_add(-part(*count, most), HEIGHT - 1.0);
+            // Writing to memory does not fail.
+            let _ = write!(path, "{}{x:.1} {y:.1}", if place == 0 { 'M' } else { 'L' });
+        }
+        path
+    }
+
+    /// The same, closed below.
+    pub(super) fn area(&self) -> String {
+        format!("{}L{WIDTH} {HEIGHT}L0 {HEIGHT}Z", self.line())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::ServerId;
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn row(hour: DateTime<Utc>, effect: &str, status: &str, bucket: i16, count: i64) -> OfServer {
+        let (effect, status) = (effect.to_owned(), status.to_owned());
+        OfServer { server: ServerId::from_uuid(Uuid::nil()), hour, effect, status, bucket, count }
+    }
+
+    #[test]
+    fn a_day_is_counted_by_outcome_hour_and_duration() {
+        let now: DateTime<Utc> = "2026-11-20T14:03:12Z".parse().unwrap();
+        let since = since(now);
+        assert_eq!(since, "2026-11-19T15:00:00Z".parse::<DateTime<Utc>>().unwrap());
+        let mut usage = Usage::default();
+        assert_eq!((usage.percentile(99), usage.line()), ("–".to_owned(), String::new()));
+        usage.add(since, &row(since, "allow", "success", 0, 98));
+        usage.add(since, &row(since + TimeDelta::hours(23), "allow", "timeout", 6, 2));
+        usage.add(since, &row(since + TimeDelta::hours(23), "deny", "denied", 0, 5));
+        assert_eq!((usage.calls, usage.allowed, usage.denied, usage.failed), (105, 100, 5, 2));
+        assert_eq!([usage.percentile(50), usage.percentile(99)], ["≤ 10 ms", "≤ 1.0 s"]);
+        assert!(usage.line().starts_with("M0.0 1.0L"), "{}", usage.line());
+        assert!(usage.area().ends_with("L72 20L0 20Z"));
+    }
+}

@@ -1,0 +1,239 @@
+//! Servers in the console.
+
+use serde_json::json;
+use sqlx::PgPool;
+
+use super::browser::Browser;
+use super::markup::{self, text};
+use crate::app::{App, tool};
+
+/// What an upstream might call a tool, and say of it.
+const HOSTILE: &str = "<img src=x onerror=alert(1)>\u{202e}\u{200b}\"'";
+
+#[sqlx::test(migrator = "store::MIGRATOR")]
+async fn a_server_is_looked_at_added_reviewed_and_live(pool: PgPool) {
+    let app = App::new(&pool).await;
+    let (owner, _) = Browser::of_owner(&app).await;
+    let empty = owner.get("/w/acme/servers").await.expect(200);
+    assert!(text(&empty.text).contains("No server yet"));
+    owner.get("/w/acme/servers/new").await.expect(200);
+    app.node_finds(&[tool("search_notes", "Finds."), tool("delete_note", "Deletes.")]);
+    let looked = owner.post("/w/acme/servers/new", &[("url", "notes.example/mcp")]).await.expect(200);
+    let shown = text(&looked.text);
+    assert!(shown.contains("2 tools") && shown.contains("delete_note") && shown.contains("Destructive"), "{shown}");
+    let form = [("endpoint", "https://notes.example/mcp"), ("title", "Notes"), ("key", "notes"), ("kind", "none")];
+    let added = owner.post("/w/acme/servers/add", &form).await.expect(303);
+    let review = added.location().to_owned();
+    assert!(review.contains("/versions/"), "{review}");
+    let page = owner.get(&review).await.expect(200);
+    let chosen = values(&page.text, "tool");
+    assert_eq!(chosen.len(), 2);
+    let nothing = owner.post(&format!("{review}/accept"), &[]).await.expect(422);
+    assert!(text(&nothing.text).contains("Choose at least one tool."));
+    let class = format!("{}:write", chosen[0]);
+    let said = [("tool", chosen[0].as_str()), ("risk", class.as_str())];
+    assert_eq!(owner.post(&format!("{review}/accept"), &said).await.expect(303).location(), review);
+    let server = review.split("/versions/").next().unwrap();
+    assert_eq!(owner.post(&format!("{review}/reject"), &[("all", "1")]).await.expect(303).location(), server);
+    let detail = text(&owner.get(server).await.expect(200).text);
+    assert!(
+        detail.contains("search_notes") && !detail.contains("delete_note") && detail.contains("Healthy"),
+        "{detail}"
+    );
+    owner.post(&format!("{review}/accept"), &[("all", "1")]).await.expect(409);
+    assert!(text(&owner.get("/w/acme/servers?q=SEARCH_n").await.expect(200).text).contains("Notes"));
+    assert!(text(&owner.get("/w/acme/servers?q=nothing").await.expect(200).text).contains("No servers match"));
+}
+
+#[sqlx::test(migrator = "store::MIGRATOR")]
+async fn a_look_is_streamed_step_by_step(pool: PgPool) {
+    let app = App::new(&pool).await;
+    let (owner, _) = Browser::of_owner(&app).await;
+    owner.get("/w/acme/servers/new").await.expect(200);
+    app.node_finds(&[tool("a\rb", "x"), tool("fine", "two\r\nlines")]);
+    let streamed = owner.post_part("/w/acme/servers/new", &[("sandbox", "1")]).await.expect(200);
+    assert_eq!(streamed.headers["content-type"], "text/event-stream");
+    assert_eq!(streamed.text.matches("\n\n").count(), 3, "{}", streamed.text);
+    let fragment = streamed.text.replace("data: ", "");
+    markup::check_tags("look", &markup::tags(&fragment));
+    assert!(fragment.contains("sandbox.example"));
+    // A name with a control character is refused, and said to be.
+    assert!(fragment.contains("What it offers can&#39;t be taken."), "{fragment}");
+    let failed = json!({"step": "auth", "code": "unauthorized", "detail": "it wants a credential"});
+    app.node_says(&format!("event: failed\ndata: {failed}\n\n"));
+    let wants = owner.post_part("/w/acme/servers/new", &[("url", "https://a.example/mcp")]).await.expect(200);
+    assert!(wants.text.contains("Add and review its tools") && wants.text.contains("value=\"bearer\" checked"));
+    app.node_says("");
+    let nobody = owner.post("/w/acme/servers/new", &[("url", "https://a.example/mcp")]).await.expect(200);
+    assert!(text(&nobody.text).contains("No node answered"));
+    for wrong in ["", "ftp://a.example", "https://user:pass@a.example/", "::"] {
+        owner.post("/w/acme/servers/new", &[("url", wrong)]).await.expect(422);
+    }
+}
+
+#[sqlx::test(migrator = "store::MIGRATOR")]
+async fn what_an_upstream_says_is_shown_and_does_nothing(pool: PgPool) {
+    let app = App::new(&pool).await;
+    let (owner, person) = Browser::of_owner(&app).await;
+    let name = HOSTILE.replace(' ', "_").replace('\u{202e}', "");
+    let long = format!("{HOSTILE}{}", "long ".repeat(800));
+    let server = app.server(&person, "evil", &[tool(&name, &long)]).await;
+    app.node_finds(&[tool(&name, &format!("{long}, and more")), tool(&"n".repeat(128), HOSTILE)]);
+    let at = format!("/w/acme/servers/{server}");
+    owner.get("/w/acme/servers").await.expect(200);
+    let review = owner.post(&format!("{at}/refresh"), &[]).await.expect(303).location().to_owned();
+    let chosen = owner.get(&review).await.expect(200);
+    let tool = values(&chosen.text, "tool")[0].clone();
+    for path in [&at, &review, &format!("{at}/versions"), &format!("{at}/calls"), &format!("{at}/tools/{tool}")] {
+        let page = owner.get(path).await.expect(200);
+        assert!(
+            !page.text.contains("<img") && !page.text.contains('\u{202e}') && !page.text.contains('\u{200b}'),
+            "{path}"
+        );
+    }
+    let detail = owner.get(&at).await.text;
+    assert!(detail.contains("Hidden characters") && detail.contains("U+200B"));
+    assert!(detail.contains("<mark>, and more</mark>"), "{detail}");
+}
+
+#[sqlx::test(migrator = "store::MIGRATOR")]
+async fn a_credential_is_set_replaced_and_removed_and_never_shown(pool: PgPool) {
+    let app = App::new(&pool).await;
+    let (owner, person) = Browser::of_owner(&app).await;
+    let at = format!("/w/acme/servers/{}", app.server(&person, "notes", &[tool("a", "x")]).await);
+    let path = format!("{at}/credential");
+    owner.get(&path).await.expect(200);
+    let wrong = owner.post(&path, &[("kind", "header"), ("name", "Host"), ("value", "canary-1")]).await.expect(422);
+    assert!(!wrong.text.contains("canary"), "{}", wrong.text);
+    owner.post(&path, &[("kind", "header"), ("name", "X-Api-Key"), ("value", "canary-2")]).await.expect(303);
+    owner.post(&path, &[("kind", "bearer"), ("value", "canary-3")]).await.expect(303);
+    let page = owner.get(&path).await.expect(200);
+    assert!(text(&page.text).contains("2 times set") && !page.text.contains("canary"));
+    owner.post(&format!("{path}/remove"), &[]).await.expect(303);
+    assert!(text(&owner.get(&path).await.text).contains("Calls go to the server without one"));
+}
+
+#[sqlx::test(migrator = "store::MIGRATOR")]
+async fn a_server_is_changed_paused_and_removed_by_its_typed_name(pool: PgPool) {
+    let app = App::new(&pool).await;
+    let (owner, person) = Browser::of_owner(&app).await;
+    let server = app.server(&person, "notes", &[tool("a", "x")]).await;
+    let at = format!("/w/acme/servers/{server}");
+    let settings = format!("{at}/settings");
+    let page = owner.get(&settings).await.expect(200);
+    let revision = values(&page.text, "revision")[0].clone();
+    let form = |title: &'static str, endpoint: &'static str, revision: String| {
+        [
+            ("title", title),
+            ("endpoint", endpoint),
+            ("alias", "n"),
+            ("labels", "env:prod, kind:db"),
+            ("timeout", "30"),
+            ("largest", "2"),
+        ]
+        .map(|(name, value)| (name, value.to_owned()))
+        .into_iter()
+        .chain([("revision", revision), ("paused", "true".to_owned()), ("key", "stolen".to_owned())])
+        .collect::<Vec<_>>()
+    };
+    let send = async |fields: Vec<(&'static str, String)>| {
+        let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        owner.post(&settings, &fields).await
+    };
+    send(form("Notes", "https://other.example/mcp", revision.clone())).await.expect(422);
+    send(form("Notes", "https://upstream.example/v2", revision.clone())).await.expect(303);
+    send(form("Late", "https://upstream.example/v2", revision)).await.expect(409);
+    let now = app.get(&person, &format!("/tenants/acme/servers/{server}")).await.expect(200).json();
+    // What the form has no field for is not changed by naming it.
+    assert_eq!(
+        (now["title"].as_str(), now["key"].as_str(), now["paused"].as_bool()),
+        (Some("Notes"), Some("notes"), Some(false))
+    );
+    owner.post(&format!("{at}/pause"), &[]).await.expect(303);
+    assert!(text(&owner.get(&at).await.text).contains("Paused. Every call to it is refused."));
+    owner.post(&format!("{at}/resume"), &[]).await.expect(303);
+    let unsure = owner.post(&format!("{at}/remove"), &[("typed", "Notes")]).await.expect(422);
+    assert!(text(&unsure.text).contains("Type notes to remove it."));
+    assert_eq!(
+        owner.post(&format!("{at}/remove"), &[("typed", "notes")]).await.expect(303).location(),
+        "/w/acme/servers"
+    );
+    owner.get(&at).await.expect(404);
+}
+
+#[sqlx::test(migrator = "store::MIGRATOR")]
+async fn a_tools_risk_and_labels_are_a_persons_word(pool: PgPool) {
+    let app = App::new(&pool).await;
+    let (owner, person) = Browser::of_owner(&app).await;
+    let server = app.server(&person, "notes", &[tool("search", "x")]).await;
+    let tools = app.get(&person, &format!("/tenants/acme/servers/{server}/tools")).await.expect(200);
+    let path = format!("/w/acme/servers/{server}/tools/{}", tools.text_at("/tools/0/id"));
+    assert!(text(&owner.get(&path).await.expect(200).text).contains("Our guess"));
+    owner.post(&path, &[("risk", "destructive"), ("labels", "env:prod, kind:db")]).await.expect(303);
+    let page = text(&owner.get(&path).await.text);
+    assert!(page.contains("Reviewed") && page.contains("Destructive"), "{page}");
+    for wrong in [[("risk", "none"), ("labels", "")], [("risk", "read"), ("labels", "NO GOOD <b>")]] {
+        owner.post(&path, &wrong).await.expect(422);
+    }
+}
+
+#[sqlx::test(migrator = "store::MIGRATOR")]
+async fn each_role_does_what_it_may_and_strangers_see_nothing(pool: PgPool) {
+    let app = App::new(&pool).await;
+    let (owner, person) = Browser::of_owner(&app).await;
+    let server = app.server(&person, "notes", &[tool("search", "x")]).await;
+    let tools = app.get(&person, &format!("/tenants/acme/servers/{server}/tools")).await.expect(200);
+    let versions = app.get(&person, &format!("/tenants/acme/servers/{server}/versions")).await.expect(200);
+    let (tool, version) = (tools.text_at("/tools/0/id"), versions.text_at("/versions/0/id"));
+    let below = ["", "/calls", "/versions", "/settings", "/credential"].map(str::to_owned);
+    let below = below.into_iter().chain([format!("/versions/{version}"), format!("/tools/{tool}")]);
+    let reads: Vec<String> =
+        below.map(|path| format!("/servers/{server}{path}")).chain(["/servers".to_owned()]).collect();
+    let writes: Vec<String> =
+        ["/settings", "/pause", "/resume", "/remove", "/refresh", "/credential", "/credential/remove"]
+            .map(|path| format!("/servers/{server}{path}"))
+            .into_iter()
+            .chain(["/servers/new".to_owned(), "/servers/add".to_owned(), format!("/servers/{server}/tools/{tool}")])
+            .chain(["accept", "reject"].map(|word| format!("/servers/{server}/versions/{version}/{word}")))
+            .collect();
+    for (role, sees) in [("policy_author", 200), ("auditor", 200), ("member", 403)] {
+        let email = format!("{role}@acme.example").replace('_', "-");
+        app.member(&person, &email, role).await;
+        let browser = Browser::of(&app, &email).await;
+        browser.get("/account").await.expect(200);
+        for path in &reads {
+            let page = browser.get(&format!("/w/acme{path}")).await.expect(sees);
+            assert!(!page.text.contains(&format!("/servers/{server}/refresh")), "{role} {path}");
+        }
+        for path in &writes {
+            browser.post(&format!("/w/acme{path}"), &[("typed", "notes")]).await.expect(403);
+        }
+    }
+    // Somebody of another tenant is told of nothing, under its own slug too.
+    app.stranger(&person).await;
+    let stranger = Browser::of(&app, "greta@globex.example").await;
+    stranger.get("/account").await.expect(200);
+    for slug in ["acme", "globex"] {
+        for path in reads.iter().filter(|path| slug == "acme" || path.as_str() != "/servers") {
+            stranger.get(&format!("/w/{slug}{path}")).await.expect(404);
+        }
+        for path in writes
+            .iter()
+            .filter(|path| path.contains(&server) && !path.ends_with("/settings") && !path.contains("/tools/"))
+        {
+            let fields = [("typed", "notes"), ("kind", "bearer"), ("value", "x"), ("all", "1")];
+            stranger.post(&format!("/w/{slug}{path}"), &fields).await.expect(404);
+        }
+    }
+    assert!(text(&owner.get("/w/acme/servers").await.text).contains("Healthy"));
+    // Without the session's token nothing is done.
+    let bare = owner.send(Browser::form(&format!("/w/acme/servers/{server}/pause")), axum::body::Body::empty()).await;
+    bare.expect(403);
+}
+
+/// The values of fields of one name.
+fn values(html: &str, name: &str) -> Vec<String> {
+    let tags = markup::tags(html);
+    let of_name = tags.iter().filter(|tag| tag.get("name") == Some(name));
+    of_name.filter_map(|tag| tag.get("value").map(str::to_owned)).collect()
+}
