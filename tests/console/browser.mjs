@@ -1,6 +1,7 @@
 // Chromium as the scripts here use it. CONSOLE is the installed folder, CHROMIUM the program, ENDPOINTS endpoints.json.
 import { createRequire } from 'node:module';
 import { readFileSync } from 'node:fs';
+import { setInterval } from 'node:timers/promises';
 
 const find = createRequire(`${process.env.CONSOLE}/package.json`);
 const { chromium } = find('playwright-core');
@@ -12,6 +13,18 @@ export const console_url = endpoints.console_url.replace(/\/$/, '');
 /** What went wrong so far; a script that ends with any fails. */
 export const findings = [];
 export const found = (text) => { findings.push(text); console.error(text); };
+
+/** Asks until there is an answer, for 30 s at most, and gives it; `undefined` when there was none. */
+export async function until(ask) {
+  const end = Date.now() + 30_000;
+  for await (const _ of setInterval(20)) {
+    const answer = await ask();
+    if (answer || Date.now() > end) return answer || undefined;
+  }
+}
+
+/** The next frames are drawn: what the last event began has begun. */
+export const drawn = (page) => page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
 
 let browser;
 export async function open(options = {}) {

@@ -2,7 +2,7 @@
 // Enter while one types in it is typing. TYPESCRIPT_SDK is the script of a real MCP client.
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
-import { accessible, console_url, finish, found, open } from './browser.mjs';
+import { accessible, console_url, finish, found, open, until } from './browser.mjs';
 
 const clicked = [];
 const page = await open({ permissions: ['clipboard-read', 'clipboard-write'] });
@@ -63,11 +63,7 @@ const listed = async () => {
   const { result } = await answer.json().catch(() => ({}));
   return result?.tools?.map((tool) => tool.name).find((name) => name.endsWith('list_notes'));
 };
-let tool;
-for (let turn = 0; !tool && turn < 40; turn += 1) {
-  tool = await listed();
-  if (!tool) await page.waitForTimeout(500);
-}
+const tool = await until(listed);
 const called = tool && await call(tool, {}).catch((error) => found(`${tool}: ${error.stderr ?? error}`));
 if (!called) found('the client could not call a tool');
 

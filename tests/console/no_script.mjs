@@ -1,5 +1,5 @@
 // The console without JavaScript: sign in, go around, read, search, issue a token, see it once.
-import { console_url, endpoints, finish, found, open, signIn } from './browser.mjs';
+import { console_url, endpoints, finish, found, open, signIn, until } from './browser.mjs';
 
 const page = await open({ javaScriptEnabled: false });
 await signIn(page);
@@ -27,12 +27,10 @@ const one = page.locator('main a[href*="/tokens/gateway/"]', { hasText: 'Codex' 
 if (await one.count() > 0) {
   await page.goto(console_url + await one.getAttribute('href'));
   await page.getByRole('button', { name: /Revoke/ }).last().click();
-  let refused = false;
-  for (let turn = 0; !refused && turn < 20; turn += 1) {
+  const refused = await until(async () => {
     const answer = await fetch(endpoints.tenant_url, { method: 'POST', headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json', accept: 'application/json, text/event-stream' }, body: '{"jsonrpc":"2.0","id":1,"method":"tools/list"}' });
-    refused = answer.status === 401;
-    if (!refused) await page.waitForTimeout(200);
-  }
+    return answer.status === 401;
+  });
   if (!refused) found('a revoked token is still good');
 }
 await finish({});

@@ -22,7 +22,11 @@ for (const [look, options] of Object.entries(looks)) {
   paths ??= await pages(page);
   for (const path of paths) {
     await page.goto(console_url + path);
-    await page.waitForTimeout(200);
+    // Fonts are there, and what moves once has come to its end.
+    await page.evaluate(() => {
+      const once = document.getAnimations().filter((one) => one.effect.getComputedTiming().endTime !== Infinity);
+      return Promise.all([document.fonts.ready, ...once.map((one) => one.finished.catch(() => null))]);
+    });
     await page.screenshot({ path: `${folder}/${name(path)}.${look}.png`, fullPage: true });
   }
 }
