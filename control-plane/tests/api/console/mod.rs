@@ -13,4 +13,5 @@ mod policies;
 mod servers;
 mod settings;
 mod sign_up;
+mod style;
 mod tokens;
