@@ -11,12 +11,13 @@ use serde::{Deserialize, Serialize};
 use store::policies::{self, Policy, Version};
 
 use super::actions::{self, PolicyError, TEXT_MAX_BYTES};
+use super::diff::{self, Row};
 use super::highlight::{self, Line};
 use super::live_pages::{self, LiveView};
 use super::pages::{PackCard, named, names, packs};
 use super::{Needs, api, reach_pages};
 use crate::access::{Can, Permitted, may};
-use crate::console::{Done, Faults, Hx, Page, Shell};
+use crate::console::{Done, Faults, Hx, Page, Shell, show};
 use crate::input::{At, Form, check_title};
 use crate::problem::Problem;
 use crate::publish::Live;
@@ -55,6 +56,9 @@ pub(super) struct Sent {
     /// The revision that was seen.
     #[serde(default)]
     revision: u64,
+    /// The newest version that was seen.
+    #[serde(default)]
+    seen: u32,
     /// `check`, `review`, or to save only.
     #[serde(default, rename = "do")]
     then: String,
@@ -147,10 +151,8 @@ fn faults(problem: &Problem) -> Result<Faults, Problem> {
     Ok(match problem.kind() {
         "policy-wrong" => Faults::whole("The policy has errors, so nothing was saved."),
         "name-taken" => Faults::at("name", "Another policy has this name."),
-        "changed-meanwhile" => Faults::whole(
-            "Somebody saved another version while you were writing. Your text is kept below; saving again adds it after \
-             theirs.",
-        ),
+        // It is said with what is there now: `Meanwhile`.
+        "changed-meanwhile" => Faults::none(),
         "not-permitted" | "not-found" => return Err(problem.clone()),
         _ => Faults::of(problem),
     })
@@ -167,7 +169,7 @@ pub(super) struct VersionRow {
 
 #[derive(Debug, Template)]
 #[template(path = "policies/edit.html")]
-struct EditPage {
+pub(super) struct EditPage {
     shell: Shell,
     policy: Policy,
     versions: Vec<VersionRow>,
@@ -175,8 +177,34 @@ struct EditPage {
     /// The newest text, for whoever may only read it.
     lines: Vec<Line>,
     faults: Faults,
+    meanwhile: Option<Meanwhile>,
     checked: Checked,
     live: LiveView,
+}
+
+/// What somebody else did to a policy while it was being edited.
+#[derive(Debug)]
+struct Meanwhile {
+    said: String,
+    version: u32,
+    /// What the draft has otherwise than the newest version.
+    diff: Vec<Row>,
+}
+
+impl Meanwhile {
+    fn of(policy: &Policy, versions: &[VersionRow], (newest, sent): (&str, &Sent)) -> Self {
+        let said = match versions.first().filter(|version| version.version > sent.seen) {
+            Some(VersionRow { version, written_by, is_live, .. }) => {
+                let also = if *is_live { ", which is in force now," } else { "" };
+                format!("{} saved v{version}{also} while you were editing.", show::visible(written_by))
+            }
+            None => match policy.active_version {
+                Some(active) => format!("Somebody put v{active} in force while you were editing."),
+                None => "Somebody switched this policy off while you were editing.".to_owned(),
+            },
+        };
+        Self { said, version: policy.latest_version, diff: diff::rows(newest, &sent.text) }
+    }
 }
 
 /// `GET …/policies/{policy}`.
@@ -190,7 +218,7 @@ pub(super) async fn edit(
     Ok(Page::new(page).into_response())
 }
 
-async fn edit_page<P: Permitted>(
+pub(super) async fn edit_page<P: Permitted>(
     (shell, live): (Shell, Live),
     can: &Can<P>,
     policy: PolicyId,
@@ -205,7 +233,6 @@ async fn edit_page<P: Permitted>(
     drop(tx);
     let newest = found.first().map(|version| version.text.clone()).unwrap_or_default();
     let mut sent = sent.unwrap_or_else(|| Sent { text: newest.clone(), ..Sent::default() });
-    sent.revision = policy.revision;
     let checked = look(can, &sent.text).await?;
     let row = |version: Version| VersionRow {
         is_live: policy.active_version == Some(version.version),
@@ -213,8 +240,11 @@ async fn edit_page<P: Permitted>(
         written_at: version.written_at,
         written_by: named(&names, version.written_by),
     };
-    let versions = found.into_iter().map(row).collect();
-    Ok(EditPage { shell, versions, lines: highlight::lines(&newest), policy, sent, faults, checked, live })
+    let versions: Vec<VersionRow> = found.into_iter().map(row).collect();
+    let is_stale = sent.revision > 0 && sent.revision != policy.revision;
+    let meanwhile = is_stale.then(|| Meanwhile::of(&policy, &versions, (&newest, &sent)));
+    (sent.revision, sent.seen) = (policy.revision, policy.latest_version);
+    Ok(EditPage { meanwhile, shell, versions, lines: highlight::lines(&newest), policy, sent, faults, checked, live })
 }
 
 /// `POST …/policies/{policy}`: saves a version, where the text is another one than the newest.

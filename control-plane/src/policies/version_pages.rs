@@ -2,6 +2,7 @@
 
 use askama::Template;
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use domain::{Clock, Permission, PolicyId, PolicyText};
 use serde::Deserialize;
@@ -16,7 +17,7 @@ use super::live_pages::{self, LiveView};
 use super::pages::{named, names};
 use super::reach::{self, Flip};
 use super::{Needs, api};
-use crate::access::{Can, may};
+use crate::access::{Can, Permitted, may};
 use crate::console::{Done, Page, Shell};
 use crate::input::{At, Form};
 use crate::problem::Problem;
@@ -24,7 +25,7 @@ use crate::problem::Problem;
 /// Most changed tools that are listed.
 const FLIPS_MAX: usize = 100;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 pub(super) struct Against {
     /// The version to compare with; none: what is in force, else the one before.
     #[serde(default)]
@@ -48,6 +49,8 @@ struct VersionPage {
     /// What publishing it would change.
     effect: Effect,
     live: LiveView,
+    /// What somebody else did since it was looked at; mostly empty.
+    meanwhile: String,
 }
 
 /// What publishing a version would change, as far as it can be said before a call.
@@ -62,12 +65,22 @@ struct Effect {
 
 /// `GET …/policies/{policy}/versions/{version}`.
 pub(super) async fn show(
-    State(Needs { clock, live, .. }): State<Needs>,
+    State(needs): State<Needs>,
     shell: Shell,
     can: Can<may::ViewPolicies>,
     At((_, policy, version)): At<(String, PolicyId, u32)>,
     Form(query): Form<Against>,
 ) -> Result<Response, Problem> {
+    Ok(Page::new(page(needs, shell, &can, (policy, version), &query).await?).into_response())
+}
+
+async fn page<P: Permitted>(
+    Needs { clock, live, .. }: Needs,
+    shell: Shell,
+    can: &Can<P>,
+    (policy, version): (PolicyId, u32),
+    query: &Against,
+) -> Result<VersionPage, Problem> {
     let mut tx = can.begin().await?;
     let policy = policies::find(&mut tx, policy).await?.ok_or_else(Problem::not_found)?;
     let versions = policies::list_versions(&mut tx, policy.id).await?;
@@ -77,13 +90,13 @@ pub(super) async fn show(
     let other = other.or_else(|| version.version.checked_sub(1)).and_then(find);
     let written_by = named(&names(&mut tx).await?, version.written_by);
     let live = live_pages::view(&mut tx, &live).await?;
-    let checked = look(&can, &version.text).await?;
+    let checked = look(can, &version.text).await?;
     let effect = if policy.active_version == Some(version.version) || checked.errors() > 0 {
         Effect::default()
     } else {
         effect(tx, &policy, Some(&version), &clock).await?
     };
-    Ok(Page::new(VersionPage {
+    Ok(VersionPage {
         diff: other.as_ref().map(|other| diff::rows(&other.text, &version.text)).unwrap_or_default(),
         against: other.map(|other| other.version),
         others: versions.iter().map(|one| one.version).filter(|number| *number != version.version).collect(),
@@ -95,8 +108,8 @@ pub(super) async fn show(
         checked,
         effect,
         live,
+        meanwhile: String::new(),
     })
-    .into_response())
 }
 
 /// What the policies would do with this version in force, beside what they do.
@@ -139,7 +152,7 @@ pub(super) struct Revision {
 
 /// `POST …/policies/{policy}/versions/{version}/publish`; an earlier one rolls back.
 pub(super) async fn publish(
-    State(clock): State<Clock>,
+    State(needs): State<Needs>,
     shell: Shell,
     can: Can<may::Publish>,
     At((_, policy, version)): At<(String, PolicyId, u32)>,
@@ -153,8 +166,19 @@ pub(super) async fn publish(
     api::checked(&can, &found.text).await?;
     let mut tx = can.begin().await?;
     let named = (policy, sent.revision);
-    actions::activate(&mut tx, &can.author(&clock), named, Some(version)).await?;
-    tx.commit().await?;
+    match actions::activate(&mut tx, &can.author(&needs.clock), named, Some(version)).await {
+        Ok(_) => tx.commit().await?,
+        Err(PolicyError::ChangedMeanwhile(_)) => {
+            drop(tx);
+            let mut page = page(needs, shell, &can, (policy, version), &Against::default()).await?;
+            page.meanwhile = match page.policy.active_version {
+                Some(active) => format!("Somebody changed this policy while you looked at it: v{active} is in force."),
+                None => "Somebody changed this policy while you looked at it: none of it is in force.".to_owned(),
+            };
+            return Ok(Page::new(page).status(StatusCode::CONFLICT).into_response());
+        }
+        Err(error) => return Err(error.into()),
+    }
     let path = shell.to(&format!("policies/{policy}/versions/{version}"));
     Ok(Done::to(path).saying(format!("Version {version} is published.")).into_response())
 }

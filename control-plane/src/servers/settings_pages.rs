@@ -107,11 +107,32 @@ pub(super) async fn change(
             let page = page(shell, &can, id).await?;
             // Sent again, it goes over what is there now, which the fault has told of.
             let sent = Sent { revision: page.sent.revision.clone(), ..sent };
-            let (faults, status) = (Faults::of(&problem), problem.status());
+            let is_stale = problem.kind() == "changed-meanwhile";
+            let faults = if is_stale { meanwhile(&page.sent, &sent) } else { Faults::of(&problem) };
+            let status = problem.status();
             Ok(Page::wrong(SettingsPage { sent, faults, ..page }).status(status).into_response())
         }
         Err(problem) => Err(problem),
     }
+}
+
+/// What somebody else saved while these settings were being edited, field by field.
+fn meanwhile(theirs: &Sent, mine: &Sent) -> Faults {
+    let whole = "Somebody saved these settings while you were editing. What you typed is kept; saving again puts it in \
+                 the place of theirs.";
+    let fields = [
+        ("title", &theirs.title, &mine.title),
+        ("endpoint", &theirs.endpoint, &mine.endpoint),
+        ("alias", &theirs.alias, &mine.alias),
+        ("labels", &theirs.labels, &mine.labels),
+        ("timeout", &theirs.timeout, &mine.timeout),
+        ("largest", &theirs.largest, &mine.largest),
+    ];
+    let differing = fields.into_iter().filter(|(_, theirs, mine)| theirs.trim() != mine.trim());
+    differing.fold(Faults::whole(whole), |faults, (field, theirs, _)| {
+        let theirs = if theirs.is_empty() { "nothing".to_owned() } else { format!("“{}”", show::visible(theirs)) };
+        faults.and(Faults::at(field, format!("Saved now is {theirs}.")))
+    })
 }
 
 async fn changed(needs: &Needs, can: &Can<may::ManageServers>, id: ServerId, sent: &Sent) -> Result<(), Problem> {
