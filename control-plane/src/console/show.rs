@@ -101,6 +101,13 @@ pub(crate) fn initials(name: &str) -> String {
     if letters.is_empty() { "?".to_owned() } else { letters }
 }
 
+/// Two letters for what is no person: of two words their first ones, of one its beginning.
+pub(crate) fn tile(name: &str) -> String {
+    let letters = initials(name);
+    let next = name.trim().chars().nth(1).filter(|_| letters.chars().count() == 1).filter(char::is_ascii_alphanumeric);
+    letters.chars().chain(next).collect()
+}
+
 /// Which of four tints an avatar has: the same name always the same.
 pub(crate) fn tint(name: &str) -> &'static str {
     ["", "b", "c", "d"][usize::from(secrets::sha256(name.as_bytes())[0] % 4)]
@@ -253,5 +260,6 @@ mod tests {
             [initials("Ana Maria Duarte"), initials("mei"), initials("🙂"), initials("")],
             ["AD", "M", "?", "?"]
         );
+        assert_eq!([tile("GitHub"), tile("Demo notes"), tile("x"), tile("🙂a")], ["Gi", "DN", "X", "Aa"]);
     }
 }

@@ -1,10 +1,8 @@
 //! One server: its tools, what waits for review, its calls and its versions.
 
-use std::collections::HashMap;
-
 use askama::Template;
 use axum::response::{IntoResponse, Response};
-use domain::{RiskClass, ServerId, ServerVersionId, ToolId};
+use domain::{Alias, RiskClass, ServerId, ServerVersionId, ToolId};
 use serde::Deserialize;
 use store::audit::usage::OfTool;
 use store::credentials;
@@ -16,7 +14,7 @@ use super::callers::{self, Callers};
 use super::definition::{Definition, differences};
 use super::diff::{self, Line};
 use super::pages::{self, Head};
-use super::usage::{self, Usage};
+use super::usage::{self, ByName, Usage};
 use crate::access::{Can, may};
 use crate::console::{Choice, Hx, Page, Shell, show};
 use crate::input::{At, Form};
@@ -46,6 +44,8 @@ pub(super) struct Row {
 #[derive(Debug)]
 pub(super) struct Held {
     pub(super) version: ServerVersionId,
+    /// Where all that waits is rejected.
+    pub(super) reject: String,
     pub(super) found_at: chrono::DateTime<chrono::Utc>,
     pub(super) changes: Vec<Waiting>,
     pub(super) more: usize,
@@ -91,6 +91,7 @@ struct Results {
     rows: Vec<Row>,
     known: usize,
     filters: Vec<Choice>,
+    query: Query,
     more: String,
 }
 
@@ -135,13 +136,14 @@ pub(super) async fn tools(
     let asked = callers::ask(&mut tx).await?;
     drop(tx);
     let callers = callers::count(asked).await;
-    let seen = Seen { shell: &shell, head: &head, known: &known, changes: &changes, used, callers };
+    let (used, alias) = (ByName::new(&used), &server.settings.alias);
+    let seen = Seen { shell: &shell, head: &head, known: &known, changes: &changes, used, alias, callers };
     let rows = seen.rows();
     let filters = filters(&shell, &head, &rows, &query);
     let (rows, more) = seen.narrowed(rows, &query);
     let known = filters.first().map_or(0, |_| seen.known.len());
     if hx.0 {
-        return Ok(Page::new(Results { rows, known, filters, more, shell: shell.clone(), head }).into_response());
+        return Ok(Page::new(Results { rows, known, filters, query, more, shell: shell.clone(), head }).into_response());
     }
     let version = versions.into_iter().find(|version| Some(version.id) == server.version);
     let labels = server.settings.labels.iter().map(ToString::to_string).collect();
@@ -171,15 +173,14 @@ struct Seen<'a> {
     head: &'a Head,
     known: &'a [Tool],
     changes: &'a [Change],
-    used: Vec<OfTool>,
+    used: ByName,
+    alias: &'a Alias,
     callers: Callers,
 }
 
 impl Seen<'_> {
     /// Tools that are offered, or were or will be: what was never accepted and waits no longer is left out.
     fn rows(&self) -> Vec<Row> {
-        let used: HashMap<&str, u64> =
-            self.used.iter().map(|used| (used.tool.as_str(), used.count.unsigned_abs())).collect();
         let is_held =
             |tool: ToolId| self.changes.iter().any(|change| change.tool == tool && change.state == ChangeState::Held);
         let row = |tool: &Tool| Row {
@@ -193,7 +194,7 @@ impl Seen<'_> {
             is_live: tool.live.is_some(),
             is_held: is_held(tool.id),
             callers: self.callers.of(tool.id),
-            calls: used.get(tool.name.as_str()).copied().unwrap_or_default(),
+            calls: self.used.of(self.alias, &tool.name),
             name: tool.name.clone(),
         };
         self.known.iter().filter(|tool| tool.live.is_some() || is_held(tool.id)).map(row).collect()
@@ -284,6 +285,7 @@ fn held(shell: &Shell, head: &Head, version: &servers::Version, changes: &[Chang
     };
     Held {
         version: version.id,
+        reject: head.to(shell, &format!("/versions/{}/reject", version.id)),
         found_at: version.found_at,
         changes: open.iter().take(LISTED).map(waiting).collect(),
         more: open.len().saturating_sub(LISTED),
@@ -367,7 +369,7 @@ pub(super) async fn calls(
     let most = used.iter().map(|used| used.count).max().unwrap_or(1).max(1).unsigned_abs();
     let of_tool = |tool: &str| {
         let mut parameters = url::form_urlencoded::Serializer::new(String::new());
-        parameters.append_pair("tool", &format!("{}.{tool}", server.key));
+        parameters.append_pair("tool", tool);
         shell.to(&format!("activity?{}", parameters.finish()))
     };
     let used = used.into_iter().map(|used| Used {
@@ -377,7 +379,7 @@ pub(super) async fn calls(
         share: used.count.unsigned_abs() * 100 / most,
         tool: used.tool,
     });
-    let (used, activity) = (used.collect(), of_tool("*"));
+    let (used, activity) = (used.collect(), of_tool(&format!("{}.*", server.settings.alias)));
     Ok(Page::new(CallsPage { head, usage, used, activity, shell: shell.clone() }).into_response())
 }
 

@@ -16,7 +16,7 @@ use store::tools::Counted;
 use store::{TenantTx, audit, credentials, health, servers, tools};
 
 use super::usage::{self, Usage};
-use super::{Needs, add_pages, detail_pages, review_pages, settings_pages, tool_pages};
+use super::{Needs, add_pages, detail_pages, review_pages, sandbox_pages, settings_pages, tool_pages};
 use crate::access::{Can, may};
 use crate::console::{Choice, Hx, Page, Shell, show};
 use crate::input::Form;
@@ -29,6 +29,7 @@ pub(crate) fn routes(needs: Needs) -> Router {
         .route("/w/{tenant}/servers", get(list))
         .route("/w/{tenant}/servers/new", get(add_pages::open).post(add_pages::look))
         .route("/w/{tenant}/servers/add", post(add_pages::add))
+        .route("/w/{tenant}/servers/sandbox", post(sandbox_pages::add))
         .route(&at(""), get(detail_pages::tools))
         .route(&at("/calls"), get(detail_pages::calls))
         .route(&at("/versions"), get(detail_pages::versions))
@@ -100,6 +101,8 @@ struct Results {
     shell: Shell,
     rows: Vec<Row>,
     filters: Vec<Choice>,
+    q: String,
+    state: String,
     is_empty: bool,
     has_sandbox: bool,
 }
@@ -125,10 +128,10 @@ async fn list(
     let filters = filters(&shell, &rows, &query);
     let rows: Vec<Row> = rows.into_iter().filter(|row| is_wanted(row, &query.state)).collect();
     let has_sandbox = sandbox.0.is_some();
-    if hx.0 {
-        return Ok(Page::new(Results { shell, rows, filters, is_empty, has_sandbox }).into_response());
-    }
     let Query { q, state } = query;
+    if hx.0 {
+        return Ok(Page::new(Results { shell, rows, filters, q, state, is_empty, has_sandbox }).into_response());
+    }
     Ok(Page::new(ListPage { shell, rows, filters, q, state, is_empty, has_sandbox }).into_response())
 }
 

@@ -70,7 +70,7 @@ async fn page<P: crate::access::Permitted>(
     };
     let waiting = waiting.into_iter().find(|change| change.tool == tool.id && change.state == ChangeState::Held);
     let used = audit::usage::by_tool(&mut tx, id, usage::since(shell.now)).await?;
-    let calls = used.iter().find(|used| used.tool == tool.name).map_or(0, |used| used.count.unsigned_abs());
+    let calls = usage::ByName::new(&used).of(&server.settings.alias, &tool.name);
     let asked = callers::ask(&mut tx).await?;
     drop(tx);
     let people = if tool.live.is_some() { callers::explain(asked, tool.id).await } else { Vec::new() };

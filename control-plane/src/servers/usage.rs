@@ -1,10 +1,13 @@
 //! How much a server is called, from the hourly counts: figures for its pages. Pure.
 
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write as _;
 
 use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
+use domain::Alias;
+use mcp::name::{Named, Prefix, expose};
 use store::audit::rollup::BOUNDS_MS;
-use store::audit::usage::OfServer;
+use store::audit::usage::{OfServer, OfTool};
 
 use crate::console::show;
 
@@ -18,6 +21,25 @@ const HEIGHT: f64 = 20.0;
 pub(super) fn since(now: DateTime<Utc>) -> DateTime<Utc> {
     let hour = now.duration_trunc(TimeDelta::hours(1)).unwrap_or(now);
     hour - TimeDelta::hours(HOURS - 1)
+}
+
+/// How often each of a server's tools was called, by the names that clients call them.
+#[derive(Debug, Default)]
+pub(super) struct ByName(HashMap<String, u64>);
+
+impl ByName {
+    pub(super) fn new(used: &[OfTool]) -> Self {
+        Self(used.iter().map(|used| (used.tool.clone(), used.count.unsigned_abs())).collect())
+    }
+
+    /// The calls of a tool, whether clients saw the server's prefix then or not.
+    pub(super) fn of(&self, alias: &Alias, tool: &str) -> u64 {
+        let one = [Named { alias: alias.as_str(), tool }];
+        let seen = [Prefix::Always, Prefix::OnConflict, Prefix::None];
+        let names: BTreeSet<String> =
+            seen.into_iter().filter_map(|prefix| expose(prefix, &one, &secrets::sha256).ok()).flatten().collect();
+        names.iter().filter_map(|name| self.0.get(name)).sum()
+    }
 }
 
 /// The last day of one server.

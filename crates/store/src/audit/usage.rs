@@ -48,7 +48,7 @@ pub async fn by_server(
 /// Calls of one tool.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OfTool {
-    /// The upstream's name of the tool.
+    /// What clients called it then.
     pub tool: String,
     /// How many.
     pub count: i64,
