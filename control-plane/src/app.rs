@@ -118,9 +118,9 @@ fn pages(parts: &Parts) -> Router {
 
 /// The pages of what happens.
 fn happening(parts: &Parts, access: &Access) -> Router {
-    let Parts { clock, master, gateway_url, .. } = parts.clone();
+    let Parts { clock, master, gateway_url, sandbox, .. } = parts.clone();
     let activity = activity::Needs { access: access.clone(), clock: clock.clone(), master };
-    let overview = overview::Needs { access: access.clone(), clock, gateway_url };
+    let overview = overview::Needs { access: access.clone(), clock, gateway_url, sandbox };
     activity::page_routes(activity).merge(overview::page_routes(overview))
 }
 

@@ -2,7 +2,7 @@
 // Enter while one types in it is typing. TYPESCRIPT_SDK is the script of a real MCP client.
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
-import { accessible, console_url, finish, found, open, until } from './browser.mjs';
+import { accessible, console_url, drawn, finish, found, open, until } from './browser.mjs';
 
 const clicked = [];
 const page = await open({ permissions: ['clipboard-read', 'clipboard-write'] });
@@ -14,7 +14,17 @@ async function click(locator, what) {
   await locator.first().click();
 }
 const button = (name) => page.getByRole('button', { name });
-const way = (name) => page.getByRole('link', { name }).or(page.getByRole('button', { name }));
+// With PICTURES, a folder, each step is kept as it looks, also on a phone.
+const folder = process.env.PICTURES;
+async function picture(name) {
+  if (!folder) return;
+  for (const [look, width] of [['light', 1440], ['phone', 390]]) {
+    await page.setViewportSize({ width, height: 900 });
+    await drawn(page);
+    await page.screenshot({ path: `${folder}/${name}.${look}.png`, fullPage: true });
+  }
+  await page.setViewportSize({ width: 1440, height: 900 });
+}
 
 // Somebody signs up; the mail stands on the page, for only this machine reaches the console.
 await page.goto(`${console_url}/sign-up`);
@@ -28,27 +38,27 @@ await page.press('#slug', 'Enter');
 await page.waitForURL(new RegExp(`/w/${slug}`));
 const workspace = `${console_url}/w/${slug}`;
 
-// The sandbox server, its tools looked at and accepted.
-if (await way(/sandbox/i).count() === 0) await click(page.getByRole('link', { name: /servers?$/i }), 'Servers');
-await click(way(/sandbox/i), 'the sandbox server');
-for (const next of [/^Add and review/, /^Accept/]) {
-  const there = button(next);
-  const shown = await there.first().waitFor({ timeout: 15_000 }).then(() => true, () => false);
-  if (shown) await click(there, String(next));
-}
+await picture('overview');
 
-// A policy to begin with.
-if (await way(/Read-only|See the rules/i).count() === 0) await click(page.getByRole('link', { name: /^Policies/ }), 'Policies');
-await click(way(/Start with Read-only|See the rules/i), 'Read-only');
-for (const next of [/^Save and review|^Review and publish/, /^Publish/]) {
-  const there = button(next);
-  const shown = await there.first().waitFor({ timeout: 8_000 }).then(() => true, () => false);
-  if (shown) await click(there, String(next));
-}
+// The sandbox server: looked at, added, and its tools accepted, which the next page says.
+await click(button('Try with the sandbox server'), 'Try with the sandbox server');
+await page.waitForURL(/\/policies\?added=srv_/);
+const said = await page.locator('.note', { hasText: 'Sandbox is added.' }).innerText();
+if (!/\d+ tools are accepted/.test(said)) found(`what was accepted is not said: ${said}`);
+const pack = page.locator('.pack', { hasText: 'Read-only' });
+if (!/[1-9]\d*\s+allowed/.test(await pack.innerText())) found(`the pack is not counted on the tools: ${await pack.innerText()}`);
+await accessible(page, 'choosing a policy');
+await picture('policies');
+
+// A policy to begin with, published at once: the next page says on how many nodes.
+await click(button('Start with Read-only'), 'Start with Read-only');
+await page.waitForURL(/\/connect/);
+await page.locator('#listener', { hasText: /Read-only is in force\s*Live on (\d+) of \1 node/ }).waitFor();
+await picture('connect');
 
 // A token, and a real client with it.
-if (!page.url().includes('/connect')) await click(page.getByRole('link', { name: /Connect/ }), 'Connect a client');
 await click(button('Issue a token'), 'Issue a token');
+await picture('token');
 const token = (await page.locator('.secret code').innerText()).trim();
 const address = (await page.locator('.code code', { hasText: `/${slug}/mcp` }).last().innerText()).trim();
 const endpoint = address.match(/https?:\/\/[^ "]+\/mcp/)[0];
@@ -73,6 +83,7 @@ const card = await page.locator('#first-call').innerText();
 for (const part of ['list_notes', 'Allowed', 'Ana Duarte', 'typescript-sdk']) {
   if (!card.includes(part)) found(`the decision card does not say ${part}: ${card}`);
 }
+await picture('call');
 const minutes = (Date.now() - began) / 60_000;
 await accessible(page, 'the decision card');
 
@@ -83,4 +94,5 @@ await page.locator('#first-call', { hasText: 'Denied' }).waitFor();
 const says = await page.locator('#blocked').innerText();
 if (!/Denied/.test(says)) found(`no denial: ${says}`);
 await accessible(page, 'the blocked call');
+await picture('blocked');
 await finish({ clicks: clicked.length, clicked, minutes, endpoint, workspace });

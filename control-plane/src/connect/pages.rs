@@ -15,6 +15,7 @@ use super::setup::{Client, Setup};
 use crate::access::{Can, may};
 use crate::console::{Choice, Hx, Page, Shell, show};
 use crate::input::Form;
+use crate::policies::live_pages::{self, LiveView};
 use crate::problem::Problem;
 use crate::tokens::actions::{self, Wanted};
 
@@ -63,12 +64,17 @@ struct Listener {
 #[derive(Debug, Template)]
 #[template(path = "connect/index.html", block = "blocked")]
 struct Blocked {
+    shell: Shell,
     tried: Option<Tried>,
 }
 
 #[derive(Debug, Clone)]
 struct LiveCard {
     heard: Heard,
+    /// The names of the policies in force.
+    rules: Vec<String>,
+    /// How far they have come.
+    reach: LiveView,
     /// Where the part is asked for again.
     url: String,
     /// The same page, asked for without a script.
@@ -156,7 +162,7 @@ pub(super) async fn try_blocked(
     if hx.0 {
         let said =
             if matches!(tried, Some(Tried::Blocked { .. })) { "Denied, and on record" } else { "Nothing was called" };
-        return Ok(Page::new(Blocked { tried }).toast(said).into_response());
+        return Ok(Page::new(Blocked { shell, tried }).toast(said).into_response());
     }
     let mut page = page(&needs, shell, &can, &query).await?;
     page.tried = tried;
@@ -189,10 +195,14 @@ async fn live(needs: &Needs, shell: &Shell, can: &Can<may::CallTools>, query: &Q
     let (client, since) = (Client::find(&query.client).as_str(), query.since(shell.now));
     let mut tx = can.begin().await?;
     let heard = card::heard(&mut tx, &needs.master, can.actor().user(), (since, shell.now)).await?;
+    let rules = policies::list(&mut tx).await?.into_iter().filter(|policy| policy.active_version.is_some());
+    let reach = live_pages::view(&mut tx, &needs.live).await?;
     let named =
         |path: &str, since: &DateTime<Utc>| shell.to(&format!("{path}?client={client}&since={}", show::iso(since)));
     Ok(LiveCard {
         heard,
+        rules: rules.map(|policy| policy.name).collect(),
+        reach,
         url: named("connect/calls", &since),
         page: named("connect", &since),
         afresh: named("connect", &shell.now),

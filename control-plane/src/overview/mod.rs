@@ -12,6 +12,7 @@ use domain::{Clock, Slug};
 use url::Url;
 
 use crate::access::Access;
+use crate::servers::Sandbox;
 
 /// What this feature needs.
 #[derive(Debug, Clone, FromRef)]
@@ -20,6 +21,7 @@ pub(crate) struct Needs {
     pub(crate) clock: Clock,
     /// Where clients reach the data plane.
     pub(crate) gateway_url: Arc<Url>,
+    pub(crate) sandbox: Sandbox,
 }
 
 impl Needs {

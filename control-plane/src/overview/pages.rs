@@ -57,6 +57,7 @@ struct Steps {
     command: String,
     /// The servers' names, and how many tools of them are offered.
     servers: Vec<String>,
+    has_sandbox: bool,
     tools: usize,
     has_tokens: bool,
     has_policies: bool,
@@ -187,6 +188,7 @@ async fn steps(tx: &mut TenantTx, needs: &Needs, shell: &Shell, names: &Names) -
         command: format!("claude mcp add --transport http sluice {endpoint}"),
         endpoint,
         servers,
+        has_sandbox: needs.sandbox.0.is_some(),
         tools,
         has_tokens,
         has_policies,

@@ -15,14 +15,14 @@ use crate::publish::{Live, Reach};
 
 /// What is said of it.
 #[derive(Debug, Clone)]
-pub(super) struct LiveView {
+pub(crate) struct LiveView {
     /// The dot: `ok`, `wait`, `deny`, or none.
-    pub(super) kind: &'static str,
-    pub(super) text: String,
+    pub(crate) kind: &'static str,
+    pub(crate) text: String,
     /// Why the present configuration is not published.
-    pub(super) refused: String,
+    pub(crate) refused: String,
     /// Whether it is soon otherwise.
-    pub(super) moves: bool,
+    pub(crate) moves: bool,
 }
 
 #[derive(Debug, Template)]
@@ -57,7 +57,7 @@ pub(super) struct Asked {
 }
 
 /// Looks how far the tenant's configuration has come. That Redis is away is no reason to show nothing.
-pub(super) async fn view(tx: &mut TenantTx, live: &Live) -> Result<LiveView, Problem> {
+pub(crate) async fn view(tx: &mut TenantTx, live: &Live) -> Result<LiveView, Problem> {
     let status = published::status(tx).await?;
     let reach = match &status.published {
         Some(publication) => live.publication(tx.tenant(), publication).await.ok(),

@@ -2,11 +2,12 @@
 
 pub(crate) mod actions;
 mod api;
+mod begin_pages;
 mod check_api;
 mod diff;
 mod edit_pages;
 mod highlight;
-mod live_pages;
+pub(crate) mod live_pages;
 mod pages;
 mod reach;
 mod reach_pages;
@@ -36,6 +37,7 @@ pub(crate) fn page_routes(needs: Needs) -> Router {
     Router::new()
         .route(&at(""), get(pages::list))
         .route(&at("/new"), get(edit_pages::start).post(edit_pages::add))
+        .route(&at("/begin"), post(begin_pages::begin))
         .route(&at("/check"), post(edit_pages::check))
         .route(&at("/words"), get(edit_pages::words))
         .route(&at("/live"), get(live_pages::live))

@@ -6,16 +6,18 @@ use askama::Template;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
-use domain::{PolicyId, UserId};
+use domain::{Permission, PolicyId, RiskClass, ServerId, UserId};
 use policy::Does;
 use policy::packs::Pack;
+use serde::Deserialize;
 use store::policies::{self, Policy, Version};
-use store::{TenantTx, people};
+use store::{TenantTx, people, servers, tools};
 
 use super::actions::{self, PolicyError, aside};
 use super::live_pages::{self, LiveView};
 use crate::access::{Can, may};
-use crate::console::{Page, Shell};
+use crate::console::{Page, Shell, show};
+use crate::input::Form;
 use crate::problem::Problem;
 use crate::publish::Live;
 
@@ -48,9 +50,26 @@ pub(super) struct PackCard {
 struct ListPage {
     shell: Shell,
     rows: Vec<Row>,
-    /// Only while there is no policy.
+    /// Only while none is in force.
     packs: Vec<PackCard>,
+    added: Option<Added>,
     live: LiveView,
+}
+
+/// A server that was just added, on the way to its first call.
+#[derive(Debug)]
+struct Added {
+    title: String,
+    url: String,
+    tools: usize,
+    risks: Vec<(RiskClass, usize)>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Query {
+    /// A server that was just added.
+    #[serde(default)]
+    added: String,
 }
 
 /// `GET …/policies`.
@@ -58,12 +77,31 @@ pub(super) async fn list(
     State(live): State<Live>,
     shell: Shell,
     can: Can<may::ViewPolicies>,
+    Form(query): Form<Query>,
 ) -> Result<Response, Problem> {
     let mut tx = can.begin().await?;
     let rows = rows(&mut tx).await?;
+    let added = match query.added.parse() {
+        Ok(server) if shell.may(Permission::ViewServers) => added(&mut tx, &shell, server).await?,
+        _ => None,
+    };
     let live = live_pages::view(&mut tx, &live).await?;
-    let packs = if rows.is_empty() { packs(tx).await? } else { Vec::new() };
-    Ok(Page::new(ListPage { shell, rows, packs, live }).into_response())
+    let is_any = rows.iter().any(|row| row.policy.active_version.is_some());
+    let packs = if is_any { Vec::new() } else { packs(tx).await? };
+    Ok(Page::new(ListPage { shell, rows, packs, added, live }).into_response())
+}
+
+/// What is accepted of a server.
+async fn added(tx: &mut TenantTx, shell: &Shell, server: ServerId) -> Result<Option<Added>, store::Error> {
+    let Some(server) = servers::find(tx, server).await? else { return Ok(None) };
+    let tools: Vec<_> = tools::list(tx, server.id).await?.into_iter().filter(|tool| tool.live.is_some()).collect();
+    let count = |risk: RiskClass| (risk, tools.iter().filter(|tool| tool.risk == risk).count());
+    Ok(Some(Added {
+        title: show::visible(server.settings.title),
+        url: shell.to(&format!("servers/{}", server.id)),
+        tools: tools.len(),
+        risks: RiskClass::ALL.into_iter().map(count).filter(|(_, count)| *count > 0).collect(),
+    }))
 }
 
 async fn rows(tx: &mut TenantTx) -> Result<Vec<Row>, Problem> {
@@ -126,6 +164,13 @@ fn card(pack: Pack, count: policy::packs::Count) -> PackCard {
     };
     let policy::packs::Count { allowed, approval, denied } = count;
     PackCard { id: pack.as_str(), title: pack.title(), text, icon, allowed, approval, denied }
+}
+
+impl Row {
+    /// Whether its one rule has its name.
+    fn is_named_as_its_rule(&self) -> bool {
+        self.names == [self.policy.name.as_str()]
+    }
 }
 
 impl PackCard {

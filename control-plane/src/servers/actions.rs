@@ -332,6 +332,19 @@ pub(crate) async fn accept(
     Ok(())
 }
 
+/// Accepts as [`accept`] does, of a server of which nothing was accepted before.
+pub(crate) async fn accept_first(
+    tx: &mut TenantTx,
+    author: &Author,
+    (id, version): (ServerId, ServerVersionId),
+    which: Which,
+) -> Result<(), ServerError> {
+    if locked(tx, id).await?.version.is_some() {
+        return Err(ServerError::Decided);
+    }
+    accept(tx, author, (id, version), which).await
+}
+
 /// Rejects held changes: what was live stays.
 pub(crate) async fn reject(
     tx: &mut TenantTx,

@@ -232,9 +232,6 @@ fn page(shell: Shell, sandbox: &Sandbox, url: String) -> Page<AddPage> {
 pub(super) struct Wanted {
     #[serde(default)]
     url: String,
-    /// The sandbox's button was pressed.
-    #[serde(default)]
-    sandbox: String,
 }
 
 /// Has a node look, without a credential. htmx is shown each step as it ends, a plain form all of them.
@@ -246,14 +243,12 @@ pub(super) async fn look(
     Form(wanted): Form<Wanted>,
 ) -> Result<Response, Problem> {
     let sandbox = needs.sandbox.0.as_ref().map(Url::to_string);
-    let asked = sandbox.clone().filter(|_| !wanted.sandbox.is_empty()).unwrap_or(wanted.url);
-    let endpoint = match read(&asked) {
+    let endpoint = match read(&wanted.url) {
         Ok(endpoint) => endpoint,
         Err(faults) => {
             // The field is outside the part that a look fills: the whole page says what is wrong.
-            return Ok(
-                Page::wrong(AddPage { shell, url: asked, faults, look: None, form: None, sandbox }).into_response()
-            );
+            return Ok(Page::wrong(AddPage { shell, url: wanted.url, faults, look: None, form: None, sandbox })
+                .into_response());
         }
     };
     let mut tx = can.begin().await?;

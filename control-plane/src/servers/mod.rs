@@ -14,6 +14,7 @@ mod review;
 mod review_api;
 pub(crate) mod review_pages;
 mod risk;
+mod sandbox_pages;
 mod settings_pages;
 mod tool_pages;
 mod usage;

@@ -42,12 +42,13 @@ fn run(script: &str, (folder, chromium): &(PathBuf, String), environment: &[(&st
 }
 
 #[test]
-fn from_signing_up_to_a_blocked_call_in_four_minutes() {
+fn from_signing_up_to_a_blocked_call_in_four_minutes_and_five_clicks() {
     let (Some(browser), Some(folder)) = (installed(), clients::installed()) else { return };
     let sdk = clients::here("typescript_sdk.mjs");
     let done = run("four_minutes.mjs", &browser, &[("CLIENTS", &folder), ("TYPESCRIPT_SDK", &sdk)]);
     println!("from signing up to a blocked call: {} clicks, {} min of machine time", done["clicks"], done["minutes"]);
     assert!(done["minutes"].as_f64().unwrap() < 4.0, "{done}");
+    assert!(done["clicks"].as_u64().unwrap() <= 5, "{done}");
 }
 
 #[test]

@@ -15,7 +15,7 @@ use crate::app::{App, Person, tool};
 const NASTY: &str = "'wiki__<img src=x onerror=alert(1)>' || U&'\\202E' || repeat('x', 100)";
 
 /// Puts calls into the log, and gives the server they went to.
-async fn seed(app: &App, owner: &Person, count: u32, seconds: u32) -> String {
+pub(super) async fn seed(app: &App, owner: &Person, count: u32, seconds: u32) -> String {
     let server = app.server(owner, "wiki", &[tool("search", "Searches.")]).await;
     let members = app.get(owner, &format!("{}/members", owner.path())).await.expect(200).json();
     let list = members.as_array().or_else(|| members["members"].as_array()).unwrap().clone();

@@ -36,6 +36,30 @@ async fn a_workspace_without_policies_is_offered_packs_counted_on_its_tools(pool
 }
 
 #[sqlx::test(migrator = "store::MIGRATOR")]
+async fn a_pack_is_in_force_at_one_press_and_the_way_leads_on(pool: PgPool) {
+    let app = App::new(&pool).await;
+    let (owner, person) = Browser::of_owner(&app).await;
+    let page = owner.get("/w/acme/policies").await.expect(200);
+    assert!(page.text.contains("action=\"/w/acme/policies/begin\"") && page.text.contains("?pack=read_only"));
+    let begin = [("pack", "read_only")];
+    assert_eq!(owner.post("/w/acme/policies/begin", &begin).await.expect(303).location(), "/w/acme/connect");
+    // Pressed twice, it is in force once.
+    assert_eq!(owner.post("/w/acme/policies/begin", &begin).await.expect(303).location(), "/w/acme/connect");
+    let list = app.get(&person, "/tenants/acme/policies").await.expect(200).json();
+    assert_eq!(list["policies"].as_array().map(Vec::len), Some(1), "{list}");
+    assert_eq!(list["policies"][0]["active_version"], 1, "{list}");
+    let page = owner.get("/w/acme/policies").await.expect(200);
+    assert!(!page.text.contains("/policies/begin") && text(&page.text).contains("Read-only"));
+    // A policy of the pack's name that says something else is not touched.
+    let sent = [("name", "Observe everything"), ("text", NONE), ("do", "save")];
+    let other = owner.post("/w/acme/policies/new", &sent).await.expect(303).location().to_owned();
+    let begun = owner.post("/w/acme/policies/begin", &[("pack", "observe_everything")]).await.expect(303);
+    assert_eq!(begun.location(), other);
+    assert!(text(&owner.get(&other).await.text).contains("Not in force"));
+    owner.post("/w/acme/policies/begin", &[("pack", "anything")]).await.expect(422);
+}
+
+#[sqlx::test(migrator = "store::MIGRATOR")]
 async fn a_policy_is_written_reviewed_published_rolled_back_and_switched_off(pool: PgPool) {
     let app = App::new(&pool).await;
     let (owner, _, path) = with_policy(&app, ALL).await;
@@ -93,8 +117,18 @@ async fn whoever_saves_after_somebody_else_is_told_and_keeps_the_text(pool: PgPo
     owner.post(&path, &[("text", NONE), ("revision", "1"), ("do", "save")]).await.expect(303);
     let mine = "permit (principal, action, resource);\n// mine";
     let told = owner.post(&path, &[("text", mine), ("revision", "1"), ("do", "save")]).await.expect(409);
-    assert!(text(&told.text).contains("while you were writing") && told.text.contains("// mine"));
-    owner.post(&format!("{path}/versions/1/publish"), &[("revision", "1")]).await.expect(409);
+    let said = text(&told.text);
+    assert!(said.contains("Olive saved v2 while you were editing.Your draft is kept") && told.text.contains("// mine"));
+    assert!(said.contains("Your draft, compared with version 2") && told.text.contains("<tr class=\"add\">"), "{said}");
+    // What is sent next goes over what was told of.
+    let revision = told.text.split("name=\"revision\" value=\"").nth(1).unwrap().split('"').next().unwrap();
+    assert_eq!(revision, "2");
+    let late = owner.post(&format!("{path}/versions/1/publish"), &[("revision", "1")]).await.expect(409);
+    assert!(text(&late.text).contains("Nothing was published") && late.text.contains("value=\"2\""));
+    owner.post(&format!("{path}/versions/2/publish"), &[("revision", "2")]).await.expect(303);
+    let told = owner.post(&path, &[("text", mine), ("revision", "2"), ("seen", "2")]).await.expect(409);
+    assert!(text(&told.text).contains("Somebody put v2 in force while you were editing."));
+    owner.post(&path, &[("text", mine), ("revision", "3"), ("do", "save")]).await.expect(303);
 }
 
 #[sqlx::test(migrator = "store::MIGRATOR")]
@@ -155,6 +189,7 @@ async fn each_role_sees_and_does_what_it_may(pool: PgPool) {
         browser.get("/account").await;
         browser.post(&format!("{path}/versions/1/publish"), &[("revision", "1")]).await.expect(403);
         browser.post(&format!("{path}/deactivate"), &[("revision", "1")]).await.expect(403);
+        browser.post("/w/acme/policies/begin", &[("pack", "read_only")]).await.expect(403);
     }
 }
 

@@ -46,12 +46,44 @@ async fn a_server_is_looked_at_added_reviewed_and_live(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "store::MIGRATOR")]
+async fn the_sandbox_server_is_added_and_its_first_tools_accepted_at_one_press(pool: PgPool) {
+    let app = App::new(&pool).await;
+    let (owner, person) = Browser::of_owner(&app).await;
+    let first = owner.get("/w/acme").await.expect(200);
+    assert!(first.text.contains("action=\"/w/acme/servers/sandbox\"") && text(&first.text).contains("in your name"));
+    app.node_says("");
+    let failed = owner.post("/w/acme/servers/sandbox", &[]).await.expect(303);
+    assert!(failed.location().starts_with("/w/acme/servers/srv_"), "{}", failed.location());
+    app.node_finds(&[tool("list_notes", "Lists."), tool("delete_note", "Deletes.")]);
+    let added = owner.post("/w/acme/servers/sandbox", &[]).await.expect(303).location().to_owned();
+    let server = added.strip_prefix("/w/acme/policies?added=").expect("it leads on to the policies").to_owned();
+    let next = owner.get(&added).await.expect(200);
+    assert!(text(&next.text).contains("Sandbox is added.2 tools are accepted"), "{}", text(&next.text));
+    assert!(next.text.contains(&format!("href=\"/w/acme/servers/{server}\"")));
+    assert!(text(&next.text).contains("1 allowed 1 denied"), "{}", text(&next.text));
+    // What a reviewed server changes is for a person to read, however often the button is pressed.
+    app.node_finds(&[tool("list_notes", "Lists, and sends them away."), tool("delete_note", "Deletes.")]);
+    assert_eq!(owner.post("/w/acme/servers/sandbox", &[]).await.expect(303).location(), added);
+    owner.post(&format!("/w/acme/servers/{server}/refresh"), &[]).await.expect(303);
+    assert_eq!(owner.post("/w/acme/servers/sandbox", &[]).await.expect(303).location(), added);
+    assert!(
+        text(&owner.get(&format!("/w/acme/servers/{server}")).await.text).contains("1 tool changed, held for review")
+    );
+    let list = app.get(&person, "/tenants/acme/servers").await.expect(200).json();
+    assert_eq!(list["servers"].as_array().map(Vec::len), Some(1), "{list}");
+    // Its key is never used again: the next one takes another.
+    owner.post(&format!("/w/acme/servers/{server}/remove"), &[("typed", "sandbox")]).await.expect(303);
+    let again = owner.post("/w/acme/servers/sandbox", &[]).await.expect(303).location().to_owned();
+    assert!(again != added && again.starts_with("/w/acme/policies?added="), "{again}");
+}
+
+#[sqlx::test(migrator = "store::MIGRATOR")]
 async fn a_look_is_streamed_step_by_step(pool: PgPool) {
     let app = App::new(&pool).await;
     let (owner, _) = Browser::of_owner(&app).await;
     owner.get("/w/acme/servers/new").await.expect(200);
     app.node_finds(&[tool("a\rb", "x"), tool("fine", "two\r\nlines")]);
-    let streamed = owner.post_part("/w/acme/servers/new", &[("sandbox", "1")]).await.expect(200);
+    let streamed = owner.post_part("/w/acme/servers/new", &[("url", "sandbox.example/mcp")]).await.expect(200);
     assert_eq!(streamed.headers["content-type"], "text/event-stream");
     assert_eq!(streamed.text.matches("\n\n").count(), 3, "{}", streamed.text);
     let fragment = streamed.text.replace("data: ", "");
@@ -142,7 +174,8 @@ async fn a_server_is_changed_paused_and_removed_by_its_typed_name(pool: PgPool) 
     };
     send(form("Notes", "https://other.example/mcp", revision.clone())).await.expect(422);
     send(form("Notes", "https://upstream.example/v2", revision.clone())).await.expect(303);
-    send(form("Late", "https://upstream.example/v2", revision)).await.expect(409);
+    let late = text(&send(form("Late", "https://upstream.example/v2", revision)).await.expect(409).text);
+    assert!(late.contains("while you were editing") && late.contains("Saved now is “Notes”."), "{late}");
     let now = app.get(&person, &format!("/tenants/acme/servers/{server}")).await.expect(200).json();
     // What the form has no field for is not changed by naming it.
     assert_eq!(
@@ -159,6 +192,23 @@ async fn a_server_is_changed_paused_and_removed_by_its_typed_name(pool: PgPool) 
         "/w/acme/servers"
     );
     owner.get(&at).await.expect(404);
+}
+
+#[sqlx::test(migrator = "store::MIGRATOR")]
+async fn calls_are_counted_at_their_tools_and_lead_to_their_records(pool: PgPool) {
+    let app = App::new(&pool).await;
+    let (owner, person) = Browser::of_owner(&app).await;
+    let at = format!("/w/acme/servers/{}", super::activity::seed(&app, &person, 120, 600).await);
+    let calls = owner.get(&format!("{at}/calls")).await.expect(200);
+    let links = markup::tags(&calls.text).into_iter().filter_map(|tag| Some(tag.get("href")?.to_owned()));
+    let links: Vec<String> = links.filter(|href| href.starts_with("/w/acme/activity?tool=")).collect();
+    assert!(links.contains(&"/w/acme/activity?tool=wiki__search".to_owned()), "{links:?}");
+    for link in [&links[0], "/w/acme/activity?tool=wiki__search"] {
+        let found = text(&owner.get(link).await.expect(200).text);
+        assert!(!found.contains("No records match") && !found.contains("no tool"), "{link}: {found}");
+    }
+    let detail = text(&owner.get(&at).await.expect(200).text);
+    assert!(detail.contains("our guess Nobody23") || detail.contains("our guessNobody23"), "{detail}");
 }
 
 #[sqlx::test(migrator = "store::MIGRATOR")]
@@ -193,7 +243,12 @@ async fn each_role_does_what_it_may_and_strangers_see_nothing(pool: PgPool) {
         ["/settings", "/pause", "/resume", "/remove", "/refresh", "/credential", "/credential/remove"]
             .map(|path| format!("/servers/{server}{path}"))
             .into_iter()
-            .chain(["/servers/new".to_owned(), "/servers/add".to_owned(), format!("/servers/{server}/tools/{tool}")])
+            .chain([
+                "/servers/new".to_owned(),
+                "/servers/add".to_owned(),
+                "/servers/sandbox".to_owned(),
+                format!("/servers/{server}/tools/{tool}"),
+            ])
             .chain(["accept", "reject"].map(|word| format!("/servers/{server}/versions/{version}/{word}")))
             .collect();
     for (role, sees) in [("policy_author", 200), ("auditor", 200), ("member", 403)] {
