@@ -22,11 +22,11 @@ impl Outcome {
     /// By the words of a record.
     pub(crate) fn of(effect: Option<&str>, status: Option<&str>) -> Option<Self> {
         let by_status = status.and_then(|status| Self::ALL.into_iter().find(|one| one.statuses().contains(&status)));
-        by_status.or(match effect? {
-            "allow" => Some(Self::Allowed),
-            "deny" => Some(Self::Denied),
-            "require_approval" => Some(Self::Waiting),
-            "rate_limited" => Some(Self::Limited),
+        by_status.or(match effect {
+            Some("allow") => Some(Self::Allowed),
+            Some("deny") => Some(Self::Denied),
+            Some("require_approval") => Some(Self::Waiting),
+            Some("rate_limited") => Some(Self::Limited),
             _ => None,
         })
     }
@@ -117,6 +117,7 @@ mod tests {
         }
         assert_eq!(Outcome::of(Some("deny"), None), Some(Outcome::Denied));
         assert_eq!(Outcome::of(Some("allow"), Some("timeout")), Some(Outcome::Failed));
+        assert_eq!(Outcome::of(None, Some("timeout")), Some(Outcome::Failed), "counts know no effect");
         assert_eq!(Outcome::of(None, Some("fine")), None);
     }
 }
