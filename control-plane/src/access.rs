@@ -190,7 +190,7 @@ macro_rules! permitted {
 
 permitted! {
     ViewTenant ManageTenant ViewMembers ManageMembers ViewServers ManageServers ManageCredentials ViewPolicies
-    WritePolicies Publish OwnTokens ViewTokens ManageTokens OwnActivity ViewActivity CallTools
+    WritePolicies Publish OwnTokens ViewTokens ManageTokens OwnActivity ViewActivity ExportActivity CallTools
 }
 
 /// Proof that the request's actor has a permission in the tenant its path names.

@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use domain::Clock;
 use secrets::{MasterKey, Store};
+use service::Drain;
 use store::PgPool;
 use url::Url;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -51,6 +52,8 @@ pub struct Parts {
     pub mail: Mail,
     /// A server to try Sluice with.
     pub sandbox: Sandbox,
+    /// Streams to browsers end when it begins.
+    pub drain: Drain,
 }
 
 /// The whole API, described and served, and the console beside it.
@@ -118,8 +121,8 @@ fn pages(parts: &Parts) -> Router {
 
 /// The pages of what happens.
 fn happening(parts: &Parts, access: &Access) -> Router {
-    let Parts { clock, master, gateway_url, sandbox, .. } = parts.clone();
-    let activity = activity::Needs { access: access.clone(), clock: clock.clone(), master };
+    let Parts { clock, master, gateway_url, sandbox, drain, .. } = parts.clone();
+    let activity = activity::Needs { access: access.clone(), clock: clock.clone(), master, drain };
     let overview = overview::Needs { access: access.clone(), clock, gateway_url, sandbox };
     activity::page_routes(activity).merge(overview::page_routes(overview))
 }
@@ -147,7 +150,7 @@ fn described(parts: &Parts) -> (Router, OpenApi) {
 
 /// A line for each feature.
 fn features(parts: &Parts) -> OpenApiRouter {
-    let Parts { pool, clock, master, gateway_url, live, tenants_per_person, .. } = parts.clone();
+    let Parts { pool, clock, master, gateway_url, live, tenants_per_person, drain, .. } = parts.clone();
     let access = Access { pool, clock: clock.clone() };
     let common = || (access.clone(), clock.clone());
     let (access, clock) = common();
@@ -166,7 +169,7 @@ fn features(parts: &Parts) -> OpenApiRouter {
     let (access, clock) = common();
     let policies = policies::Needs { access, clock, live: live.clone() };
     let (access, clock) = common();
-    let activity = activity::Needs { access, clock, master };
+    let activity = activity::Needs { access, clock, master, drain };
     OpenApiRouter::new()
         .merge(tenants::routes(tenants))
         .merge(people::routes(people))

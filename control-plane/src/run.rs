@@ -225,6 +225,7 @@ fn parts(
         passwords,
         mail,
         sandbox,
+        drain: drain.clone(),
     })
 }
 

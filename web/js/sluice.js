@@ -76,6 +76,12 @@
     for (const name of Object.keys(actions)) if (element && name in element.dataset) return actions[name](element);
   });
 
+  // Times are shown where one is.
+  try {
+    const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+    if (/^[\w/+-]+$/.test(zone)) document.cookie = `zone=${zone}; Path=/; Max-Age=31536000; SameSite=Lax`;
+  } catch { /* then in UTC */ }
+
   // Which theme is chosen, and whether single keys are on.
   function showTheme() {
     const chosen = document.documentElement.dataset.theme ?? '';
@@ -218,6 +224,11 @@
     }
     if (key === ' ' && find('[data-pause]')) { event.preventDefault(); find('[data-pause]').click(); }
     if (key === 'escape') find('[data-close]')?.click();
+  });
+
+  // What was open beside a table is closed: one goes on from its row.
+  on('click', (event) => {
+    if (event.target.closest('[data-close]')) find('tr[aria-selected="true"] .rowlink')?.focus({ preventScroll: true });
   });
 
   // A live tail keeps so many rows: <tbody data-keep="500">.

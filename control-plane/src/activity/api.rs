@@ -91,6 +91,7 @@ impl SearchQuery {
             statuses: self.status.into_iter().collect(),
             call: self.call,
             trace: self.trace,
+            among: None,
             text: self.q.filter(|text| !text.is_empty()),
         })
     }

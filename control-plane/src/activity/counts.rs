@@ -6,16 +6,17 @@ use store::audit::rollup::BOUNDS_MS;
 use super::actions::Point;
 use super::outcome::Outcome;
 use crate::console::chart::{self, Bars, Column, Line};
-use crate::console::show;
+use crate::console::{Zone, show};
 
 /// How many calls had a duration in each bucket.
 pub(crate) type Buckets = [u64; BOUNDS_MS.len() + 1];
 
 /// Calls over time, by what became of them.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Counts {
     steps: Vec<Step>,
     step_s: i64,
+    zone: Zone,
 }
 
 /// One step of them.
@@ -28,7 +29,7 @@ struct Step {
 
 impl Counts {
     /// Of points of a series, in steps of so many seconds; steps without calls are among them.
-    pub(crate) fn of(points: &[Point], step_s: i32, (from, until): (DateTime<Utc>, DateTime<Utc>)) -> Self {
+    pub(crate) fn of(points: &[Point], step_s: i32, (from, until): (DateTime<Utc>, DateTime<Utc>), zone: Zone) -> Self {
         let step_s = i64::from(step_s.max(60));
         let length = TimeDelta::seconds(step_s);
         let mut next = from.duration_trunc(length).unwrap_or(from);
@@ -45,7 +46,7 @@ impl Counts {
                 *bucket += count.max(0).cast_unsigned();
             }
         }
-        Self { steps: all, step_s }
+        Self { steps: all, step_s, zone }
     }
 
     /// How many became this.
@@ -75,6 +76,17 @@ impl Counts {
 
     /// Bars of these outcomes, or of all when none is named.
     pub(crate) fn bars(&self, outcomes: &[Outcome], over: &str) -> Bars {
+        let (columns, label) = self.columns(outcomes, over);
+        chart::bars(&columns, self.labels(5), label)
+    }
+
+    /// The same without a scale: the highest fills the strip.
+    pub(crate) fn strip(&self, outcomes: &[Outcome], over: &str) -> Bars {
+        let (columns, label) = self.columns(outcomes, over);
+        chart::strip(&columns, self.labels(5), label)
+    }
+
+    fn columns(&self, outcomes: &[Outcome], over: &str) -> (Vec<Column>, String) {
         let shown = || Outcome::ALL.into_iter().filter(|one| outcomes.is_empty() || outcomes.contains(one));
         let column = |step: &Step| {
             let parts: Vec<_> = shown().map(|one| (one.class(), step.outcomes[one as usize])).collect();
@@ -84,8 +96,7 @@ impl Counts {
         };
         let columns: Vec<_> = self.steps.iter().map(column).collect();
         let said = shown().map(|one| format!("{} {}", show::count(self.count(one)), one.name().to_lowercase()));
-        let label = format!("Calls over the {over}: {}", said.collect::<Vec<_>>().join(", "));
-        chart::bars(&columns, self.labels(5), label)
+        (columns, format!("Calls over the {over}: {}", said.collect::<Vec<_>>().join(", ")))
     }
 
     /// The lines of two shares of the durations, and what they show in words.
@@ -129,7 +140,7 @@ impl Counts {
             100_001..=1_000_000 => "%-d %b %H:%M",
             _ => "%-d %b",
         };
-        time.format(format).to_string()
+        self.zone.local(time).format(format).to_string()
     }
 }
 
@@ -174,13 +185,14 @@ mod tests {
     fn a_step_without_calls_is_a_bar_without_height() {
         let points = [point("2026-11-20T14:01:00Z", "success", 3), point("2026-11-20T14:01:00Z", "denied", 1)];
         let range = ("2026-11-20T14:00:30Z".parse().unwrap(), "2026-11-20T14:03:00Z".parse().unwrap());
-        let counts = Counts::of(&points, 60, range);
+        let counts = Counts::of(&points, 60, range, Zone::UTC);
         let bars = counts.bars(&[], "last hour");
         assert_eq!((bars.hits.len(), bars.rects.len()), (3, 2));
         assert_eq!(bars.hits[1].tip, "14:01|Allowed 3|Denied 1");
         assert_eq!((counts.total(&[]), counts.total(&[Outcome::Denied]), &*counts.unit()), (4, 1, "minute"));
         assert_eq!(counts.labels(3), ["14:00", "14:01", "14:02"]);
-        assert_eq!(Counts::default().bars(&[], "x").rects, []);
+        let none = Counts::of(&[], 60, range, Zone::UTC);
+        assert_eq!(none.bars(&[], "x").rects, []);
     }
 
     #[test]

@@ -1,15 +1,16 @@
 //! The log as a file: what a search finds, streamed page by page, newest first.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};
-use chrono::SecondsFormat;
+use chrono::{DateTime, SecondsFormat, Utc};
 use domain::{CallId, Clock, RecordId, TokenId};
 use futures_util::stream;
+use serde::Serialize;
 use serde_json::value::RawValue;
 use store::TenantTx;
 use store::audit::search::{self, Filter, Place, Row};
@@ -20,6 +21,7 @@ use super::pages;
 use super::query::{self, Asked, Names};
 use super::rows;
 use crate::access::{Can, may};
+use crate::console::{Present, Zone};
 use crate::ingest::change::Change;
 use crate::input::Form;
 use crate::problem::Problem;
@@ -30,7 +32,7 @@ const PAGE: usize = 1000;
 const RECORDS_MAX: usize = 1_000_000;
 
 const HEAD: &str = "time,epoch_ms,record,sequence,kind,caller,caller_id,token,client,server,tool,decision,status,\
-                    duration_ms,result_bytes,trace,call,action\r\n";
+                    duration_ms,result_bytes,trace,call,action";
 
 /// How the file is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,16 +67,18 @@ impl Format {
 /// itself recorded, before the first byte leaves.
 pub(super) async fn export(
     State(clock): State<Clock>,
+    zone: Zone,
     can: Can<may::OwnActivity>,
     Form(pairs): Form<Vec<(String, String)>>,
 ) -> Result<Response, Problem> {
     let format = pairs.iter().find(|(name, _)| name == "format").and_then(|(_, value)| Format::find(value));
     let format = format.ok_or_else(|| Problem::invalid("format", "is csv or ndjson"))?;
     let pairs = pairs.into_iter().filter(|(name, _)| name != "format" && name != "_csrf").collect();
-    let asked = Asked::read(pairs);
+    // A file has records, whatever the page shows them by.
+    let asked = Asked::read(pairs).without("group");
     let mut tx = can.begin().await?;
-    let names = pages::names(&mut tx).await?;
-    let resolved = query::resolve(&asked, &names, clock.now());
+    let names = pages::names(&mut tx, &asked).await?;
+    let resolved = query::resolve(&asked, &names, Present { now: clock.now(), zone });
     // The file would hold more than was asked for.
     if let Some(chip) = resolved.chips.iter().find(|chip| !chip.fault.is_empty()) {
         return Err(Problem::invalid(&chip.name, chip.fault.clone()));
@@ -83,12 +87,51 @@ pub(super) async fn export(
     can.author(&clock).noted(&mut tx, change).await?;
     tx.commit().await?;
     let name = format!("activity-{}-{}.{}", can.actor().slug(), clock.now().format("%Y%m%dT%H%M%SZ"), format.ending());
-    let writing =
-        Writing { scope: Scope::of(&can), can, filter: resolved.filter, after: None, names, format, left: RECORDS_MAX };
-    let head = (format == Format::Csv).then(|| Ok(Bytes::from_static(HEAD.as_bytes())));
+    let scope = Scope::of_export(&can);
+    let stamp = Stamp {
+        schema: "sluice.export/1",
+        workspace: can.actor().slug().to_string(),
+        by: can.actor().user().to_string(),
+        at: written(clock.now()),
+        from: written(resolved.filter.from),
+        until: written(resolved.filter.until),
+        whose: if scope.is_all() { "everybody" } else { "own" },
+        filter: asked.pairs().into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+    };
+    let head = stream::iter([Ok(Bytes::from(stamp.head(format)))]);
+    let writing = Writing { scope, can, filter: resolved.filter, after: None, names, format, left: RECORDS_MAX };
     let rest = stream::unfold(Some(writing), async |writing| Some(writing?.next().await));
-    let body = Body::from_stream(futures_util::StreamExt::chain(stream::iter(head), rest));
+    let body = Body::from_stream(futures_util::StreamExt::chain(head, rest));
     Ok((headers(format, &name), body).into_response())
+}
+
+/// What a file holds, said in it.
+#[derive(Debug, Serialize)]
+struct Stamp {
+    schema: &'static str,
+    workspace: String,
+    by: String,
+    at: String,
+    from: String,
+    until: String,
+    whose: &'static str,
+    filter: BTreeMap<String, String>,
+}
+
+impl Stamp {
+    /// The beginning of a file. CSV has no place for remarks: the stamp is the name of a last column, without values, so
+    /// that every program reads one table with a line for its names. In NDJSON it is an object of its own, the first.
+    fn head(&self, format: Format) -> String {
+        let said = serde_json::json!({ "export": self }).to_string();
+        match format {
+            Format::Csv => format!("{HEAD},{}\r\n", csv_cell(&said)),
+            Format::Ndjson => format!("{said}\n"),
+        }
+    }
+}
+
+fn written(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 fn headers(format: Format, name: &str) -> [(HeaderName, HeaderValue); 2] {
@@ -180,7 +223,8 @@ fn csv_line(row: &Row, names: &Names) -> String {
         text(&row.change_action),
     ];
     let cells: Vec<String> = cells.iter().map(|cell| csv_cell(cell)).collect();
-    format!("{}\r\n", cells.join(","))
+    // The last column is the stamp's.
+    format!("{},\r\n", cells.join(","))
 }
 
 /// A cell of RFC 4180. What a spreadsheet would run as a formula is made a text with an apostrophe before it: callers and

@@ -10,20 +10,20 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
 use chrono::TimeDelta;
 use domain::RecordId;
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 use serde::Deserialize;
+use service::Drain;
 use store::TenantTx;
 use store::audit::search::{self, Filter};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
-use super::Needs;
 use super::actions::{self, Scope};
 use super::outcome::Outcome;
 use super::pages;
 use super::query::{self, Asked, Names};
 use super::rows::Row;
 use crate::access::{Can, may};
-use crate::console::{Choice, Page, Shell};
+use crate::console::{Choice, Page, Present, Shell};
 use crate::input::Form;
 use crate::problem::Problem;
 
@@ -70,17 +70,16 @@ struct LivePage {
 
 /// `GET /w/{tenant}/live`: the newest calls, and the stream of those that follow.
 pub(super) async fn live(
-    State(needs): State<Needs>,
     shell: Shell,
     can: Can<may::OwnActivity>,
     Form(query): Form<LiveQuery>,
 ) -> Result<Response, Problem> {
     let (scope, outcome) = (Scope::of(&can), query.outcome());
     let mut tx = can.begin().await?;
-    let names = pages::names(&mut tx).await?;
+    let names = pages::names(&mut tx, &Asked::default()).await?;
     // Before the rows are read: what comes in between then comes with the stream.
     let end = search::end(&mut tx).await?;
-    let found = actions::search(&mut tx, scope, filter(&names, outcome, &needs), None, FIRST).await?.rows;
+    let found = actions::search(&mut tx, scope, filter(&names, outcome, shell.present()), None, FIRST).await?.rows;
     let last = found.iter().map(|row| (row.epoch, row.seq)).max().map_or(end, |shown| shown.max(end));
     let is_paused = query.pause.is_some();
     let to = |outcome: Option<Outcome>, is_paused: bool| address(&shell, outcome, is_paused);
@@ -108,8 +107,8 @@ fn address(shell: &Shell, outcome: Option<Outcome>, is_paused: bool) -> String {
     if parts.is_empty() { base } else { format!("{base}?{}", parts.join("&")) }
 }
 
-fn filter(names: &Names, outcome: Option<Outcome>, needs: &Needs) -> Filter {
-    let mut filter = query::resolve(&Asked::default(), names, needs.clock.now()).filter;
+fn filter(names: &Names, outcome: Option<Outcome>, present: Present) -> Filter {
+    let mut filter = query::resolve(&Asked::default(), names, present).filter;
     let statuses = outcome.map_or(&[][..], Outcome::statuses);
     filter.statuses = statuses.iter().map(|&status| status.to_owned()).collect();
     filter
@@ -117,7 +116,7 @@ fn filter(names: &Names, outcome: Option<Outcome>, needs: &Needs) -> Filter {
 
 fn shown_row(row: &search::Row, names: &Names, shell: &Shell) -> Row {
     let id = RecordId::from_uuid(row.id);
-    Row::of(row, names, shell.now, format!("{}?call={id}", shell.to("activity")))
+    Row::of(row, names, shell.present(), format!("{}?call={id}", shell.to("activity")))
 }
 
 /// A place of the log as a stream names it: `1-4711`.
@@ -138,6 +137,7 @@ struct LiveRows {
 
 /// `GET /w/{tenant}/live/events`: rows as they come in, at most once a second.
 pub(super) async fn events(
+    State(drain): State<Drain>,
     shell: Shell,
     can: Can<may::OwnActivity>,
     headers: HeaderMap,
@@ -150,13 +150,14 @@ pub(super) async fn events(
         Some(place) => place,
         None => search::end(&mut tx).await?,
     };
-    let names = pages::names(&mut tx).await?;
+    let names = pages::names(&mut tx, &Asked::default()).await?;
     drop(tx);
     let mut every = tokio::time::interval(EVERY);
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let scope = Scope::of(&can);
     let tail = Tail { shell, can, scope, names, outcome: query.outcome(), place, every, until: Instant::now() + LIFE };
-    let events = stream::unfold(tail, Tail::next);
+    // A connection is not over before its last answer is: a program that ends would wait for every open page.
+    let events = stream::unfold(tail, Tail::next).take_until(drain.begun().clone().cancelled_owned());
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))).into_response())
 }
 
@@ -198,7 +199,7 @@ impl Tail {
         self.place = (last.epoch, last.seq);
         let is_strange = |row: &search::Row| row.server_id.is_some_and(|id| self.names.server(id).is_none());
         if came.iter().any(is_strange) {
-            self.names = pages::names(tx).await?;
+            self.names = pages::names(tx, &Asked::default()).await?;
         }
         let shown = came.iter().rev().filter(|row| self.shows(row));
         Ok(shown.map(|row| shown_row(row, &self.names, &self.shell)).collect())

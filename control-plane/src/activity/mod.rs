@@ -6,10 +6,14 @@ mod call;
 pub(crate) mod counts;
 mod export;
 mod live_pages;
+mod names;
 pub(crate) mod outcome;
 pub(crate) mod pages;
+mod people;
 pub(crate) mod query;
 pub(crate) mod rows;
+mod when;
+mod words;
 
 use std::sync::Arc;
 
@@ -18,6 +22,7 @@ use axum::extract::FromRef;
 use axum::routing::{get, post};
 use domain::Clock;
 use secrets::MasterKey;
+use service::Drain;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -30,6 +35,8 @@ pub(crate) struct Needs {
     pub(crate) clock: Clock,
     /// Opens the personal parts of records.
     pub(crate) master: Arc<MasterKey>,
+    /// Streams to browsers end when it begins.
+    pub(crate) drain: Drain,
 }
 
 pub(crate) fn routes(needs: Needs) -> OpenApiRouter {

@@ -7,17 +7,18 @@ use axum::response::{IntoResponse as _, Response};
 use domain::{CallId, RecordId};
 use store::audit::rollup::Range;
 use store::audit::search::{self, Filter};
-use store::{TenantTx, people, servers};
+use store::{TenantTx, people, servers, tools};
 
 use super::Needs;
 use super::actions::{self, Scope, SearchError};
 use super::call::Call;
 use super::counts::Counts;
+use super::people::People;
 use super::query::{self, Asked, Chip, Names, Resolved, SPANS};
 use super::rows::Row;
 use crate::access::{Can, may};
 use crate::console::chart::Bars;
-use crate::console::{Choice, Done, Hx, Page, Shell, show};
+use crate::console::{Choice, Done, Hx, Page, Present, Shell, Zone, show};
 use crate::input::Form;
 use crate::problem::Problem;
 
@@ -34,6 +35,7 @@ struct Index {
     spans: Vec<Choice>,
     decisions: Vec<Choice>,
     kinds: Vec<Choice>,
+    views: Vec<Choice>,
     chips: Vec<Chip>,
     /// How many there are in all, where that is known.
     total: String,
@@ -54,6 +56,10 @@ struct Split {
 #[derive(Debug, Clone)]
 struct List {
     rows: Vec<Row>,
+    /// The same by who made them, where that is asked for.
+    people: Option<People>,
+    /// Where there is something, when nothing was found: in words, and the way there.
+    nearest: Option<(String, String)>,
     /// What stands under the table.
     summary: String,
     /// Where older ones are; empty at the end.
@@ -74,6 +80,18 @@ struct List {
     closed: String,
     before: String,
     after: String,
+}
+
+impl List {
+    fn is_empty(&self) -> bool {
+        let is_empty = self.rows.is_empty() && self.people.as_ref().is_none_or(|people| people.list.is_empty());
+        is_empty && self.fault.is_empty() && self.older.is_empty()
+    }
+
+    /// What is said where nothing was found.
+    fn near(&self) -> &str {
+        self.nearest.as_ref().map_or("Nothing in this time fits all of the filters.", |(text, _)| text)
+    }
 }
 
 /// What is open beside the table.
@@ -101,17 +119,18 @@ pub(super) async fn index(
     hx: Hx,
     Form(pairs): Form<Vec<(String, String)>>,
 ) -> Result<Response, Problem> {
-    let asked = Asked::read(pairs);
+    let mut asked = Asked::read(pairs);
     let base = shell.to("activity");
+    let scope = Scope::of(&can);
+    let mut tx = can.begin().await?;
+    let names = names(&mut tx, &asked).await?;
+    asked.understand(&names, shell.present());
     if asked.is_typed && !hx.0 {
         return Ok(Done::to(format!("{base}{}", asked.query())).into_response());
     }
-    let scope = Scope::of(&can);
-    let mut tx = can.begin().await?;
-    let names = names(&mut tx).await?;
-    let resolved = query::resolve(&asked, &names, needs.clock.now());
-    let counts = if hx.0 { None } else { counts(&mut tx, scope, &resolved).await? };
-    let open = open(&mut tx, &needs, scope, &asked, &names).await?;
+    let resolved = query::resolve(&asked, &names, shell.present());
+    let counts = if hx.0 { None } else { counts(&mut tx, scope, &resolved, shell.zone).await? };
+    let open = open(&mut tx, &needs, (scope, shell.present()), &asked, &names).await?;
     let list = list(&mut tx, scope, &asked, &resolved, (&names, open, &shell)).await?;
     if hx.0 {
         let mut response = Page::new(Split { shell, list }).into_response();
@@ -125,11 +144,12 @@ pub(super) async fn index(
         spans: spans(&asked, &base),
         decisions: decisions(&asked, &base),
         kinds: kinds(&asked, &base),
+        views: views(&asked, &base),
         total: counts
             .as_ref()
             .filter(|_| is_exact)
             .map_or_else(String::new, |counts| show::plural(counts.total(&resolved.outcomes), "call", "calls")),
-        chart: counts.map(|counts| counts.bars(&resolved.outcomes, over)),
+        chart: counts.map(|counts| counts.strip(&resolved.outcomes, over)),
         chart_note: if is_exact {
             ""
         } else {
@@ -149,13 +169,20 @@ fn push_url(response: &mut Response, url: &str) {
     }
 }
 
-/// What the tenant calls people and servers.
-pub(crate) async fn names(tx: &mut TenantTx) -> Result<Names, store::Error> {
-    Ok(Names { people: people::list(tx).await?, servers: servers::list(tx).await? })
+/// What the tenant calls people and servers, and its tools where a search may be for their labels.
+pub(crate) async fn names(tx: &mut TenantTx, asked: &Asked) -> Result<Names, store::Error> {
+    let needs_tools = asked.get("q").is_some() || asked.get("label").is_some();
+    let tools = if needs_tools { tools::list_live(tx).await? } else { Vec::new() };
+    Ok(Names { people: people::list(tx).await?, servers: servers::list(tx).await?, tools })
 }
 
 /// Counts for the chart; none for those who see only their own calls, which are not counted apart.
-async fn counts(tx: &mut TenantTx, scope: Scope, resolved: &Resolved) -> Result<Option<Counts>, store::Error> {
+async fn counts(
+    tx: &mut TenantTx,
+    scope: Scope,
+    resolved: &Resolved,
+    zone: Zone,
+) -> Result<Option<Counts>, store::Error> {
     if !scope.is_all() {
         return Ok(None);
     }
@@ -163,20 +190,20 @@ async fn counts(tx: &mut TenantTx, scope: Scope, resolved: &Resolved) -> Result<
     let (from, until) = (filter.from, filter.until);
     let range = Range { from, until, step_s: 60, server: filter.server, tool: filter.tool.clone() };
     let (step_s, points) = actions::series(tx, range).await?;
-    Ok(Some(Counts::of(&points, step_s, (from, until))))
+    Ok(Some(Counts::of(&points, step_s, (from, until), zone)))
 }
 
 async fn open(
     tx: &mut TenantTx,
     needs: &Needs,
-    scope: Scope,
+    (scope, present): (Scope, Present),
     asked: &Asked,
     names: &Names,
 ) -> Result<Open, store::Error> {
     if asked.open.is_none() {
         return Ok(Open::Nothing);
     }
-    let Some(id) = named(tx, scope, asked, names, needs).await? else { return Ok(Open::NotFound) };
+    let Some(id) = named(tx, scope, asked, names, present).await? else { return Ok(Open::NotFound) };
     let found = actions::find(tx, scope, &needs.master, id).await?;
     let call = found.and_then(|(leaf, personal)| Call::of(&leaf, personal.as_deref(), names));
     Ok(call.map_or(Open::NotFound, |call| Open::Call(Box::new(call))))
@@ -188,7 +215,7 @@ async fn named(
     scope: Scope,
     asked: &Asked,
     names: &Names,
-    needs: &Needs,
+    present: Present,
 ) -> Result<Option<RecordId>, store::Error> {
     let text = asked.open.as_deref().unwrap_or_default();
     if let Ok(record) = text.parse() {
@@ -196,7 +223,7 @@ async fn named(
     }
     let Ok(call) = text.parse::<CallId>() else { return Ok(None) };
     let month = Asked::default().with("range", "30d");
-    let filter = Filter { call: Some(call), ..query::resolve(&month, names, needs.clock.now()).filter };
+    let filter = Filter { call: Some(call), ..query::resolve(&month, names, present).filter };
     match actions::search(tx, scope, filter, None, 1).await {
         Ok(page) => Ok(page.rows.first().map(|row| RecordId::from_uuid(row.id))),
         Err(SearchError::Database(error)) => Err(error),
@@ -212,26 +239,32 @@ async fn list(
     (names, open, shell): (&Names, Open, &Shell),
 ) -> Result<List, Problem> {
     let base = shell.to("activity");
-    let found = actions::search(tx, scope, resolved.filter.clone(), resolved.after, LIMIT).await;
-    let (page, fault) = match found {
-        Ok(page) => (page, String::new()),
+    let (page, people, fault) = match found(tx, scope, (asked, resolved), (names, shell.present(), &base)).await {
+        Ok((page, people)) => (page, people, String::new()),
         Err(SearchError::Database(error)) => return Err(error.into()),
-        Err(error) => (actions::Page { rows: Vec::new(), next: None, is_partial: false }, error.to_string()),
+        Err(error) => (nothing(), None, error.to_string()),
     };
     let to = |asked: &Asked| format!("{base}{}", asked.query());
     let row = |record: &search::Row| {
         let id = RecordId::from_uuid(record.id).to_string();
         let is_open = matches!(&open, Open::Call(call) if call.id == id);
-        Row { is_open, ..Row::of(record, names, shell.now, to(&asked.opening(Some(&id)))) }
+        Row { is_open, ..Row::of(record, names, shell.present(), to(&asked.opening(Some(&id)))) }
     };
     let rows: Vec<Row> = page.rows.iter().map(row).collect();
     let place = rows.iter().position(|row| row.is_open);
     let at =
         |place: Option<usize>| place.and_then(|place| rows.get(place)).map_or_else(String::new, |row| row.url.clone());
     let (before, after) = (at(place.and_then(|place| place.checked_sub(1))), at(place.map(|place| place + 1)));
+    let is_empty = page.rows.is_empty() && people.as_ref().is_none_or(|people| people.list.is_empty());
+    let is_blank = is_empty && !page.is_partial && fault.is_empty() && resolved.after.is_none();
+    let nearest = if is_blank { nearest(tx, scope, (asked, resolved), shell).await? } else { None };
     let older = page.next.map(|next| to(&asked.with("after", &actions::to_cursor(next)).opening(None)));
     Ok(List {
-        summary: summary(&rows, asked, older.is_some()),
+        summary: people
+            .as_ref()
+            .map_or_else(|| summary(&rows, asked, older.is_some()), |people| people.summary.clone()),
+        people,
+        nearest,
         older: older.unwrap_or_default(),
         is_partial: page.is_partial,
         fault,
@@ -245,6 +278,46 @@ async fn list(
         after,
         rows,
     })
+}
+
+fn nothing() -> actions::Page {
+    actions::Page { rows: Vec::new(), next: None, is_partial: false }
+}
+
+/// The records, or who made them.
+async fn found(
+    tx: &mut TenantTx,
+    scope: Scope,
+    (asked, resolved): (&Asked, &Resolved),
+    (names, present, base): (&Names, Present, &str),
+) -> Result<(actions::Page, Option<People>), SearchError> {
+    if asked.is_by_person() {
+        let found = super::people::people(tx, scope, (asked, resolved), (names, present, base)).await?;
+        let page = actions::Page { is_partial: found.is_partial, ..nothing() };
+        return Ok((page, Some(found)));
+    }
+    Ok((actions::search(tx, scope, resolved.filter.clone(), resolved.after, LIMIT).await?, None))
+}
+
+/// Where there is something, in words, and the way there. That nothing was found is an answer without it too.
+async fn nearest(
+    tx: &mut TenantTx,
+    scope: Scope,
+    (asked, resolved): (&Asked, &Resolved),
+    shell: &Shell,
+) -> Result<Option<(String, String)>, store::Error> {
+    let near = match actions::nearest(tx, scope, &resolved.filter).await {
+        Ok(near) => near,
+        Err(SearchError::Database(error)) => return Err(error),
+        Err(_) => None,
+    };
+    Ok(near.map(|near| {
+        let zone = shell.zone;
+        let to = asked.without("range").with("from", &zone.written(near.from)).with("until", &zone.written(near.until));
+        let calls = near.count.map_or_else(|| "many calls".to_owned(), |count| show::plural(count, "call", "calls"));
+        let earlier = show::length((resolved.filter.from - near.at).num_seconds());
+        (format!("Nearest activity: {earlier} earlier ({calls})."), format!("{}{}", shell.to("activity"), to.query()))
+    }))
 }
 
 fn summary(rows: &[Row], asked: &Asked, has_older: bool) -> String {
@@ -285,6 +358,15 @@ fn decisions(asked: &Asked, base: &str) -> Vec<Choice> {
     };
     let shown = [Outcome::Allowed, Outcome::Denied, Outcome::Failed, Outcome::Waiting];
     std::iter::once(all).chain(shown.into_iter().map(choice)).collect()
+}
+
+fn views(asked: &Asked, base: &str) -> Vec<Choice> {
+    let to = |asked: Asked| format!("{base}{}", asked.query());
+    let is_by_person = asked.is_by_person();
+    vec![
+        Choice::new("Each", to(asked.without("group")), !is_by_person),
+        Choice::new("By person", to(asked.with("group", "person")), is_by_person),
+    ]
 }
 
 fn kinds(asked: &Asked, base: &str) -> Vec<Choice> {

@@ -1,21 +1,20 @@
 //! The address of a search: what is looked for, as people type it and as links carry it.
 
-use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Utc};
 use store::audit::search::{Filter, Place};
-use store::people::Membership;
-use store::servers::Server;
 
 use super::actions::{self, TEXT_RANGE};
+pub(crate) use super::names::Names;
 use super::outcome::Outcome;
-use crate::console::show;
+use crate::console::{Present, Zone, show};
 
 /// Longest value in an address, bytes.
 const VALUE_MAX: usize = 512;
 /// What may stand in an address, in the order it is written.
-const NAMES: [&str; 11] =
-    ["q", "decision", "caller", "tool", "server", "kind", "trace", "range", "from", "until", "after"];
+const NAMES: [&str; 13] =
+    ["q", "decision", "caller", "tool", "server", "label", "kind", "trace", "range", "from", "until", "group", "after"];
 /// Those of them that may be typed into the search bar, as `name:value`.
-const TYPED: [&str; 8] = ["decision", "caller", "tool", "server", "kind", "trace", "from", "until"];
+const TYPED: [&str; 10] = ["decision", "caller", "tool", "server", "label", "kind", "trace", "from", "until", "group"];
 /// Kinds of records that may be asked for, and what they are called.
 const KINDS: [(&str, &str); 5] =
     [("call", "Calls"), ("admin", "Changes"), ("auth", "Sign-ins"), ("server", "Server events"), ("all", "Everything")];
@@ -109,9 +108,13 @@ impl Asked {
         self.known.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
     }
 
-    fn set(&mut self, name: &'static str, value: String) {
-        self.known.retain(|(known, _)| *known != name);
+    pub(super) fn set(&mut self, name: &'static str, value: String) {
+        self.unset(name);
         self.known.push((name, value));
+    }
+
+    pub(super) fn unset(&mut self, name: &str) {
+        self.known.retain(|(known, _)| *known != name);
     }
 
     /// The same with a parameter, from the first page on and with nothing open.
@@ -153,7 +156,12 @@ impl Asked {
 
     /// Whether anything narrows the search but its time.
     pub(crate) fn is_narrowed(&self) -> bool {
-        self.known.iter().any(|(name, _)| !matches!(*name, "range" | "from" | "until" | "after"))
+        self.known.iter().any(|(name, _)| !matches!(*name, "range" | "from" | "until" | "group" | "after"))
+    }
+
+    /// Whether records are shown together by who made them.
+    pub(crate) fn is_by_person(&self) -> bool {
+        self.get("group") == Some("person")
     }
 
     /// The named range of time, where none is given by its ends.
@@ -174,46 +182,6 @@ pub(crate) struct Chip {
     pub(crate) fault: String,
 }
 
-/// What a tenant calls things.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Names {
-    pub(crate) people: Vec<Membership>,
-    pub(crate) servers: Vec<Server>,
-}
-
-impl Names {
-    /// The person's name in the tenant.
-    pub(crate) fn person(&self, id: &str) -> Option<&str> {
-        self.people.iter().find(|person| person.user.to_string() == id).map(|person| person.name.as_str())
-    }
-
-    /// The server.
-    pub(crate) fn server(&self, id: uuid::Uuid) -> Option<&Server> {
-        self.servers.iter().find(|server| server.id.uuid() == id)
-    }
-
-    fn find_person(&self, text: &str) -> Result<&Membership, String> {
-        let wanted = text.to_lowercase();
-        if let Some(exact) =
-            self.people.iter().find(|person| person.user.to_string() == text || person.name.to_lowercase() == wanted)
-        {
-            return Ok(exact);
-        }
-        let found: Vec<_> = self.people.iter().filter(|person| person.name.to_lowercase().contains(&wanted)).collect();
-        match found[..] {
-            [one] => Ok(one),
-            [] => Err("nobody here is called so".to_owned()),
-            _ => Err(format!("{} people are called so", found.len())),
-        }
-    }
-
-    fn find_server(&self, text: &str) -> Option<&Server> {
-        self.servers.iter().find(|server| {
-            server.key.as_str() == text || server.settings.alias.as_str() == text || server.id.to_string() == text
-        })
-    }
-}
-
 /// A search that can be made, and how the page shows it.
 #[derive(Debug, Clone)]
 pub(crate) struct Resolved {
@@ -226,64 +194,90 @@ pub(crate) struct Resolved {
 }
 
 /// Makes a filter of what was asked for. What does not fit narrows nothing, and its chip says why.
-pub(crate) fn resolve(asked: &Asked, names: &Names, now: DateTime<Utc>) -> Resolved {
-    let (from, until) = times(asked, now);
-    let mut filter = empty(from, until);
-    let mut resolved_outcomes = Vec::new();
-    let (mut chips, mut is_counted) = (Vec::new(), true);
+pub(crate) fn resolve(asked: &Asked, names: &Names, present: Present) -> Resolved {
+    let (from, until) = times(asked, present);
+    let mut resolved = Resolved {
+        filter: empty(from, until),
+        after: asked.get("after").and_then(actions::from_cursor),
+        chips: Vec::new(),
+        is_counted: true,
+        outcomes: Vec::new(),
+    };
     for (name, value) in asked.known.iter().map(|(name, value)| (*name, value.as_str())) {
         let read = match name {
-            "q" => {
-                is_counted = false;
-                // The minutes that nodes' clocks may run ahead do not make a week too long.
-                let from = filter.from.max(filter.until - TEXT_RANGE);
-                if from - filter.from > TimeDelta::minutes(5) {
-                    Err("a text is looked for in at most 7 days".to_owned())
+            "range" => Span::find(value).map(|_| String::new()).ok_or("no such range of time".to_owned()),
+            "from" | "until" => time(value, present.zone)
+                .map(|_| {
+                    if name == "from" { between(asked, (from, until), present.zone) } else { show_end(until, present) }
+                })
+                .ok_or("write a time as 2026-11-20T15:00".to_owned()),
+            "group" => {
+                if value == "person" {
+                    Ok(String::new())
                 } else {
-                    (filter.text, filter.from) = (Some(value.to_owned()), from);
-                    Ok(value.to_owned())
+                    Err("only by person".to_owned())
                 }
             }
-            "decision" => decisions(value).map(|outcomes| {
-                filter.statuses = outcomes.iter().flat_map(|one| one.statuses()).map(|&word| word.to_owned()).collect();
-                let shown: Vec<_> = outcomes.iter().map(|one| one.name()).collect();
-                resolved_outcomes = outcomes;
-                shown.join(", ")
-            }),
-            "caller" => names.find_person(value).map(|person| {
-                is_counted = false;
-                filter.actor = Some(person.user.to_string());
-                person.name.clone()
-            }),
-            "server" => server(&mut filter, names, value),
-            "tool" => tool(&mut filter, names, value),
-            "trace" => {
-                is_counted = false;
-                filter.trace = Some(value.to_ascii_lowercase());
-                Ok(value.to_owned())
-            }
-            "kind" => KINDS.iter().find(|(word, _)| *word == value).ok_or("no such kind of record".to_owned()).map(
-                |(word, shown)| {
-                    is_counted &= *word == "call";
-                    filter.kinds = if *word == "all" { Vec::new() } else { vec![(*word).to_owned()] };
-                    (*shown).to_owned()
-                },
-            ),
-            "range" => Span::find(value).map(|_| String::new()).ok_or("no such range of time".to_owned()),
-            "from" | "until" => {
-                time(value).map(|time| show::exact(&time)).ok_or("write a time as 2026-11-20T15:00".to_owned())
-            }
-            _ => {
+            "after" => {
                 actions::from_cursor(value).map(|_| String::new()).ok_or("is not the next page of anything".to_owned())
             }
+            _ => resolved.narrow(names, name, value),
         };
-        chips.extend(chip(asked, name, value, read));
+        resolved.chips.extend(chip(asked, name, value, read));
     }
     let unknown =
         asked.unknown.iter().filter_map(|(name, value)| chip(asked, name, value, Err("is not a filter".to_owned())));
-    chips.extend(unknown);
-    let after = asked.get("after").and_then(actions::from_cursor);
-    Resolved { filter, after, chips, is_counted, outcomes: resolved_outcomes }
+    resolved.chips.extend(unknown);
+    resolved
+}
+
+impl Resolved {
+    /// Narrows the search by one parameter; gives what its chip shows, or why it narrows nothing.
+    fn narrow(&mut self, names: &Names, name: &str, value: &str) -> Result<String, String> {
+        // What the counts kept by minute and hour are counted by.
+        let is_counted = matches!(name, "decision" | "server" | "tool") || (name, value) == ("kind", "call");
+        let filter = &mut self.filter;
+        let shown = match name {
+            "decision" => {
+                self.outcomes = decisions(value)?;
+                let words = self.outcomes.iter().flat_map(|one| one.statuses());
+                filter.statuses = words.map(|&word| word.to_owned()).collect();
+                self.outcomes.iter().map(|one| one.name()).collect::<Vec<_>>().join(", ")
+            }
+            "caller" => {
+                let (id, shown) = names.find_caller(value)?;
+                filter.actor = Some(id);
+                shown
+            }
+            "server" => server(filter, names, value)?,
+            "tool" => tool(filter, names, value)?,
+            "label" => {
+                filter.among = Some(names.labelled(value)?);
+                value.replace(',', ", ")
+            }
+            "trace" => {
+                filter.trace = Some(value.to_ascii_lowercase());
+                value.to_owned()
+            }
+            "kind" => {
+                let (word, shown) =
+                    KINDS.into_iter().find(|(word, _)| *word == value).ok_or("no such kind of record")?;
+                filter.kinds = if word == "all" { Vec::new() } else { vec![word.to_owned()] };
+                shown.to_owned()
+            }
+            _ => {
+                // The minutes that nodes' clocks may run ahead do not make a week too long.
+                let from = filter.from.max(filter.until - TEXT_RANGE);
+                if from - filter.from > TimeDelta::minutes(5) {
+                    return Err("a text is looked for in at most 7 days".to_owned());
+                }
+                (filter.text, filter.from) = (Some(value.trim_matches('"').to_owned()), from);
+                value.to_owned()
+            }
+        };
+        self.is_counted &= is_counted;
+        Ok(shown)
+    }
 }
 
 fn empty(from: DateTime<Utc>, until: DateTime<Utc>) -> Filter {
@@ -300,13 +294,16 @@ fn empty(from: DateTime<Utc>, until: DateTime<Utc>) -> Filter {
         call: None,
         trace: None,
         text: None,
+        among: None,
     }
 }
 
 /// What a chip shows; the search bar and the choice of time show what they hold by themselves.
 fn chip(asked: &Asked, name: &str, value: &str, read: Result<String, String>) -> Option<Chip> {
     let (value, fault) = match read {
-        Ok(_) if matches!(name, "q" | "range" | "after") => return None,
+        Ok(_) if matches!(name, "q" | "range" | "after" | "group") => return None,
+        // One chip has both ends.
+        Ok(_) if name == "until" && asked.get("from").is_some() => return None,
         Ok(shown) => (shown, String::new()),
         Err(fault) => (value.to_owned(), fault),
     };
@@ -316,21 +313,48 @@ fn chip(asked: &Asked, name: &str, value: &str, read: Result<String, String>) ->
         "caller" => "Caller",
         "tool" => "Tool",
         "server" => "Server",
+        "label" => "Label",
         "trace" => "Trace",
         "kind" => "Show",
-        "from" => "From",
-        "until" => "Until",
-        "range" => "Time",
+        "group" => "Group",
+        "from" | "until" | "range" => "Time",
         "after" => "Page",
         other => other,
     };
-    Some(Chip { name: name_shown.to_owned(), value, without: asked.without(name).query(), fault })
+    let without = if matches!(name, "from" | "until") && fault.is_empty() {
+        asked.without("from").without("until")
+    } else {
+        asked.without(name)
+    };
+    Some(Chip { name: name_shown.to_owned(), value, without: without.query(), fault })
 }
 
 fn decisions(value: &str) -> Result<Vec<Outcome>, String> {
     let read =
         |word: &str| Outcome::find(word.trim()).ok_or("one of allowed, denied, waiting, failed, limited".to_owned());
     value.split(',').map(read).collect()
+}
+
+/// A range of time as its chip shows it, with the zone: `19 Nov 14:30 to 15:30, Europe/Paris`.
+fn between(asked: &Asked, (from, until): (DateTime<Utc>, DateTime<Utc>), zone: Zone) -> String {
+    let (first, last) = (zone.local(from), zone.local(until));
+    let day = |at: &DateTime<chrono_tz::Tz>| at.format("%-d %b").to_string();
+    let is_open = end(asked, "until", zone).is_none();
+    let zone = zone.name();
+    if is_open {
+        return format!("since {} {}, {zone}", day(&first), first.format("%H:%M"));
+    }
+    let is_midnight = |at: &DateTime<chrono_tz::Tz>| at.time() == NaiveTime::MIN;
+    if is_midnight(&first) && is_midnight(&last) && first.date_naive().succ_opt() == Some(last.date_naive()) {
+        return format!("{}, {zone}", day(&first));
+    }
+    let until = if first.date_naive() == last.date_naive() { String::new() } else { format!("{} ", day(&last)) };
+    format!("{} {} to {until}{}, {zone}", day(&first), first.format("%H:%M"), last.format("%H:%M"))
+}
+
+/// The end of a range that has no other: `until 19 Nov 15:30, Europe/Paris`.
+fn show_end(until: DateTime<Utc>, present: Present) -> String {
+    format!("until {}, {}", present.zone.local(until).format("%-d %b %H:%M"), present.zone.name())
 }
 
 fn server(filter: &mut Filter, names: &Names, value: &str) -> Result<String, String> {
@@ -352,10 +376,11 @@ fn tool(filter: &mut Filter, names: &Names, value: &str) -> Result<String, Strin
 }
 
 /// From when until when. Records of nodes whose clocks run ahead are believed up to five minutes.
-fn times(asked: &Asked, now: DateTime<Utc>) -> (DateTime<Utc>, DateTime<Utc>) {
+fn times(asked: &Asked, present: Present) -> (DateTime<Utc>, DateTime<Utc>) {
+    let Present { now, zone } = present;
     let ahead = now + TimeDelta::minutes(5);
     let length = asked.get("range").and_then(Span::find).unwrap_or(Span::USUAL).length;
-    let (from, until) = (asked.get("from").and_then(time), asked.get("until").and_then(time));
+    let (from, until) = (end(asked, "from", zone), end(asked, "until", zone));
     match (from, until) {
         (None, None) => (now - length, ahead),
         (Some(from), None) => (from, ahead.max(from + TimeDelta::minutes(1))),
@@ -364,14 +389,18 @@ fn times(asked: &Asked, now: DateTime<Utc>) -> (DateTime<Utc>, DateTime<Utc>) {
     }
 }
 
-/// A time as people write it, in UTC: with seconds and zone, to the minute, or a day.
-fn time(text: &str) -> Option<DateTime<Utc>> {
+fn end(asked: &Asked, name: &str, zone: Zone) -> Option<DateTime<Utc>> {
+    time(asked.get(name)?, zone)
+}
+
+/// A time as people write it: with seconds and zone, or as clocks in the zone show it, to the minute, or a day.
+fn time(text: &str, zone: Zone) -> Option<DateTime<Utc>> {
     let exact = DateTime::parse_from_rfc3339(text).ok().map(|time| time.to_utc());
     let minute = || {
         let format = if text.len() > 16 { "%Y-%m-%dT%H:%M:%S" } else { "%Y-%m-%dT%H:%M" };
-        Some(chrono::NaiveDateTime::parse_from_str(text, format).ok()?.and_utc())
+        Some(zone.read(NaiveDateTime::parse_from_str(text, format).ok()?))
     };
-    let day = || Some(text.parse::<NaiveDate>().ok()?.and_time(chrono::NaiveTime::MIN).and_utc());
+    let day = || Some(zone.read(text.parse::<NaiveDate>().ok()?.and_time(NaiveTime::MIN)));
     let time = exact.or_else(minute).or_else(day)?;
     // What Postgres takes, with room for what is added.
     (1970..=9000).contains(&chrono::Datelike::year(&time)).then_some(time)
@@ -386,7 +415,26 @@ mod tests {
     }
 
     fn resolved(query: &str) -> Resolved {
-        resolve(&asked(query), &Names::default(), "2026-11-20T14:00:00Z".parse().unwrap())
+        resolve(&asked(query), &Names::default(), present())
+    }
+
+    fn present() -> Present {
+        Present { now: "2026-11-20T14:00:00Z".parse().unwrap(), zone: Zone::UTC }
+    }
+
+    #[test]
+    fn a_range_of_time_is_one_chip_with_its_zone() {
+        let shown = |query: &str| {
+            let chips = resolved(query).chips;
+            assert_eq!(chips.len(), 1, "{query}");
+            assert_eq!((&*chips[0].name, &*chips[0].without), ("Time", ""), "{query}");
+            chips[0].value.clone()
+        };
+        assert_eq!(shown("from=2026-11-19T14:30&until=2026-11-19T15:30"), "19 Nov 14:30 to 15:30, UTC");
+        assert_eq!(shown("from=2026-11-19&until=2026-11-20"), "19 Nov, UTC");
+        assert_eq!(shown("from=2026-11-19T14:30&until=2026-11-20"), "19 Nov 14:30 to 20 Nov 00:00, UTC");
+        assert_eq!(shown("from=2026-11-19T14:30"), "since 19 Nov 14:30, UTC");
+        assert_eq!(shown("until=2026-11-19T14:30"), "until 19 Nov 14:30, UTC");
     }
 
     #[test]
@@ -403,7 +451,7 @@ mod tests {
     fn what_is_unknown_stays_and_is_said() {
         let asked = asked("colour=red&decision=purple&call=rec_x");
         assert_eq!(asked.query(), "?decision=purple&colour=red&call=rec_x");
-        let resolved = resolve(&asked, &Names::default(), "2026-11-20T14:00:00Z".parse().unwrap());
+        let resolved = resolve(&asked, &Names::default(), present());
         let faults: Vec<_> = resolved.chips.iter().map(|chip| (&*chip.name, chip.fault.is_empty())).collect();
         assert_eq!(faults, [("Decision", false), ("colour", false)]);
         assert_eq!(resolved.chips[1].without, "?decision=purple");
@@ -418,10 +466,10 @@ mod tests {
             ("2026-11-19", "2026-11-19T00:00:00Z"),
             ("2026-11-19T15:00:00+02:00", "2026-11-19T13:00:00Z"),
         ] {
-            assert_eq!(time(text), Some(read.parse().unwrap()), "{text}");
+            assert_eq!(time(text, Zone::UTC), Some(read.parse().unwrap()), "{text}");
         }
         for wrong in ["yesterday", "0001-01-01", "9999-12-31", "2026-13-01", "2026-11-19T25:00"] {
-            assert_eq!(time(wrong), None, "{wrong}");
+            assert_eq!(time(wrong, Zone::UTC), None, "{wrong}");
         }
         let backwards = resolved("from=2026-11-19&until=2026-11-18").filter;
         assert!(backwards.from < backwards.until);

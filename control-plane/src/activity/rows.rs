@@ -1,12 +1,12 @@
 //! Records as tables show them.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike as _, NaiveDate, Utc};
 use domain::RecordId;
 use store::audit::search;
 
 use super::outcome::Outcome;
 use super::query::Names;
-use crate::console::show;
+use crate::console::{Present, show};
 
 /// Longer than this, microseconds, and the time a call took is marked.
 const SLOW_US: i64 = 1_000_000;
@@ -23,6 +23,8 @@ pub(crate) struct Row {
     /// Who acted, and whether it is a person.
     pub(crate) who: String,
     pub(crate) is_person: bool,
+    /// Through which program, as it calls itself.
+    pub(crate) client: String,
     pub(crate) name: ToolName,
     /// What `ui::decision` takes; empty where nothing was decided.
     pub(crate) badge: &'static str,
@@ -65,22 +67,20 @@ impl ToolName {
 
 impl Row {
     /// Of a record of the log; `url` is where it is shown whole.
-    pub(crate) fn of(record: &search::Row, names: &Names, now: DateTime<Utc>, url: String) -> Self {
+    pub(crate) fn of(record: &search::Row, names: &Names, Present { now, zone }: Present, url: String) -> Self {
+        let (at, today) = (zone.local(record.time), zone.local(now).date_naive());
         let outcome = Outcome::of(record.effect.as_deref(), record.status.as_deref());
         let took = record.duration_us;
         let (caller, is_person) = caller(record.actor_kind.as_deref(), record.actor_id.as_deref(), names);
         Self {
             id: RecordId::from_uuid(record.id).to_string(),
             at: record.time,
-            day: if record.time.date_naive() == now.date_naive() {
-                String::new()
-            } else {
-                show::date(&record.time, &now)
-            },
-            clock: record.time.format("%H:%M:%S").to_string(),
-            fraction: record.time.format("%.3f").to_string(),
+            day: if at.date_naive() == today { String::new() } else { day(at.date_naive(), today) },
+            clock: at.format("%H:%M:%S").to_string(),
+            fraction: at.format("%.3f").to_string(),
             who: caller,
             is_person,
+            client: record.client_name.clone().unwrap_or_default(),
             name: ToolName::of_record(record, names),
             badge: outcome.map_or("", Outcome::badge),
             took: took.map_or_else(|| "–".to_owned(), |took| show::took(took.max(0).cast_unsigned())),
@@ -99,6 +99,11 @@ impl Row {
         let parts = [self.who.as_str(), self.day.as_str(), self.clock.as_str()];
         parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
     }
+}
+
+/// A day: `19 Nov`, with the year when it is another one.
+pub(super) fn day(day: NaiveDate, today: NaiveDate) -> String {
+    day.format(if day.year() == today.year() { "%-d %b" } else { "%-d %b %Y" }).to_string()
 }
 
 /// What people call an actor, and whether it is a person.

@@ -70,6 +70,7 @@ pub(super) async fn heard(
         call: None,
         trace: None,
         text: None,
+        among: None,
     };
     let page = match actions::search(tx, Scope::Own(user), filter, None, LOOKED_AT).await {
         Ok(page) => page,

@@ -40,11 +40,27 @@ pub(crate) struct Bars {
     pub(crate) label: String,
 }
 
-/// Stacked bars of these columns.
+/// Stacked bars of these columns, on a scale of round numbers.
 pub(crate) fn bars(columns: &[Column], x: Vec<String>, label: String) -> Bars {
-    let heights = columns.iter().map(|column| column.parts.iter().map(|(_, count)| count).sum::<u64>());
-    let step = step_for(heights.max().unwrap_or(0));
-    let (top, width) = (as_f64(step * 3), 100.0 / as_f64(columns.len().max(1) as u64));
+    let step = step_for(highest(columns));
+    let (rects, hits) = stacked(columns, step * 3);
+    let y = (0..=3).rev().map(|line| super::show::count(step * line)).collect();
+    Bars { rects, hits, y, x, label }
+}
+
+/// The same without a scale: the highest column has the whole height.
+pub(crate) fn strip(columns: &[Column], x: Vec<String>, label: String) -> Bars {
+    let (rects, hits) = stacked(columns, highest(columns).max(1));
+    Bars { rects, hits, y: Vec::new(), x, label }
+}
+
+fn highest(columns: &[Column]) -> u64 {
+    columns.iter().map(|column| column.parts.iter().map(|(_, count)| count).sum()).max().unwrap_or(0)
+}
+
+/// The parts of the columns, `top` being the whole height, and what the pointer finds over each.
+fn stacked(columns: &[Column], top: u64) -> (Vec<Rect>, Vec<Hit>) {
+    let (top, width) = (as_f64(top), 100.0 / as_f64(columns.len().max(1) as u64));
     let (mut rects, mut hits) = (Vec::new(), Vec::new());
     for (place, column) in columns.iter().enumerate() {
         let left = width * as_f64(place as u64);
@@ -61,8 +77,7 @@ pub(crate) fn bars(columns: &[Column], x: Vec<String>, label: String) -> Bars {
         }
         hits.push(Hit { x: two(left), width: two(width), tip: column.tip.clone() });
     }
-    let y = (0..=3).rev().map(|line| super::show::count(step * line)).collect();
-    Bars { rects, hits, y, x, label }
+    (rects, hits)
 }
 
 /// A line over time on a logarithmic scale.

@@ -17,6 +17,7 @@ mod palette;
 mod shell;
 pub(crate) mod show;
 mod site;
+mod zone;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, FromRef};
@@ -27,6 +28,7 @@ pub(crate) use gate::{SignedIn, Visitor};
 pub(crate) use page::{Done, Hx, Page};
 pub(crate) use shell::{Choice, Faults, Shell, role_name};
 pub use site::{Site, SiteError};
+pub(crate) use zone::{Present, Zone};
 
 use crate::access::Access;
 use crate::input::BODY_MAX_BYTES;

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use domain::{Permission, Role};
 use store::accounts::Workspace;
 
-use super::SignedIn;
+use super::{Present, SignedIn, Zone};
 use crate::problem::{Fault, Problem};
 
 /// The frame of a page of a workspace. Every page's template has one as `shell`.
@@ -14,6 +14,8 @@ use crate::problem::{Fault, Problem};
 pub(crate) struct Shell {
     /// The present time; pages show how long ago things were.
     pub(crate) now: DateTime<Utc>,
+    /// Where it is looked at from.
+    pub(crate) zone: Zone,
     /// The person's e-mail address.
     pub(crate) email: String,
     /// What every form carries as `_csrf`.
@@ -89,6 +91,11 @@ impl Shell {
         in_workspace(&self.workspace, path)
     }
 
+    /// The present time as the person sees it.
+    pub(crate) const fn present(&self) -> Present {
+        Present { now: self.now, zone: self.zone }
+    }
+
     /// Whether the person may do this here. What they may not is said, or not offered.
     pub(crate) const fn may(&self, permission: Permission) -> bool {
         self.workspace.role.allows(permission)
@@ -141,6 +148,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Shell {
         let workspace = named.and_then(|named| signed.workspace(named)).ok_or_else(Problem::not_found)?;
         Ok(Self {
             now: signed.now(),
+            zone: Zone::of(&parts.headers),
             email: signed.email().to_owned(),
             csrf: signed.csrf().to_owned(),
             workspace: workspace.clone(),

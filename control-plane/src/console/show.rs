@@ -63,6 +63,16 @@ pub(crate) fn ago(at: &DateTime<Utc>, now: &DateTime<Utc>) -> String {
     }
 }
 
+/// A length of time, roughly: `12 min`, `3 h`, `2 days`.
+pub(crate) fn length(seconds: i64) -> String {
+    match seconds {
+        ..60 => format!("{} s", seconds.max(0)),
+        60..3600 => format!("{} min", seconds / 60),
+        3600..86_400 => format!("{} h", seconds / 3600),
+        _ => plural(seconds.unsigned_abs() / 86_400, "day", "days"),
+    }
+}
+
 /// How long from now: `in 24 min`, `in 3 days`; from 60 days on the date.
 pub(crate) fn until(at: &DateTime<Utc>, now: &DateTime<Utc>) -> String {
     let seconds = (*at - *now).num_seconds();

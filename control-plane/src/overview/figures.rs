@@ -18,12 +18,10 @@ use crate::activity::outcome::Outcome;
 use crate::activity::query::{Names, Span};
 use crate::activity::rows::ToolName;
 use crate::console::chart::{Bars, Line, spark};
-use crate::console::show;
+use crate::console::{Present, show};
 
 /// Tools that are listed.
 const TOOLS: i64 = 9;
-/// Points of a tool's line.
-const SPARK: usize = 24;
 /// What Sluice takes is told of so many of the latest calls.
 const LATEST: i64 = 1000;
 
@@ -84,12 +82,12 @@ pub(super) async fn figures(
     tx: &mut TenantTx,
     span: Span,
     names: &Names,
-    now: DateTime<Utc>,
+    Present { now, zone }: Present,
 ) -> Result<Figures, store::Error> {
     let (from, until) = (now - span.length, now);
     let range = Range { from, until, step_s: 60, server: None, tool: None };
     let (step_s, points) = actions::series(tx, range.clone()).await?;
-    let counts = Counts::of(&points, step_s, (from, until));
+    let counts = Counts::of(&points, step_s, (from, until), zone);
     let added = search::added(tx, from, LATEST).await?;
     let (calls, buckets) = (counts.total(&[]), counts.buckets());
     let (low, high, latency) = counts.latency(span.name);
@@ -105,11 +103,7 @@ pub(super) async fn figures(
         p99: quantile_shown(&buckets, 0.99),
         added: added.map_or_else(|| "–".to_owned(), |added| micros(added.p99_us)),
         added_of: added.map_or_else(String::new, |added| {
-            format!(
-                "p50 {}, of the latest {}",
-                micros(added.p50_us),
-                show::plural(added.calls.max(0).cast_unsigned(), "call", "calls")
-            )
+            format!("latest {}", show::plural(added.calls.max(0).cast_unsigned(), "call", "calls"))
         }),
         bars: counts.bars(&[], span.name),
         unit: counts.unit(),
@@ -121,22 +115,28 @@ pub(super) async fn figures(
     })
 }
 
-/// Steps of a tool's line, [`SPARK`] of them; from an hour on they are made from hours.
+/// Steps of a tool's line, of whole minutes: 20 in an hour, else 24.
 fn step_of(span: Span) -> i32 {
-    i32::try_from(span.length.num_seconds()).unwrap_or(i32::MAX) / 24
+    let seconds = i32::try_from(span.length.num_seconds()).unwrap_or(i32::MAX);
+    if seconds == 3600 { 180 } else { seconds / 24 }
 }
 
 async fn top_tools(tx: &mut TenantTx, range: Range, names: &Names) -> Result<Vec<ToolFigures>, store::Error> {
-    let points = rollup::top_tools(tx, &range, TOOLS).await?;
+    let step = TimeDelta::seconds(i64::from(range.step_s));
+    // Steps begin with the range, so that the last is as long as the others; what is over belongs to it.
+    let first = range.from.duration_trunc(TimeDelta::hours(1).min(step)).unwrap_or(range.from);
+    let steps = (range.until - first).num_seconds() / i64::from(range.step_s).max(1);
+    let points = rollup::top_tools(tx, &range, first, TOOLS).await?;
     let risks = if points.is_empty() { Vec::new() } else { tools::list_live(tx).await? };
     let mut found: BTreeMap<(Uuid, String), Counted> = BTreeMap::new();
-    let step = TimeDelta::seconds(i64::from(range.step_s));
-    let first = range.from.duration_trunc(step).unwrap_or(range.from);
     for point in points {
-        let counted = found.entry((point.server, point.tool)).or_default();
+        let counted = found.entry((point.server, point.tool)).or_insert_with(|| Counted::over(steps));
         let count = point.count.max(0).cast_unsigned();
-        counted.add(&point.status, point.bucket, count);
-        let place = (point.start - first).num_seconds() / i64::from(range.step_s).max(1);
+        if let (Some(status), Some(bucket)) = (&point.status, point.bucket) {
+            counted.add(status, bucket, count);
+        }
+        let Some(start) = point.start else { continue };
+        let place = ((start - first).num_seconds() / i64::from(range.step_s).max(1)).min(steps - 1);
         if let Some(step) = usize::try_from(place).ok().and_then(|place| counted.steps.get_mut(place)) {
             *step += count;
         }
@@ -174,10 +174,14 @@ struct Counted {
     denied: u64,
     failed: u64,
     buckets: Buckets,
-    steps: [u64; SPARK + 1],
+    steps: Vec<u64>,
 }
 
 impl Counted {
+    fn over(steps: i64) -> Self {
+        Self { steps: vec![0; usize::try_from(steps).unwrap_or(0).min(100)], ..Self::default() }
+    }
+
     fn add(&mut self, status: &str, bucket: i16, count: u64) {
         self.calls += count;
         match Outcome::of(None, Some(status)) {

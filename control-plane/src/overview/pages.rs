@@ -120,7 +120,7 @@ pub(super) async fn overview(
     Form(query): Form<OverviewQuery>,
 ) -> Result<Response, Problem> {
     let mut tx = can.begin().await?;
-    let names = names(&mut tx).await?;
+    let names = names(&mut tx, &Asked::default()).await?;
     if !shell.may(Permission::ViewActivity) {
         return own(&mut tx, &needs, shell, &can, &names).await;
     }
@@ -135,7 +135,7 @@ pub(super) async fn overview(
     let span = query.range.as_deref().filter(|word| SPANS.contains(word)).and_then(Span::find);
     // The usual one of this page is its first.
     let span = span.or_else(|| Span::find(SPANS[0])).unwrap_or(Span::USUAL);
-    let figures = figures::figures(&mut tx, span, &names, shell.now).await?;
+    let figures = figures::figures(&mut tx, span, &names, shell.present()).await?;
     let may_servers = shell.may(Permission::ViewServers);
     let servers =
         if may_servers { figures::server_figures(&mut tx, span, &names, shell.now).await? } else { Vec::new() };
@@ -160,7 +160,7 @@ async fn own(
     names: &Names,
 ) -> Result<Response, Problem> {
     let month = Asked::default().with("range", "30d");
-    let filter = query::resolve(&month, names, shell.now).filter;
+    let filter = query::resolve(&month, names, shell.present()).filter;
     let page = match actions::search(tx, Scope::Own(can.actor().user()), filter, None, OWN).await {
         Ok(page) => page.rows,
         Err(SearchError::Database(error)) => return Err(error.into()),
@@ -169,7 +169,7 @@ async fn own(
     let row = |row| {
         let row: &store::audit::search::Row = row;
         let url = format!("{}?range=30d&call={}", shell.to("activity"), RecordId::from_uuid(row.id));
-        Row::of(row, names, shell.now, url)
+        Row::of(row, names, shell.present(), url)
     };
     let rows = page.iter().map(row).collect();
     Ok(Page::new(Own { endpoint: needs.endpoint(&shell.workspace.slug), rows, shell }).into_response())

@@ -99,6 +99,6 @@ async fn counts_are_for_those_who_see_everybody_s_calls(pool: PgPool) {
     let (member, _) = app.member(&owner, "mia@acme.example", "member").await;
     let path = format!("{}/activity/series", owner.path());
     let series = app.get(&owner, &path).await.expect(200).json();
-    assert_eq!((&series["points"], &series["step_s"]), (&json!([]), &json!(900)));
+    assert_eq!((&series["points"], &series["step_s"]), (&json!([]), &json!(3600)));
     app.get(&member, &path).await.expect(403);
 }

@@ -113,6 +113,7 @@ impl App {
             passwords: Passwords::cheap(),
             sandbox: Sandbox(Some("https://sandbox.example/mcp".parse().unwrap())),
             mail: Mail::kept(std::env::temp_dir().join("sluice-test-mails")).unwrap(),
+            drain: Drain::new(),
         };
         Self { router: router(&parts), parts, node }
     }

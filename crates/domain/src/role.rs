@@ -54,6 +54,8 @@ pub enum Permission {
     OwnActivity,
     /// See everybody's calls.
     ViewActivity,
+    /// Take everybody's calls along as a file.
+    ExportActivity,
     /// Call tools through the gateway.
     CallTools,
 }
@@ -90,6 +92,7 @@ impl Role {
                     | P::ViewTokens
                     | P::OwnActivity
                     | P::ViewActivity
+                    | P::ExportActivity
             ),
             Self::Member => {
                 matches!(permission, P::ViewTenant | P::OwnTokens | P::OwnActivity | P::CallTools)
@@ -137,6 +140,7 @@ impl Permission {
             Self::ManageTokens => "tokens.manage",
             Self::OwnActivity => "activity.own",
             Self::ViewActivity => "activity.view",
+            Self::ExportActivity => "activity.export",
             Self::CallTools => "tools.call",
         }
     }

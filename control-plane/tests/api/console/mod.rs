@@ -15,3 +15,4 @@ mod settings;
 mod sign_up;
 mod style;
 mod tokens;
+mod who;

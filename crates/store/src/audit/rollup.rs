@@ -1,6 +1,6 @@
 //! Calls counted by minute and by hour, in the transaction that adds their records.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
 use domain::{ServerId, TenantId};
 use uuid::Uuid;
 
@@ -147,92 +147,96 @@ pub struct Range {
     pub tool: Option<String>,
 }
 
-/// The series made from minutes.
+impl Range {
+    /// The whole hours within it where its steps are that long: they are read from the counts by hour, and what is left at
+    /// both ends from those by minute. Without any, both are its end.
+    fn hours(&self) -> (DateTime<Utc>, DateTime<Utc>) {
+        let hour = TimeDelta::hours(1);
+        let whole = |time: DateTime<Utc>| time.duration_trunc(hour).unwrap_or(time);
+        let (first, last) = (whole(self.from + hour - TimeDelta::microseconds(1)), whole(self.until));
+        if self.step_s < 3600 || first >= last { (self.until, self.until) } else { (first, last) }
+    }
+}
+
+/// Calls over time: in steps of an hour or more from the counts by hour, else from those by minute.
 ///
 /// # Errors
 /// [`Error`] when the database failed.
-pub async fn by_minutes(tx: &mut TenantTx, range: &Range) -> Result<Vec<Point>, Error> {
+pub async fn series(tx: &mut TenantTx, range: &Range) -> Result<Vec<Point>, Error> {
+    let hours = range.hours();
     Ok(sqlx::query_as!(
         Point,
-        r#"select date_bin(make_interval(secs => $3::int4), start, 'epoch') as "start!", effect, status, bucket,
-               sum(count)::int8 as "count!", sum(duration_us)::int8 as "duration_us!"
-           from audit_rollup_minute
-           where start >= $1 and start < $2 and ($4::uuid is null or server_id = $4)
-               and ($5::text is null or tool_name = $5)
+        r#"select date_bin(make_interval(secs => $3::int4), start, 'epoch') as "start!", effect as "effect!",
+               status as "status!", bucket as "bucket!", sum(count)::int8 as "count!",
+               sum(duration_us)::int8 as "duration_us!"
+           from (
+               select * from audit_rollup_minute where start >= $1 and start < $6 or start >= $7 and start < $2
+               union all
+               select * from audit_rollup_hour where start >= $6 and start < $7) counted
+           where ($4::uuid is null or server_id = $4) and ($5::text is null or tool_name = $5)
            group by 1, 2, 3, 4 order by 1, 2, 3, 4"#,
         range.from,
         range.until,
         range.step_s,
         range.server.map(ServerId::uuid),
         range.tool,
+        hours.0,
+        hours.1,
     )
     .fetch_all(tx.connection())
     .await?)
 }
 
-/// The series made from hours.
-///
-/// # Errors
-/// [`Error`] when the database failed.
-pub async fn by_hours(tx: &mut TenantTx, range: &Range) -> Result<Vec<Point>, Error> {
-    Ok(sqlx::query_as!(
-        Point,
-        r#"select date_bin(make_interval(secs => $3::int4), start, 'epoch') as "start!", effect, status, bucket,
-               sum(count)::int8 as "count!", sum(duration_us)::int8 as "duration_us!"
-           from audit_rollup_hour
-           where start >= $1 and start < $2 and ($4::uuid is null or server_id = $4)
-               and ($5::text is null or tool_name = $5)
-           group by 1, 2, 3, 4 order by 1, 2, 3, 4"#,
-        range.from,
-        range.until,
-        range.step_s,
-        range.server.map(ServerId::uuid),
-        range.tool,
-    )
-    .fetch_all(tx.connection())
-    .await?)
-}
-
-/// Calls of one tool in one step.
+/// Calls of one tool: either those of one step, or those that ended alike in the same time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ToolPoint {
     /// Whose tool.
     pub server: Uuid,
     /// The tool, by its exposed name.
     pub tool: String,
-    /// The step's beginning.
-    pub start: DateTime<Utc>,
-    /// How they ended.
-    pub status: String,
-    /// The duration's bucket.
-    pub bucket: i16,
+    /// The step's beginning; none in the others.
+    pub start: Option<DateTime<Utc>>,
+    /// How they ended; none in those of a step.
+    pub status: Option<String>,
+    /// The duration's bucket, likewise.
+    pub bucket: Option<i16>,
     /// How many.
     pub count: i64,
 }
 
-/// The tools that are called most in a range of time, in steps. Calls of tools nobody knows are not among them.
+/// The tools that are called most in a range of time, in steps from `origin` on. Calls of tools nobody knows are not among
+/// them.
 ///
 /// # Errors
 /// [`Error`] when the database failed.
-pub async fn top_tools(tx: &mut TenantTx, range: &Range, limit: i64) -> Result<Vec<ToolPoint>, Error> {
+pub async fn top_tools(
+    tx: &mut TenantTx,
+    range: &Range,
+    origin: DateTime<Utc>,
+    limit: i64,
+) -> Result<Vec<ToolPoint>, Error> {
+    let hours = range.hours();
     Ok(sqlx::query_as!(
         ToolPoint,
         r#"with counted as materialized (
                select server_id, tool_name, start, status, bucket, count from audit_rollup_minute
-               where not $5 and start >= $1 and start < $2 and tool_name <> ''
+               where (start >= $1 and start < $5 or start >= $6 and start < $2) and tool_name <> ''
                union all
                select server_id, tool_name, start, status, bucket, count from audit_rollup_hour
-               where $5 and start >= $1 and start < $2 and tool_name <> ''),
+               where start >= $5 and start < $6 and tool_name <> ''),
            top as (select server_id, tool_name from counted group by 1, 2 order by sum(count) desc, 1, 2 limit $4)
            select server_id as "server!", tool_name as "tool!",
-               date_bin(make_interval(secs => $3::int4), start, 'epoch') as "start!", status as "status!",
-               bucket as "bucket!", sum(count)::int8 as "count!"
-           from counted join top using (server_id, tool_name) group by 1, 2, 3, 4, 5 order by 1, 2, 3, 4, 5"#,
+               date_bin(make_interval(secs => $3::int4), start, $7) as "start?", status as "status?",
+               bucket as "bucket?", sum(count)::int8 as "count!"
+           from counted join top using (server_id, tool_name)
+           group by grouping sets ((1, 2, 3), (1, 2, 4, 5)) order by 1, 2, 3, 4, 5"#,
         range.from,
         range.until,
         range.step_s,
         limit,
-        range.step_s >= 3600,
+        hours.0,
+        hours.1,
+        origin,
     )
     .fetch_all(tx.connection())
     .await?)
@@ -251,23 +255,25 @@ pub struct ServerCount {
     pub count: i64,
 }
 
-/// Calls of a range of time by server, from whole hours where `step_s` is one or more.
+/// Calls of a range of time by server.
 ///
 /// # Errors
 /// [`Error`] when the database failed.
 pub async fn by_server(tx: &mut TenantTx, range: &Range) -> Result<Vec<ServerCount>, Error> {
+    let hours = range.hours();
     Ok(sqlx::query_as!(
         ServerCount,
         r#"select server_id as "server!", status as "status!", bucket as "bucket!", sum(count)::int8 as "count!" from (
                select server_id, status, bucket, count from audit_rollup_minute
-               where not $3 and start >= $1 and start < $2
+               where start >= $1 and start < $3 or start >= $4 and start < $2
                union all
                select server_id, status, bucket, count from audit_rollup_hour
-               where $3 and start >= $1 and start < $2) counted
+               where start >= $3 and start < $4) counted
            group by 1, 2, 3 order by 1, 2, 3"#,
         range.from,
         range.until,
-        range.step_s >= 3600,
+        hours.0,
+        hours.1,
     )
     .fetch_all(tx.connection())
     .await?)
@@ -280,4 +286,23 @@ pub async fn by_server(tx: &mut TenantTx, range: &Range) -> Result<Vec<ServerCou
 pub async fn is_any(tx: &mut TenantTx) -> Result<bool, Error> {
     let any = sqlx::query_scalar!(r#"select exists (select from audit_rollup_hour) as "any!""#);
     Ok(any.fetch_one(tx.connection()).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_hours_are_read_as_hours_and_the_ends_as_minutes() {
+        let hours = |from: &str, until: &str, step_s| {
+            let time = |text: &str| format!("2026-11-20T{text}Z").parse().unwrap();
+            let range = Range { from: time(from), until: time(until), step_s, server: None, tool: None };
+            let (first, last) = range.hours();
+            format!("{} {}", first.format("%H:%M"), last.format("%H:%M"))
+        };
+        assert_eq!(hours("01:20:00", "14:35:00", 3600), "02:00 14:00");
+        assert_eq!(hours("01:00:00", "14:00:00", 86_400), "01:00 14:00");
+        assert_eq!(hours("01:20:00", "01:50:00", 3600), "01:50 01:50", "no whole hour");
+        assert_eq!(hours("01:20:00", "14:35:00", 900), "14:35 14:35", "steps shorter than an hour");
+    }
 }

@@ -33,6 +33,23 @@ pub struct Filter {
     pub trace: Option<String>,
     /// Holding this text anywhere, in either case.
     pub text: Option<String>,
+    /// Of one of these servers, or one of these tools.
+    pub among: Option<Among>,
+}
+
+/// Servers and tools that something was asked for by, such as a label.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Among {
+    /// All calls of these servers.
+    pub servers: Vec<Uuid>,
+    /// And those of these tools.
+    pub tools: Vec<Uuid>,
+}
+
+impl Filter {
+    fn among(&self) -> (Option<&[Uuid]>, &[Uuid]) {
+        self.among.as_ref().map_or((None, &[]), |among| (Some(among.servers.as_slice()), among.tools.as_slice()))
+    }
 }
 
 /// A place in the order of search results.
@@ -151,6 +168,7 @@ pub async fn step(
     limit: i64,
 ) -> Result<Step, Error> {
     let after = after.unwrap_or(Place { time: filter.until, id: RecordId::from_uuid(Uuid::nil()) });
+    let among = filter.among();
     let mut rows = sqlx::query_as!(
         Row,
         r#"select time, id, epoch, seq, received_at, kind, final as is_final, call_id, actor_kind, actor_id, token_id,
@@ -168,6 +186,7 @@ pub async fn step(
                and (cardinality($12::text[]) = 0 or status = any($12))
                and ($13::uuid is null or call_id = $13)
                and ($16::text is null or trace_id = $16)
+               and ($17::uuid[] is null or server_id = any($17) or tool_id = any($18))
            order by time desc, id desc limit $15"#,
         partitions.0,
         partitions.1,
@@ -185,6 +204,8 @@ pub async fn step(
         filter.text,
         limit,
         filter.trace,
+        among.0,
+        among.1,
     )
     .fetch_all(tx.connection())
     .await?;
@@ -334,4 +355,68 @@ pub async fn added(tx: &mut TenantTx, from: DateTime<Utc>, limit: i64) -> Result
     .await?;
     let both = row.p50.zip(row.p99);
     Ok(both.map(|(p50_us, p99_us)| Added { p50_us, p99_us, calls: row.calls }))
+}
+
+/// Records of one caller, through one program, that ended alike.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallerCount {
+    /// What kind of being acted.
+    pub actor_kind: Option<String>,
+    /// Who.
+    pub actor_id: Option<String>,
+    /// Through which program.
+    pub client_name: Option<String>,
+    /// What was decided.
+    pub effect: Option<String>,
+    /// How they ended.
+    pub status: Option<String>,
+    /// How many.
+    pub count: i64,
+    /// When the first of them began.
+    pub first: DateTime<Utc>,
+    /// When the last of them began.
+    pub last: DateTime<Utc>,
+}
+
+/// Who made the calls that match all but the text, and how those ended: at most `limit` counts, the largest first.
+///
+/// # Errors
+/// [`Error`] when the database failed, [`Error::is_out_of_time`] when it took longer than was allowed.
+pub async fn by_caller(
+    tx: &mut TenantTx,
+    filter: &Filter,
+    partitions: (DateTime<Utc>, DateTime<Utc>),
+    limit: i64,
+) -> Result<Vec<CallerCount>, Error> {
+    let among = filter.among();
+    Ok(sqlx::query_as!(
+        CallerCount,
+        r#"select actor_kind, actor_id, client_name, effect, status, count(*) as "count!", min(time) as "first!",
+               max(time) as "last!"
+           from audit_record
+           where part_time >= $1 and part_time < $2 and time >= $3 and time < $4
+               and (cardinality($5::text[]) = 0 or kind = any($5))
+               and ($6::text is null or actor_id = $6)
+               and ($7::uuid is null or server_id = $7)
+               and ($8::text is null or tool_name = $8)
+               and (cardinality($9::text[]) = 0 or status = any($9))
+               and ($10::text is null or trace_id = $10)
+               and ($11::uuid[] is null or server_id = any($11) or tool_id = any($12))
+           group by 1, 2, 3, 4, 5 order by 6 desc, 8 desc limit $13"#,
+        partitions.0,
+        partitions.1,
+        filter.from,
+        filter.until,
+        &filter.kinds,
+        filter.actor,
+        filter.server.map(ServerId::uuid),
+        filter.tool,
+        &filter.statuses,
+        filter.trace,
+        among.0,
+        among.1,
+        limit,
+    )
+    .fetch_all(tx.connection())
+    .await?)
 }
