@@ -70,6 +70,12 @@ fn the_console_is_used_by_keyboard_alone() {
     run("keyboard.mjs", &browser, &[]);
 }
 
+#[test]
+fn calls_land_live_and_are_found_by_keyboard() {
+    let Some(browser) = installed() else { return };
+    run("activity.mjs", &browser, &[]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn names_that_mean_harm_are_shown_and_do_nothing() {
     let Some(browser) = installed() else { return };
