@@ -19,6 +19,9 @@ impl Outcome {
     /// All of them, as filters list them.
     pub(crate) const ALL: [Self; 5] = [Self::Allowed, Self::Denied, Self::Waiting, Self::Failed, Self::Limited];
 
+    /// Those one chooses from; of the others there are few.
+    pub(crate) const CHOICES: [Self; 4] = [Self::Allowed, Self::Denied, Self::Failed, Self::Waiting];
+
     /// By the words of a record.
     pub(crate) fn of(effect: Option<&str>, status: Option<&str>) -> Option<Self> {
         let by_status = status.and_then(|status| Self::ALL.into_iter().find(|one| one.statuses().contains(&status)));

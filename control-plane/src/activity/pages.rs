@@ -147,9 +147,9 @@ pub(super) async fn index(
         views: views(&asked, &base),
         total: counts
             .as_ref()
-            .filter(|_| is_exact)
+            .filter(|_| is_exact && !asked.is_by_person())
             .map_or_else(String::new, |counts| show::plural(counts.total(&resolved.outcomes), "call", "calls")),
-        chart: counts.map(|counts| counts.strip(&resolved.outcomes, over)),
+        chart: counts.map(|counts| counts.strip(&resolved.outcomes, over)).filter(|bars| !bars.rects.is_empty()),
         chart_note: if is_exact {
             ""
         } else {
@@ -356,8 +356,7 @@ fn decisions(asked: &Asked, base: &str) -> Vec<Choice> {
         let to = asked.with("decision", outcome.word());
         Choice::new(outcome.name(), format!("{base}{}", to.query()), present == outcome.word())
     };
-    let shown = [Outcome::Allowed, Outcome::Denied, Outcome::Failed, Outcome::Waiting];
-    std::iter::once(all).chain(shown.into_iter().map(choice)).collect()
+    std::iter::once(all).chain(Outcome::CHOICES.into_iter().map(choice)).collect()
 }
 
 fn views(asked: &Asked, base: &str) -> Vec<Choice> {

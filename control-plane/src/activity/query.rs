@@ -302,6 +302,8 @@ fn empty(from: DateTime<Utc>, until: DateTime<Utc>) -> Filter {
 fn chip(asked: &Asked, name: &str, value: &str, read: Result<String, String>) -> Option<Chip> {
     let (value, fault) = match read {
         Ok(_) if matches!(name, "q" | "range" | "after" | "group") => return None,
+        // So do the rows of choices.
+        Ok(_) if is_choice(name, value) => return None,
         // One chip has both ends.
         Ok(_) if name == "until" && asked.get("from").is_some() => return None,
         Ok(shown) => (shown, String::new()),
@@ -327,6 +329,15 @@ fn chip(asked: &Asked, name: &str, value: &str, read: Result<String, String>) ->
         asked.without(name)
     };
     Some(Chip { name: name_shown.to_owned(), value, without: without.query(), fault })
+}
+
+/// Whether a row of choices above the table has this one.
+fn is_choice(name: &str, value: &str) -> bool {
+    match name {
+        "decision" => Outcome::CHOICES.into_iter().any(|one| one.word() == value),
+        "kind" => matches!(value, "call" | "admin" | "all"),
+        _ => false,
+    }
 }
 
 fn decisions(value: &str) -> Result<Vec<Outcome>, String> {

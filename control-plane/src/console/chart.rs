@@ -151,11 +151,11 @@ fn path(points: &[(f64, f64)]) -> String {
     path
 }
 
-/// A third of the scale that holds `most`: one, two or five of a power of ten.
+/// A third of the scale that holds `most`: one, two, three or five of a power of ten.
 fn step_for(most: u64) -> u64 {
     let mut ten = 1_u64;
     loop {
-        for times in [1, 2, 5] {
+        for times in [1, 2, 3, 5] {
             if let Some(step) = ten.checked_mul(times).filter(|step| step.saturating_mul(3) >= most) {
                 return step;
             }
