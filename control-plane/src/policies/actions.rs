@@ -1,6 +1,7 @@
 //! The rules of policies.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use domain::{PolicyId, PolicyVersionId, ServerId};
 use policy::{Finding, ServerWords, Severity, ToolWords, Vocabulary};
@@ -9,6 +10,7 @@ use store::policies::{self, Policy, Version, WriteError};
 use store::{TenantTx, people, servers, tools};
 use tokio::sync::Semaphore;
 
+use super::worlds::Present;
 use crate::ingest::change::Change;
 use crate::recorded::Author;
 
@@ -86,15 +88,19 @@ pub(crate) async fn vocabulary(tx: &mut TenantTx) -> Result<Vocabulary, store::E
 }
 
 /// Checks a text; gives the warnings.
-pub(crate) async fn check(text: String, vocabulary: Vocabulary) -> Result<Vec<Finding>, PolicyError> {
-    let findings = aside(move || policy::validate(&text, &vocabulary)).await.ok_or(PolicyError::NotChecked)?;
+pub(crate) async fn check(text: String, present: Arc<Present>) -> Result<Vec<Finding>, PolicyError> {
+    let work = move || match present.checker() {
+        Ok(checker) => Ok(checker.check(&text)),
+        Err(error) => Err(error),
+    };
+    let findings = aside(work).await.ok_or(PolicyError::NotChecked)??;
     if findings.iter().any(|finding| finding.severity == Severity::Error) {
         return Err(PolicyError::Wrong(findings));
     }
     Ok(findings)
 }
 
-/// At most so many checks at a time: a schema is made of all the tenant's tools for each.
+/// At most so many checks at a time: a schema may have to be made of all the tenant's tools first.
 static CHECKS: Semaphore = Semaphore::const_new(4);
 
 /// Runs what takes long on a thread of its own, a few at a time. `None` when it panicked.

@@ -12,6 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::actions::{self, PolicyError, TEXT_MAX_BYTES};
 use super::check_api::{Remark, remarks};
+use super::worlds;
 use crate::access::{Can, may};
 use crate::input::{At, Body, check_title};
 use crate::problem::{Fault, Problem};
@@ -117,8 +118,8 @@ pub(super) async fn checked<P: crate::access::Permitted>(can: &Can<P>, text: &st
     if text.len() > TEXT_MAX_BYTES {
         return Err(Problem::invalid("text", format!("at most {TEXT_MAX_BYTES} bytes")));
     }
-    let vocabulary = actions::vocabulary(&mut can.begin().await?).await?;
-    Ok(actions::check(text.to_owned(), vocabulary).await?)
+    let present = worlds::present(&mut can.begin().await?).await?;
+    Ok(actions::check(text.to_owned(), present).await?)
 }
 
 /// Shows a policy.

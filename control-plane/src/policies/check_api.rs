@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::actions::{self, PolicyError, TEXT_MAX_BYTES};
+use super::worlds;
 use crate::access::{Can, may};
 use crate::input::Body;
 use crate::problem::Problem;
@@ -62,8 +63,8 @@ pub(super) async fn check(
     if wanted.text.len() > TEXT_MAX_BYTES {
         return Err(Problem::invalid("text", format!("at most {TEXT_MAX_BYTES} bytes")));
     }
-    let vocabulary = actions::vocabulary(&mut can.begin().await?).await?;
-    let (accepted, findings) = match actions::check(wanted.text, vocabulary).await {
+    let present = worlds::present(&mut can.begin().await?).await?;
+    let (accepted, findings) = match actions::check(wanted.text, present).await {
         Ok(warnings) => (true, warnings),
         Err(PolicyError::Wrong(findings)) => (false, findings),
         Err(error) => return Err(error.into()),
@@ -99,12 +100,12 @@ pub(super) struct StartingPacks {
 #[utoipa::path(get, path = "/tenants/{tenant}/policy-packs", tag = "policies", params(TenantPath),
     responses((status = 200, body = StartingPacks), (status = "4XX", body = Problem)))]
 pub(super) async fn list_packs(can: Can<may::ViewPolicies>) -> Result<Json<StartingPacks>, Problem> {
-    let vocabulary = actions::vocabulary(&mut can.begin().await?).await?;
+    let present = worlds::present(&mut can.begin().await?).await?;
     let counted = actions::aside(move || {
-        Pack::ALL.into_iter().map(|pack| pack.count(&vocabulary).map(|count| shown(pack, count))).collect()
+        Ok::<_, PolicyError>(present.packs()?.iter().map(|(pack, count)| shown(*pack, *count)).collect())
     });
-    let packs: Result<Vec<StartingPack>, policy::CompileError> = counted.await.ok_or(PolicyError::NotChecked)?;
-    Ok(Json(StartingPacks { packs: packs.map_err(|error| uncounted(&error))? }))
+    let packs = counted.await.ok_or(PolicyError::NotChecked)??;
+    Ok(Json(StartingPacks { packs }))
 }
 
 fn shown(pack: Pack, count: policy::packs::Count) -> StartingPack {
@@ -116,9 +117,4 @@ fn shown(pack: Pack, count: policy::packs::Count) -> StartingPack {
         approval: count.approval,
         denied: count.denied,
     }
-}
-
-fn uncounted(error: &policy::CompileError) -> Problem {
-    tracing::error!(%error, "a starting pack does not compile against a tenant's tools");
-    Problem::internal()
 }

@@ -15,7 +15,7 @@ use super::diff::{self, Row};
 use super::highlight::{self, Line};
 use super::live_pages::{self, LiveView};
 use super::pages::{PackCard, named, names, packs};
-use super::{Needs, api, reach_pages};
+use super::{Needs, api, reach_pages, worlds};
 use crate::access::{Can, Permitted, may};
 use crate::console::{Done, Faults, Hx, Page, Shell, show};
 use crate::input::{At, Form, check_title};
@@ -298,10 +298,13 @@ pub(super) async fn look<P: Permitted>(can: &Can<P>, text: &str) -> Result<Check
         return Ok(Checked { is_empty: true, findings: Vec::new() });
     }
     if text.len() > TEXT_MAX_BYTES {
-        return Err(Problem::invalid("text", format!("at most {TEXT_MAX_BYTES} bytes")));
+        // The form is shown again all the same, with the text in it.
+        let message = format!("The text is too long: it has {} bytes, at most {TEXT_MAX_BYTES} are taken.", text.len());
+        let finding = Finding { line: 1, column: 1, severity: Severity::Error, message };
+        return Ok(Checked { findings: vec![finding], is_empty: false });
     }
-    let vocabulary = actions::vocabulary(&mut can.begin().await?).await?;
-    match actions::check(text.to_owned(), vocabulary).await {
+    let present = worlds::present(&mut can.begin().await?).await?;
+    match actions::check(text.to_owned(), present).await {
         Ok(findings) | Err(PolicyError::Wrong(findings)) => Ok(Checked { findings, is_empty: false }),
         Err(error) => Err(error.into()),
     }
@@ -339,7 +342,8 @@ struct ToolWord {
 
 /// `GET …/policies/words`: the tenant's own things, which a policy may name.
 pub(super) async fn words(can: Can<may::ViewPolicies>) -> Result<Json<Words>, Problem> {
-    let vocabulary = actions::vocabulary(&mut can.begin().await?).await?;
+    let present = worlds::present(&mut can.begin().await?).await?;
+    let vocabulary = &present.vocabulary;
     let tools = vocabulary.servers.iter().flat_map(|server| {
         server.tools.iter().map(|tool| ToolWord {
             name: reach_pages::tool_name(&server.key, &tool.name),

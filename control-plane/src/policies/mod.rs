@@ -9,9 +9,10 @@ mod edit_pages;
 mod highlight;
 pub(crate) mod live_pages;
 mod pages;
-mod reach;
+pub(crate) mod reach;
 mod reach_pages;
 mod version_pages;
+pub(crate) mod worlds;
 
 use axum::Router;
 use axum::extract::FromRef;

@@ -13,8 +13,9 @@ use serde::Deserialize;
 use store::policies::{self, Policy, Version};
 use store::{TenantTx, people, servers, tools};
 
-use super::actions::{self, PolicyError, aside};
+use super::actions::{PolicyError, aside};
 use super::live_pages::{self, LiveView};
+use super::worlds;
 use crate::access::{Can, may};
 use crate::console::{Page, Shell, show};
 use crate::input::Form;
@@ -141,13 +142,11 @@ pub(super) fn named(names: &HashMap<UserId, String>, user: UserId) -> String {
 
 /// The packs, strictest first, and what each would do to the tenant's tools.
 pub(super) async fn packs(mut tx: TenantTx) -> Result<Vec<PackCard>, Problem> {
-    let vocabulary = actions::vocabulary(&mut tx).await?;
+    let present = worlds::present(&mut tx).await?;
     // Nothing is held while they are counted.
     drop(tx);
-    let work =
-        move || Pack::ALL.into_iter().map(|pack| pack.count(&vocabulary).map(|count| card(pack, count))).collect();
-    let counted: Result<Vec<PackCard>, policy::CompileError> = aside(work).await.ok_or(PolicyError::NotChecked)?;
-    Ok(counted.map_err(|error| PolicyError::NotCompiled(error.to_string()))?)
+    let work = move || Ok::<_, PolicyError>(present.packs()?.iter().map(|(pack, count)| card(*pack, *count)).collect());
+    Ok(aside(work).await.ok_or(PolicyError::NotChecked)??)
 }
 
 fn card(pack: Pack, count: policy::packs::Count) -> PackCard {

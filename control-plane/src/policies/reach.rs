@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use store::people::Membership;
 
 use super::actions::{PolicyError, aside};
+use super::worlds::Present;
 
 /// What becomes of calls, strictest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,16 +50,10 @@ pub(crate) struct Caller {
 }
 
 /// What becomes of this caller's calls of each tool, in the vocabulary's order.
-pub(crate) async fn of(
-    vocabulary: Vocabulary,
-    texts: Vec<PolicyText>,
-    caller: Caller,
-    now: DateTime<Utc>,
-) -> Result<Vec<Reached>, PolicyError> {
+pub(crate) async fn of(present: Arc<Present>, caller: Caller, now: DateTime<Utc>) -> Result<Vec<Reached>, PolicyError> {
     let work = move || {
-        let world = World::compile(&vocabulary, &texts).map_err(|error| uncompiled(&error))?;
-        let view = world.caller(&principal(&vocabulary, &caller, now));
-        let tools = vocabulary.servers.iter().flat_map(|server| &server.tools);
+        let view = present.caller(&principal(&present.vocabulary, &caller, now))?;
+        let tools = present.vocabulary.servers.iter().flat_map(|server| &server.tools);
         Ok(tools.filter_map(|tool| reached(&view, tool.id, tool.risk, now)).collect())
     };
     aside(work).await.ok_or(PolicyError::NotChecked)?
@@ -82,22 +77,22 @@ impl Flip {
     }
 }
 
-/// What changes for these people between two sets of texts; what became looser first.
+/// What changes for these people when these texts are in force instead; what became looser first.
 pub(crate) async fn flips(
-    vocabulary: Vocabulary,
-    (before, after): (Vec<PolicyText>, Vec<PolicyText>),
+    present: Arc<Present>,
+    after: Vec<PolicyText>,
     people: Vec<Membership>,
     now: DateTime<Utc>,
 ) -> Result<Vec<Flip>, PolicyError> {
     let work = move || {
-        let before = World::compile(&vocabulary, &before).map_err(|error| uncompiled(&error))?;
-        let after = World::compile(&vocabulary, &after).map_err(|error| uncompiled(&error))?;
+        let vocabulary = &present.vocabulary;
+        let after = World::compile_by(present.checker()?, vocabulary, &after).map_err(|error| uncompiled(&error))?;
         let mut found: BTreeMap<(bool, String, Answer, Answer), Flip> = BTreeMap::new();
         for member in people {
             let name = member.name.clone();
             let caller = Caller { member, scope: TokenScope::default() };
-            let principal = principal(&vocabulary, &caller, now);
-            let views = (before.caller(&principal), after.caller(&principal));
+            let principal = principal(vocabulary, &caller, now);
+            let views = (present.caller(&principal)?, after.caller(&principal));
             for tool in vocabulary.servers.iter().flat_map(|server| &server.tools) {
                 let (Some(was), Some(is)) =
                     (reached(&views.0, tool.id, tool.risk, now), reached(&views.1, tool.id, tool.risk, now))
@@ -125,18 +120,23 @@ pub(crate) async fn flips(
 
 /// The people of whom a change need be worked out: of those no policy can tell apart, one, with all their names.
 pub(crate) fn told_apart(people: Vec<Membership>, texts: &[&str]) -> Vec<Membership> {
-    let mut kinds: BTreeMap<(&'static str, BTreeSet<domain::GroupName>, Option<domain::UserId>), Membership> =
-        BTreeMap::new();
+    let named = |kind: Vec<Membership>| {
+        let names: Vec<String> = kind.iter().map(|member| member.name.clone()).collect();
+        kind.into_iter().next().map(|first| Membership { name: names.join(", "), ..first })
+    };
+    kinds(people, texts).into_iter().filter_map(named).collect()
+}
+
+/// What policies can tell people apart by: role, groups, and who they are where a text names them.
+type Kind = (&'static str, BTreeSet<domain::GroupName>, Option<domain::UserId>);
+
+/// The people who call tools, those together whom none of these texts can tell apart.
+pub(crate) fn kinds(people: Vec<Membership>, texts: &[&str]) -> Vec<Vec<Membership>> {
+    let mut kinds: BTreeMap<Kind, Vec<Membership>> = BTreeMap::new();
     for member in people.into_iter().filter(|member| member.role.allows(domain::Permission::CallTools)) {
         let id = member.user.to_string();
         let named = texts.iter().any(|text| text.contains(&id)).then_some(member.user);
-        let key = (member.role.as_str(), member.groups.clone(), named);
-        let name = member.name.clone();
-        let kind = kinds.entry(key).or_insert(Membership { name: String::new(), ..member });
-        if !kind.name.is_empty() {
-            kind.name.push_str(", ");
-        }
-        kind.name.push_str(&name);
+        kinds.entry((member.role.as_str(), member.groups.clone(), named)).or_default().push(member);
     }
     kinds.into_values().collect()
 }

@@ -9,14 +9,18 @@ use domain::{Clock, MembershipId, Permission, ServerKey, TokenId, TokenScope};
 use policy::code;
 use serde::Deserialize;
 use store::people::Membership;
-use store::{TenantTx, people, policies, servers, tokens};
+use store::{TenantTx, people, servers, tokens};
 
-use super::actions::{self, PolicyError};
+use super::actions::PolicyError;
 use super::reach::{self, Answer, Caller, Reached};
+use super::worlds;
 use crate::access::{Can, may};
 use crate::console::{Choice, Hx, Page, Shell, show};
 use crate::input::Form;
 use crate::problem::Problem;
+
+/// Tools of a page.
+const PAGE: usize = 100;
 
 /// Whose calls are asked about, and which tools.
 #[derive(Debug, Default, Deserialize)]
@@ -33,6 +37,9 @@ pub(super) struct Query {
     /// `deny`, `approval`, `depends` or `allow`; else all.
     #[serde(default)]
     answer: String,
+    /// The name of the last tool of the page before.
+    #[serde(default)]
+    after: String,
 }
 
 /// Whom one may ask about.
@@ -70,6 +77,8 @@ struct Found {
     choices: Vec<Choice>,
     /// How many tools there are, whatever was asked for.
     all: usize,
+    /// Where the next ones are; empty at the end.
+    next: String,
     /// Keys of servers that are paused.
     paused: Vec<String>,
     /// Why nobody calls anything here.
@@ -145,12 +154,11 @@ async fn found(
         let instead = format!("{} is {role} here, and that role calls no tools.", show::visible(&member.name));
         return Ok(Found { instead, ..Found::default() });
     }
-    let texts = policies::list_active(&mut tx).await?;
-    let vocabulary = actions::vocabulary(&mut tx).await?;
+    let present = worlds::present(&mut tx).await?;
     let paused = servers::list(&mut tx).await?.into_iter().filter(|server| server.paused);
     let paused = paused.map(|server| server.key.to_string()).collect();
     drop(tx);
-    let rows = match reach::of(vocabulary, texts, Caller { member, scope }, clock.now()).await {
+    let rows = match reach::of(present, Caller { member, scope }, clock.now()).await {
         Ok(rows) => rows,
         Err(PolicyError::NotCompiled(why)) => {
             let instead = format!("The policies do not fit the tools of now, so this can't be said: {why}");
@@ -162,8 +170,15 @@ async fn found(
     let wanted = query.q.to_lowercase();
     let rows: Vec<Reached> = rows.into_iter().filter(|row| row.name.to_lowercase().contains(&wanted)).collect();
     let choices = choices(shell, query, &rows);
-    let rows = rows.into_iter().filter(|row| query.answer.is_empty() || short(row.answer) == query.answer).collect();
-    Ok(Found { rows, choices, all, paused, instead: String::new() })
+    let mut rows: Vec<Reached> =
+        rows.into_iter().filter(|row| query.answer.is_empty() || short(row.answer) == query.answer).collect();
+    let begin = rows.iter().position(|row| row.name == query.after).map_or(0, |place| place + 1);
+    rows.drain(..begin);
+    let is_more = rows.len() > PAGE;
+    rows.truncate(PAGE);
+    let last = rows.last().filter(|_| is_more).map(|row| row.name.as_str());
+    let next = last.map(|last| address(shell, query, (&query.answer, last))).unwrap_or_default();
+    Ok(Found { rows, choices, all, next, paused, instead: String::new() })
 }
 
 /// The answers with how many tools have each.
@@ -176,19 +191,22 @@ fn choices(shell: &Shell, query: &Query, rows: &[Reached]) -> Vec<Choice> {
         [("", "All"), ("allow", "Allowed"), ("approval", "Need approval"), ("depends", "Depend"), ("deny", "Denied")];
     let choice = |(word, text): (&str, &str)| {
         let number = if word.is_empty() { rows.len() } else { counts.get(word).copied().unwrap_or_default() };
-        let mut address = url::form_urlencoded::Serializer::new(String::new());
-        for (name, value) in [("member", &query.member), ("token", &query.token), ("q", &query.q)] {
-            if !value.is_empty() {
-                address.append_pair(name, value);
-            }
-        }
-        if !word.is_empty() {
-            address.append_pair("answer", word);
-        }
-        let url = format!("{}?{}", shell.to("policies/access"), address.finish());
+        let url = address(shell, query, (word, ""));
         Choice { count: show::count(number), ..Choice::new(text, url, query.answer == word) }
     };
     words.into_iter().map(choice).collect()
+}
+
+/// The same question, of another answer or further on.
+fn address(shell: &Shell, query: &Query, (answer, after): (&str, &str)) -> String {
+    let mut address = url::form_urlencoded::Serializer::new(String::new());
+    let asked = [("member", &*query.member), ("token", &*query.token), ("q", &*query.q)];
+    for (name, value) in asked.into_iter().chain([("answer", answer), ("after", after)]) {
+        if !value.is_empty() {
+            address.append_pair(name, value);
+        }
+    }
+    format!("{}?{}", shell.to("policies/access"), address.finish())
 }
 
 /// An answer in the address.

@@ -16,7 +16,7 @@ use super::highlight::{self, Line};
 use super::live_pages::{self, LiveView};
 use super::pages::{named, names};
 use super::reach::{self, Flip};
-use super::{Needs, api};
+use super::{Needs, api, worlds};
 use crate::access::{Can, Permitted, may};
 use crate::console::{Done, Page, Shell};
 use crate::input::{At, Form};
@@ -90,11 +90,13 @@ async fn page<P: Permitted>(
     let other = other.or_else(|| version.version.checked_sub(1)).and_then(find);
     let written_by = named(&names(&mut tx).await?, version.written_by);
     let live = live_pages::view(&mut tx, &live).await?;
+    // One connection at a time: whoever holds one and waits for another may wait for ever.
+    drop(tx);
     let checked = look(can, &version.text).await?;
     let effect = if policy.active_version == Some(version.version) || checked.errors() > 0 {
         Effect::default()
     } else {
-        effect(tx, &policy, Some(&version), &clock).await?
+        effect(can.begin().await?, &policy, Some(&version), &clock).await?
     };
     Ok(VersionPage {
         diff: other.as_ref().map(|other| diff::rows(&other.text, &version.text)).unwrap_or_default(),
@@ -119,10 +121,10 @@ async fn effect(
     version: Option<&Version>,
     clock: &Clock,
 ) -> Result<Effect, Problem> {
-    let before = policies::list_active(&mut tx).await?;
-    let vocabulary = actions::vocabulary(&mut tx).await?;
+    let present = worlds::present(&mut tx).await?;
     let people = people::list(&mut tx).await?;
     drop(tx);
+    let before = &present.texts;
     let mut after: Vec<PolicyText> = before.iter().filter(|text| text.id != policy.id).cloned().collect();
     after.extend(version.map(|version| PolicyText {
         id: policy.id,
@@ -133,7 +135,7 @@ async fn effect(
     }));
     let texts: Vec<&str> = before.iter().chain(&after).map(|text| text.text.as_str()).collect();
     let people = reach::told_apart(people, &texts);
-    match reach::flips(vocabulary, (before, after), people, clock.now()).await {
+    match reach::flips(present, after, people, clock.now()).await {
         Ok(mut flips) => {
             let looser = flips.iter().filter(|flip| flip.is_looser()).count();
             let stricter = flips.len() - looser;

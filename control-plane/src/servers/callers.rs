@@ -4,22 +4,23 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use domain::{Permission, Principal, TokenId, TokenScope, ToolId};
-use policy::{Outcome, Visibility, Vocabulary, World};
+use policy::{Outcome, Visibility, Vocabulary};
+use store::TenantTx;
 use store::people::{self, Membership};
-use store::{TenantTx, policies};
 
-use crate::policies::actions::{aside, vocabulary};
+use crate::policies::actions::aside;
+use crate::policies::reach;
+use crate::policies::worlds::{self, Present};
 
-/// Most people who are asked about; beyond, the first ones stand for all.
-const PEOPLE_MAX: usize = 200;
+/// Most kinds of people who are asked about; where policies tell more of them apart, nothing is said.
+const KINDS_MAX: usize = 200;
 /// Most people one tool is explained for.
 pub(super) const EXPLAINED_MAX: usize = 50;
 
 /// What is needed to say who may call; read within a transaction, worked out outside.
 #[derive(Debug)]
 pub(super) struct Asked {
-    vocabulary: Vocabulary,
-    texts: Vec<domain::snapshot::PolicyText>,
+    present: Arc<Present>,
     people: Vec<Membership>,
 }
 
@@ -27,8 +28,7 @@ pub(super) struct Asked {
 pub(super) async fn ask(tx: &mut TenantTx) -> Result<Asked, store::Error> {
     let mut people = people::list(tx).await?;
     people.retain(|person| person.role.allows(Permission::CallTools));
-    people.truncate(PEOPLE_MAX);
-    Ok(Asked { vocabulary: vocabulary(tx).await?, texts: policies::list_active(tx).await?, people })
+    Ok(Asked { present: worlds::present(tx).await?, people })
 }
 
 /// Who may call.
@@ -54,13 +54,19 @@ impl Callers {
 /// Counts for each tool who sees it, which is who may call it at least sometimes.
 pub(super) async fn count(asked: Asked) -> Callers {
     let counted = aside(move || {
-        let world = World::compile(&asked.vocabulary, &asked.texts).ok()?;
-        let mut callers = Callers { people: asked.people.len(), by_tool: HashMap::new() };
-        for person in &asked.people {
-            let view = world.caller(&principal(&asked.vocabulary, person));
+        let Asked { present, people } = asked;
+        let mut callers = Callers { people: people.len(), by_tool: HashMap::new() };
+        let texts: Vec<&str> = present.texts.iter().map(|text| text.text.as_str()).collect();
+        let kinds = reach::kinds(people, &texts);
+        if kinds.len() > KINDS_MAX {
+            return None;
+        }
+        for kind in &kinds {
+            let Some(person) = kind.first() else { continue };
+            let view = present.caller(&principal(&present.vocabulary, person)).ok()?;
             for (tool, visibility) in view.visible() {
                 if *visibility == Visibility::Listed {
-                    *callers.by_tool.entry(tool).or_default() += 1;
+                    *callers.by_tool.entry(tool).or_default() += kind.len();
                 }
             }
         }
@@ -84,15 +90,14 @@ pub(super) struct Explained {
 /// Explains one tool, person by person.
 pub(super) async fn explain(asked: Asked, tool: ToolId) -> Vec<Explained> {
     let explained = aside(move || {
-        let world = World::compile(&asked.vocabulary, &asked.texts).ok()?;
         let people = asked.people.iter().take(EXPLAINED_MAX);
-        Some(people.filter_map(|person| explained(&world, &asked.vocabulary, person, tool)).collect())
+        Some(people.filter_map(|person| explained(&asked.present, person, tool)).collect())
     });
     explained.await.flatten().unwrap_or_default()
 }
 
-fn explained(world: &World, vocabulary: &Vocabulary, person: &Membership, tool: ToolId) -> Option<Explained> {
-    let found = world.caller(&principal(vocabulary, person)).explain(tool)?;
+fn explained(present: &Present, person: &Membership, tool: ToolId) -> Option<Explained> {
+    let found = present.caller(&principal(&present.vocabulary, person)).ok()?.explain(tool)?;
     let (outcome, kind) = match found.outcome {
         Outcome::Allowed => ("May call it", "ok"),
         Outcome::Depends => ("Depends on the call", "wait"),

@@ -1,6 +1,8 @@
 //! Checks a policy text: syntax, types, annotations, and the names of the tenant's own things.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use cedar_policy::{
     ActionConstraint, Effect, EntityUid, Policy, PolicySet, ValidationMode, ValidationWarning, Validator,
@@ -22,9 +24,64 @@ const TEXT_MAX: usize = 256 * 1024;
 /// takes the text.
 #[must_use]
 pub fn validate(text: &str, vocabulary: &Vocabulary) -> Vec<Finding> {
-    match Language::new(vocabulary) {
-        Ok(language) => language.check(text).findings,
+    match Checker::new(vocabulary) {
+        Ok(checker) => checker.check(text),
         Err(error) => vec![Finding::error(text, 0, error.to_string())],
+    }
+}
+
+/// Texts whose check a [`Checker`] remembers, and their bytes, at most.
+const REMEMBERED_MAX: (usize, usize) = (256, 1024 * 1024);
+
+/// What a tenant's policies may say: made once, it checks any number of texts, and remembers what it checked. Cheap to clone.
+#[derive(Clone)]
+pub struct Checker(Arc<Inner>);
+
+struct Inner {
+    language: Language,
+    checked: Mutex<HashMap<String, Arc<Checked>>>,
+}
+
+impl Checker {
+    /// Makes it of a tenant's servers and tools. With hundreds of tools it costs as much as compiling their policies.
+    ///
+    /// # Errors
+    /// [`CompileError::Schema`] when no schema could be made of the tools.
+    pub fn new(vocabulary: &Vocabulary) -> Result<Self, CompileError> {
+        Ok(Self(Arc::new(Inner { language: Language::new(vocabulary)?, checked: Mutex::default() })))
+    }
+
+    pub(crate) fn language(&self) -> &Language {
+        &self.0.language
+    }
+
+    /// Checks a text, or says again what it said of it: with hundreds of tools it takes milliseconds.
+    pub(crate) fn checked(&self, text: &str) -> Arc<Checked> {
+        let lock = || self.0.checked.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(checked) = lock().get(text) {
+            return Arc::clone(checked);
+        }
+        // Nobody waits for this: twice at once, it comes to the same.
+        let checked = Arc::new(self.0.language.check(text));
+        let mut known = lock();
+        let bytes = known.keys().map(String::len).sum::<usize>() + text.len();
+        if known.len() >= REMEMBERED_MAX.0 || bytes > REMEMBERED_MAX.1 {
+            known.clear();
+        }
+        known.insert(text.to_owned(), Arc::clone(&checked));
+        checked
+    }
+
+    /// As [`validate`].
+    #[must_use]
+    pub fn check(&self, text: &str) -> Vec<Finding> {
+        self.checked(text).findings.clone()
+    }
+}
+
+impl fmt::Debug for Checker {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Checker").field("tools", &self.language().tools.len()).finish_non_exhaustive()
     }
 }
 

@@ -24,7 +24,7 @@ mod vocabulary;
 mod world;
 
 pub use caller::CallerView;
-pub use check::validate;
+pub use check::{Checker, validate};
 pub use decision::{
     Approval, CallContext, Decision, Determining, Effect, Obligation, ObligationKind, RuleEffect, code,
 };

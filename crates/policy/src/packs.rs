@@ -5,7 +5,7 @@ use domain::{PolicyId, PolicyText, Principal, Role, TokenId, TokenScope, UserId}
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::{CallContext, CompileError, Effect, Vocabulary, World};
+use crate::{CallContext, Checker, CompileError, Effect, Vocabulary, World};
 
 /// A starting pack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -75,6 +75,14 @@ impl Pack {
     /// # Errors
     /// [`CompileError`] when no schema can be made of the tools.
     pub fn count(self, vocabulary: &Vocabulary) -> Result<Count, CompileError> {
+        self.count_by(&Checker::new(vocabulary)?, vocabulary)
+    }
+
+    /// Counts by a checker that was made of the same vocabulary.
+    ///
+    /// # Errors
+    /// As [`Pack::count`].
+    pub fn count_by(self, checker: &Checker, vocabulary: &Vocabulary) -> Result<Count, CompileError> {
         let text = PolicyText {
             id: PolicyId::from_uuid(NOBODY),
             version: 1,
@@ -82,7 +90,7 @@ impl Pack {
             text: self.text().to_owned(),
             sha256: String::new(),
         };
-        let view = World::compile(vocabulary, &[text])?.caller(&member(vocabulary));
+        let view = World::compile_by(checker, vocabulary, &[text])?.caller(&member(vocabulary));
         // No pack looks at any of this.
         let context = CallContext {
             now: DateTime::UNIX_EPOCH,

@@ -9,7 +9,7 @@ use domain::{
 };
 
 use crate::caller::{CallerView, Class, ClassKey};
-use crate::check::Language;
+use crate::check::Checker;
 use crate::rule::Rule;
 use crate::schema::{OBLIGE, TOOLS_CALL, TYPES, action_name, tool_name, uid};
 use crate::shape::{Fields, LeftOut};
@@ -96,10 +96,22 @@ impl World {
     /// # Errors
     /// As [`World::new`].
     pub fn compile(vocabulary: &Vocabulary, policies: &[PolicyText]) -> Result<Self, CompileError> {
-        let language = Language::new(vocabulary)?;
-        let rules = rules(&language, policies)?;
+        Self::compile_by(&Checker::new(vocabulary)?, vocabulary, policies)
+    }
+
+    /// Compiles by a checker that was made of the same vocabulary.
+    ///
+    /// # Errors
+    /// As [`World::new`].
+    pub fn compile_by(
+        checker: &Checker,
+        vocabulary: &Vocabulary,
+        policies: &[PolicyText],
+    ) -> Result<Self, CompileError> {
+        let language = checker.language();
+        let rules = rules(checker, policies)?;
         let entities = entities(vocabulary)?;
-        let tools = tools(vocabulary, language.tools, &rules, &entities);
+        let tools = tools(vocabulary, language.tools.clone(), &rules, &entities);
         Ok(Self(Arc::new(Compiled {
             tenant: vocabulary.tenant,
             places: tools.iter().enumerate().map(|(place, tool)| (tool.id, place)).collect(),
@@ -107,7 +119,7 @@ impl World {
             rules,
             tools,
             entities,
-            left_out: language.left_out,
+            left_out: language.left_out.clone(),
             classes: Mutex::default(),
         })))
     }
@@ -150,14 +162,14 @@ impl Compiled {
     }
 }
 
-fn rules(language: &Language, policies: &[PolicyText]) -> Result<Vec<Rule>, CompileError> {
+fn rules(checker: &Checker, policies: &[PolicyText]) -> Result<Vec<Rule>, CompileError> {
     let (mut rules, mut wrong) = (Vec::new(), Vec::new());
     for text in policies {
-        let checked = language.check(&text.text);
-        for (policy, annotations) in checked.rules {
-            rules.push(Rule::new(rules.len(), text, &policy, annotations));
+        let found = checker.checked(&text.text);
+        for (policy, annotations) in &found.rules {
+            rules.push(Rule::new(rules.len(), text, policy, annotations.clone()));
         }
-        let errors = checked.findings.into_iter().filter(|finding| finding.severity == Severity::Error);
+        let errors = found.findings.iter().filter(|finding| finding.severity == Severity::Error).cloned();
         wrong.extend(errors.map(|finding| PolicyFinding { policy: text.id, name: text.name.clone(), finding }));
     }
     if wrong.is_empty() { Ok(rules) } else { Err(CompileError::Policies(wrong)) }

@@ -107,7 +107,8 @@ async fn a_text_with_errors_is_not_saved_and_its_errors_stand_at_their_lines(poo
     let refused = owner.post("/w/acme/policies/new", &taken).await.expect(422);
     assert!(text(&refused.text).contains("Another policy has this name"));
     owner.post("/w/acme/policies/new", &[("name", ""), ("text", ALL)]).await.expect(422);
-    owner.post("/w/acme/policies/new", &[("name", "Big"), ("text", &"a".repeat(300_000))]).await.expect(422);
+    let big = owner.post("/w/acme/policies/new", &[("name", "Big"), ("text", &"a".repeat(300_000))]).await.expect(422);
+    assert!(big.text.contains("value=\"Big\"") && text(&big.text).contains("it has 300000 bytes"));
 }
 
 #[sqlx::test(migrator = "store::MIGRATOR")]
