@@ -22,12 +22,13 @@ use crate::problem::Problem;
 
 /// Held changes that the card of a server lists; the review has all.
 const LISTED: usize = 8;
-/// Tools that are shown at first.
-const FIRST: usize = 100;
+/// Tools of a page.
+const PAGE: usize = 100;
 
 /// A tool in the table.
 #[derive(Debug)]
 pub(super) struct Row {
+    pub(super) id: ToolId,
     pub(super) url: String,
     pub(super) name: String,
     pub(super) description: String,
@@ -101,8 +102,9 @@ pub(super) struct Query {
     q: String,
     #[serde(default)]
     risk: String,
+    /// The last tool of the page before.
     #[serde(default)]
-    all: String,
+    after: String,
     /// The held change that is shown.
     #[serde(default)]
     change: String,
@@ -141,7 +143,7 @@ pub(super) async fn tools(
     let rows = seen.rows();
     let filters = filters(&shell, &head, &rows, &query);
     let (rows, more) = seen.narrowed(rows, &query);
-    let known = filters.first().map_or(0, |_| seen.known.len());
+    let known = seen.known.len();
     if hx.0 {
         return Ok(Page::new(Results { rows, known, filters, query, more, shell: shell.clone(), head }).into_response());
     }
@@ -184,6 +186,7 @@ impl Seen<'_> {
         let is_held =
             |tool: ToolId| self.changes.iter().any(|change| change.tool == tool && change.state == ChangeState::Held);
         let row = |tool: &Tool| Row {
+            id: tool.id,
             url: self.head.to(self.shell, &format!("/tools/{}", tool.id)),
             description: description(
                 tool.live.as_ref().map(|live| live.text.as_str()).or_else(|| found(self.changes, tool.id)),
@@ -210,11 +213,14 @@ impl Seen<'_> {
                     || row.labels.iter().any(|label| label.contains(&q)))
         };
         let mut rows: Vec<Row> = rows.into_iter().filter(is_wanted).collect();
-        if rows.len() <= FIRST || !query.all.is_empty() {
+        let begin = rows.iter().position(|row| row.id.to_string() == query.after).map_or(0, |place| place + 1);
+        rows.drain(..begin);
+        if rows.len() <= PAGE {
             return (rows, String::new());
         }
-        rows.truncate(FIRST);
-        (rows, address(self.shell, self.head, &Query { all: "1".to_owned(), ..query.clone() }))
+        rows.truncate(PAGE);
+        let after = rows.last().map(|last| last.id.to_string()).unwrap_or_default();
+        (rows, address(self.shell, self.head, &Query { after, ..query.clone() }))
     }
 }
 
@@ -243,7 +249,7 @@ fn is_of(row: &Row, risk: &str) -> bool {
 
 fn address(shell: &Shell, head: &Head, query: &Query) -> String {
     let mut parameters = url::form_urlencoded::Serializer::new(String::new());
-    for (name, value) in [("q", query.q.trim()), ("risk", query.risk.as_str()), ("all", query.all.as_str())] {
+    for (name, value) in [("q", query.q.trim()), ("risk", query.risk.as_str()), ("after", query.after.as_str())] {
         if !value.is_empty() {
             parameters.append_pair(name, value);
         }
@@ -325,15 +331,23 @@ pub(super) fn says(change: &Change) -> String {
 
 /// What should make one look twice; empty where nothing does.
 pub(super) fn flag(change: &Change) -> &'static str {
-    let hides = |text: &str| {
-        let said = Definition::read(text).ok().and_then(|read| read.description).unwrap_or_default();
-        show::pieces(said).iter().any(|piece| piece.is_hidden)
-    };
+    let hides = |text: &str| serde_json::from_str(text).is_ok_and(|definition| hides(&definition));
     let class = |text: &str| Definition::read(text).ok().map(|read| super::risk::guess(&read));
     match (&change.before, &change.after) {
         (_, Some(after)) if hides(&after.text) => "Hidden characters",
         (Some(before), Some(after)) if class(&after.text) > class(&before.text) => "Riskier",
         _ => "",
+    }
+}
+
+/// Whether any text in a definition has characters that do not show.
+fn hides(value: &serde_json::Value) -> bool {
+    let is_hiding = |text: &str| show::pieces(text).iter().any(|piece| piece.is_hidden);
+    match value {
+        serde_json::Value::String(text) => is_hiding(text),
+        serde_json::Value::Array(values) => values.iter().any(hides),
+        serde_json::Value::Object(members) => members.iter().any(|(name, value)| is_hiding(name) || hides(value)),
+        _ => false,
     }
 }
 

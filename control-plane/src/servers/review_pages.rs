@@ -21,6 +21,19 @@ use crate::console::{Done, Faults, Page, Shell, show};
 use crate::input::{At, Form};
 use crate::problem::Problem;
 
+/// Changes of a page.
+const PAGE: usize = 50;
+/// Characters of a definition; the tool's own page has all.
+const WHOLE_MAX: usize = 8_000;
+
+/// Which page.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Further {
+    /// The last tool of the page before.
+    #[serde(default)]
+    after: String,
+}
+
 /// A change under review.
 #[derive(Debug)]
 struct Row {
@@ -33,6 +46,8 @@ struct Row {
     says: String,
     flag: &'static str,
     lines: Vec<Line>,
+    /// The whole definition of a new tool, to be read.
+    whole: String,
 }
 
 #[derive(Debug, Template)]
@@ -43,6 +58,10 @@ pub(super) struct ReviewPage {
     version: servers::Version,
     says: String,
     rows: Vec<Row>,
+    /// How many tools the version changes.
+    all: usize,
+    /// Where the next ones are; empty at the end.
+    next: String,
     open: usize,
     is_first: bool,
     faults: Faults,
@@ -64,23 +83,35 @@ pub(super) async fn open(
     shell: Shell,
     can: Can<may::ViewServers>,
     At((_, server, version)): At<(String, ServerId, ServerVersionId)>,
+    Form(further): Form<Further>,
 ) -> Result<Page<ReviewPage>, Problem> {
-    Ok(Page::new(page(shell, &can, (server, version)).await?))
+    Ok(Page::new(page(shell, &can, (server, version), &further).await?))
 }
 
 async fn page<P: crate::access::Permitted>(
     shell: Shell,
     can: &Can<P>,
     (server, version): (ServerId, ServerVersionId),
+    further: &Further,
 ) -> Result<ReviewPage, Problem> {
     let mut tx = can.begin().await?;
     let (head, _) = Head::read(&mut tx, &shell, (server, "/versions")).await?;
     let version = servers::find_version(&mut tx, server, version).await?.ok_or_else(Problem::not_found)?;
-    let changes = tools::list_changes(&mut tx, version.id).await?;
+    let mut changes = tools::list_changes(&mut tx, version.id).await?;
     let known = tools::list(&mut tx, server).await?;
+    drop(tx);
     let is_open = version.state == VersionState::Held;
     let is_first = is_open && !head.is_reviewed;
     let open = changes.iter().filter(|change| is_open && change.state == ChangeState::Held).count();
+    // What waits comes first: the next page of it is the first one again, once this one is decided.
+    changes.sort_by_key(|change| change.state != ChangeState::Held);
+    let all = changes.len();
+    let begin = changes.iter().position(|change| change.tool.to_string() == further.after).map_or(0, |at| at + 1);
+    changes.drain(..begin);
+    let is_more = changes.len() > PAGE;
+    changes.truncate(PAGE);
+    let last = changes.last().filter(|_| is_more).map(|last| last.tool);
+    let next = last.map(|last| head.to(&shell, &format!("/versions/{}?after={last}", version.id))).unwrap_or_default();
     let row = |change: tools::Change| {
         let definition = change.after.as_ref().or(change.before.as_ref()).map(|found| found.text.as_str());
         // What a person has said of a tool stands, whatever is guessed anew.
@@ -89,6 +120,7 @@ async fn page<P: crate::access::Permitted>(
             description: description(definition),
             says: says(&change),
             flag: flag(&change),
+            whole: if change.kind == ChangeKind::New { whole(definition.unwrap_or_default()) } else { String::new() },
             lines: if change.kind == ChangeKind::New { Vec::new() } else { lines(&change) },
             risk: said.unwrap_or(change.risk),
             tool: change.tool,
@@ -99,7 +131,13 @@ async fn page<P: crate::access::Permitted>(
     };
     let rows = changes.into_iter().map(row).collect();
     let says = version.server_info.as_deref().map(about).unwrap_or_default();
-    Ok(ReviewPage { shell, head, version, says, rows, open, is_first, faults: Faults::none() })
+    Ok(ReviewPage { shell, head, version, says, rows, all, next, open, is_first, faults: Faults::none() })
+}
+
+/// A definition as people read it.
+fn whole(definition: &str) -> String {
+    let read: serde_json::Value = serde_json::from_str(definition).unwrap_or_default();
+    show::clip(&serde_json::to_string_pretty(&read).unwrap_or_default(), WHOLE_MAX)
 }
 
 /// A server's name and version as it gives them.
@@ -233,7 +271,7 @@ async fn said_so(
             Ok(Done::to(shell.to(&format!("servers/{server}{at}"))).saying(text).into_response())
         }
         Err(problem) if matches!(problem.status().as_u16(), 409 | 422) => {
-            let page = page(shell, can, (server, version)).await?;
+            let page = page(shell, can, (server, version), &Further::default()).await?;
             let faults = Faults::of(&problem);
             let status = problem.status();
             Ok(Page::wrong(ReviewPage { faults, ..page }).status(status).into_response())
