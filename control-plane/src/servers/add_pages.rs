@@ -49,6 +49,16 @@ pub(super) struct AddPage {
     sandbox: Option<String>,
 }
 
+/// The part in which an address is given, with what is wrong about it.
+#[derive(Debug, Template)]
+#[template(path = "servers/new.html", block = "address")]
+struct AddressPart {
+    shell: Shell,
+    url: String,
+    faults: Faults,
+    sandbox: Option<String>,
+}
+
 /// The part that a look fills.
 #[derive(Debug, Template)]
 #[template(path = "servers/new.html", block = "look")]
@@ -246,7 +256,9 @@ pub(super) async fn look(
     let endpoint = match read(&wanted.url) {
         Ok(endpoint) => endpoint,
         Err(faults) => {
-            // The field is outside the part that a look fills: the whole page says what is wrong.
+            if hx.0 {
+                return Ok(Page::wrong(AddressPart { shell, url: wanted.url, faults, sandbox }).into_response());
+            }
             return Ok(Page::wrong(AddPage { shell, url: wanted.url, faults, look: None, form: None, sandbox })
                 .into_response());
         }
@@ -315,7 +327,7 @@ pub(super) async fn add(
     can: Can<may::ManageServers>,
     Form(mut sent): Form<AddForm>,
 ) -> Result<Response, Problem> {
-    let added = match added(&needs, &can, &sent).await {
+    let (added, kept) = match added(&needs, &can, &sent).await {
         Ok(added) => added,
         Err(problem) if problem.status().is_client_error() => {
             sent.faults = Faults::of(&problem);
@@ -328,6 +340,10 @@ pub(super) async fn add(
     };
     let title = show::visible(&added.settings.title);
     let at = |path: &str| shell.to(&format!("servers/{}{path}", added.id));
+    if let Err(problem) = kept {
+        let said = format!("{title} is added, but its credential was not kept: {} Set it here.", problem.said());
+        return Ok(Done::to(at("/credential")).saying(said).into_response());
+    }
     Ok(match probe_api::look(&needs.relay, &needs.clock, &can, (added.id, Rejected::AskAgain)).await {
         Ok(Imported::Held(version, _)) => Done::to(at(&format!("/versions/{}", version.id)))
             .saying(format!("{title} is added. Agents see its tools once you accept them.")),
@@ -340,11 +356,12 @@ pub(super) async fn add(
     .into_response())
 }
 
+/// Adds it; then whether its credential was kept.
 async fn added(
     needs: &Needs,
     can: &Can<may::ManageServers>,
     sent: &AddForm,
-) -> Result<store::servers::Server, Problem> {
+) -> Result<(store::servers::Server, Result<(), Problem>), Problem> {
     let endpoint = read(&sent.endpoint).map_err(|faults| Problem::invalid("endpoint", faults.in_field("url")))?;
     let key: ServerKey = sent.key.trim().parse().map_err(|error| Problem::invalid("key", format!("{error}")))?;
     let settings = usual(&key, None, sent.title.trim().to_owned(), endpoint)?;
@@ -353,10 +370,12 @@ async fn added(
     let mut tx = can.begin().await?;
     let server = actions::add(&mut tx, &can.author(&needs.clock), key, settings).await.map_err(at_its_field)?;
     tx.commit().await?;
-    if let Some(credential) = credential {
-        credentials::give(&needs.credentials, can, server.id, credential).await?;
-    }
-    Ok(server)
+    // From here on the server is there, whatever becomes of its credential.
+    let kept = match credential {
+        Some(credential) => credentials::give(&needs.credentials, can, server.id, credential).await.map(drop),
+        None => Ok(()),
+    };
+    Ok((server, kept))
 }
 
 /// Names the field, so that it is said beside it.

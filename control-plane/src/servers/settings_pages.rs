@@ -143,12 +143,23 @@ async fn changed(needs: &Needs, can: &Can<may::ManageServers>, id: ServerId, sen
     let number = |field: &'static str, text: &str| {
         text.trim().parse::<u32>().map_err(|_| Problem::invalid(field, "A whole number."))
     };
-    let timeout_ms = number("timeout", &sent.timeout)?.saturating_mul(1000);
-    let answer_max_bytes = u64::from(number("largest", &sent.largest)?) * MEGABYTE;
     let revision = sent.revision.parse().map_err(|_| Problem::invalid("revision", "Open the page again."))?;
     let mut tx = can.begin().await?;
     let before = store::servers::find(&mut tx, id).await?.ok_or_else(Problem::not_found)?;
     check_stays(&before.settings.endpoint, &endpoint)?;
+    // What was set through the API may be no whole number here: untouched, it stays as it is.
+    let shown = Sent::of(&before);
+    let is_kept = |shown: &str, sent: &str| shown == sent.trim();
+    let timeout_ms = if is_kept(&shown.timeout, &sent.timeout) {
+        before.settings.timeout_ms
+    } else {
+        number("timeout", &sent.timeout)?.saturating_mul(1000)
+    };
+    let answer_max_bytes = if is_kept(&shown.largest, &sent.largest) {
+        before.settings.answer_max_bytes
+    } else {
+        u64::from(number("largest", &sent.largest)?) * MEGABYTE
+    };
     let title = sent.title.trim().to_owned();
     let author = can.author(&needs.clock);
     let after = actions::change(&mut tx, &author, (id, revision), |settings| {

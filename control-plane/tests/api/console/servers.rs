@@ -100,6 +100,9 @@ async fn a_look_is_streamed_step_by_step(pool: PgPool) {
     assert!(text(&nobody.text).contains("No node answered"));
     for wrong in ["", "ftp://a.example", "https://user:pass@a.example/", "::"] {
         owner.post("/w/acme/servers/new", &[("url", wrong)]).await.expect(422);
+        let part = owner.post_part("/w/acme/servers/new", &[("url", wrong)]).await.expect(422);
+        assert!(part.text.contains("id=\"address\"") && part.text.contains("url-error"), "{}", part.text);
+        assert!(!part.text.contains("<body"), "what stands around the form is left alone");
     }
 }
 
@@ -123,6 +126,8 @@ async fn what_an_upstream_says_is_shown_and_does_nothing(pool: PgPool) {
             "{path}"
         );
     }
+    let review = owner.get(&review).await.text;
+    assert!(review.contains("The whole definition") && text(&review).contains("inputSchema"), "{review}");
     let detail = owner.get(&at).await.text;
     assert!(detail.contains("Hidden characters") && detail.contains("U+200B"));
     assert!(detail.contains("<mark>, and more</mark>"), "{detail}");
