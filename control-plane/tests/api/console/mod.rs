@@ -6,6 +6,7 @@ mod attacks;
 pub(crate) mod browser;
 mod connect;
 mod frame;
+mod many_tools;
 pub(crate) mod markup;
 mod palette;
 mod people;
