@@ -17,12 +17,14 @@ use crate::activity::actions::{self, Scope, SearchError};
 use crate::activity::pages::names;
 use crate::activity::query::{self, Asked, Names, Span};
 use crate::activity::rows::Row;
-use crate::console::{Choice, Hx, Page, Shell, show};
+use crate::console::{Choice, Done, Hx, Page, Shell, show};
 use crate::input::Form;
 use crate::problem::Problem;
 
 /// How long before its end a token is brought up.
 const ENDS_SOON: TimeDelta = TimeDelta::days(7);
+/// Servers that fail one by one; more of them are told of together, so that the rest is seen too.
+const FAILING: usize = 3;
 /// Of one's own latest calls, for whom everybody's are not.
 const OWN: usize = 10;
 /// The ranges of time of this page.
@@ -132,6 +134,10 @@ pub(super) async fn overview(
         let steps = steps(&mut tx, &needs, &shell, &names).await?;
         return Ok(Page::new(FirstRun { shell, steps }).into_response());
     }
+    // The figures ask for themselves with their range: this is the guide, which hears that its call has come.
+    if hx.0 && query.range.is_none() {
+        return Ok(Done::to(shell.to("")).into_response());
+    }
     let span = query.range.as_deref().filter(|word| SPANS.contains(word)).and_then(Span::find);
     // The usual one of this page is its first.
     let span = span.or_else(|| Span::find(SPANS[0])).unwrap_or(Span::USUAL);
@@ -213,9 +219,10 @@ async fn needs_you(tx: &mut TenantTx, shell: &Shell, names: &Names) -> Result<Ve
 }
 
 async fn unhealthy(tx: &mut TenantTx, shell: &Shell, names: &Names, needs: &mut Vec<Need>) -> Result<(), store::Error> {
+    let mut failing = Vec::new();
     for look in health::list(tx).await?.into_iter().filter(|look| look.state != HealthState::Healthy) {
         let Some(server) = names.server(look.server.uuid()).filter(|server| !server.paused) else { continue };
-        let since = show::ago(&look.since, &shell.now);
+        let since = show::length((shell.now - look.since).num_seconds());
         let (what, icon) = match look.state {
             HealthState::NeedsSignIn => (format!("{} does not take our credential.", server.key), "key-round"),
             HealthState::Unusable => (format!("{} answers, but nothing that can be used.", server.key), "unplug"),
@@ -223,12 +230,19 @@ async fn unhealthy(tx: &mut TenantTx, shell: &Shell, names: &Names, needs: &mut 
         };
         let error = look.error.unwrap_or_default();
         let detail = format!(
-            "Since {since}, last looked at {}. {}",
+            "For {since}; last looked at {}. {}",
             show::ago(&look.checked_at, &shell.now),
             show::clip(&error, 160)
         );
         let url = shell.to(&format!("servers/{}", server.id));
+        failing.push(server.key.to_string());
         needs.push(Need { kind: "deny", icon, what, detail, verb: "Open server", url });
+    }
+    if failing.len() > FAILING {
+        let what = format!("{} servers are failing.", failing.len());
+        let detail = format!("{}.", failing.join(", "));
+        *needs =
+            vec![Need { kind: "deny", icon: "unplug", what, detail, verb: "See servers", url: shell.to("servers") }];
     }
     Ok(())
 }
@@ -272,12 +286,13 @@ async fn ending(tx: &mut TenantTx, shell: &Shell, names: &Names, needs: &mut Vec
     ending.sort_by_key(|token| token.expires_at);
     let Some(first) = ending.first() else { return Ok(()) };
     let count = show::plural(ending.len(), "token in use ends", "tokens in use end");
+    let first_of = if ending.len() == 1 { "" } else { "The first is " };
     let owner = names.person(&first.user.to_string()).unwrap_or("somebody who left");
     needs.push(Need {
         kind: "wait",
         icon: "key-round",
         what: format!("{count} within a week."),
-        detail: format!("The first is {}, of {owner}, {}.", first.title, show::until(&first.expires_at, &shell.now)),
+        detail: format!("{first_of}{}, of {owner}, {}.", first.title, show::until(&first.expires_at, &shell.now)),
         verb: "See tokens",
         url: shell.to("tokens"),
     });

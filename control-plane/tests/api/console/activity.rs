@@ -258,6 +258,8 @@ async fn the_overview_says_what_goes_through_and_what_needs_somebody(pool: PgPoo
             assert!(shown.contains(part), "{part} is not in {shown}");
         }
     }
+    let guide = owner.get_part("/w/acme").await;
+    assert_eq!(guide.headers["hx-redirect"], "/w/acme", "the guide makes way: the figures are no part of it");
     let hour = text(&owner.get("/w/acme?range=1h").await.text);
     assert!(hour.contains("3,000") && hour.contains("120") && hour.contains("Calls per minute"), "{hour}");
     let part = owner.get_part("/w/acme?range=1h").await.expect(200);
