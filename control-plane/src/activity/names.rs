@@ -63,12 +63,12 @@ impl Names {
 
     fn find_person(&self, text: &str) -> Result<&Membership, String> {
         let wanted = text.to_lowercase();
-        if let Some(exact) =
-            self.people.iter().find(|person| person.user.to_string() == text || person.name.to_lowercase() == wanted)
-        {
-            return Ok(exact);
+        if let Some(person) = self.people.iter().find(|person| person.user.to_string() == text) {
+            return Ok(person);
         }
-        let found: Vec<_> = self.people.iter().filter(|person| person.name.to_lowercase().contains(&wanted)).collect();
+        let exact: Vec<_> = self.people.iter().filter(|person| person.name.to_lowercase() == wanted).collect();
+        let has = |person: &&Membership| person.name.to_lowercase().contains(&wanted);
+        let found = if exact.is_empty() { self.people.iter().filter(has).collect() } else { exact };
         match found[..] {
             [one] => Ok(one),
             [] => Err("nobody here is called so".to_owned()),

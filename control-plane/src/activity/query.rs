@@ -65,7 +65,7 @@ pub(crate) struct Asked {
 impl Asked {
     /// Reads the parameters of an address. Words of the search bar that are filters become parameters of their own.
     pub(crate) fn read(pairs: Vec<(String, String)>) -> Self {
-        let mut asked = Self::default();
+        let (mut asked, mut typed) = (Self::default(), String::new());
         for (name, value) in pairs {
             let value = value.trim();
             if value.is_empty() {
@@ -75,13 +75,15 @@ impl Asked {
             if name == "call" {
                 asked.open = Some(value);
             } else if name == "q" {
-                asked.type_in(&value);
+                typed = value;
             } else if let Some(known) = NAMES.into_iter().find(|known| *known == name) {
                 asked.set(known, value);
             } else {
                 asked.unknown.push((show::clip(&name, 64), value));
             }
         }
+        // Last, so that what is typed wins over what was set before.
+        asked.type_in(&typed);
         asked
     }
 
@@ -454,6 +456,8 @@ mod tests {
         assert!(typed.is_typed);
         assert_eq!(typed.query(), "?q=drop+table&decision=denied&tool=wiki__read&range=6h");
         assert!(!asked(typed.query().trim_start_matches('?')).is_typed);
+        let again = asked("q=decision:denied&decision=allowed&range=6h");
+        assert_eq!((again.is_typed, again.query().as_str()), (true, "?decision=denied&range=6h"));
         let colons = asked("q=a:b+http://x+tool:");
         assert_eq!((colons.is_typed, colons.get("q")), (false, Some("a:b http://x tool:")));
     }
