@@ -47,7 +47,8 @@
   });
   // After a swap the focus goes to what is wrong, if something is; else it stays.
   const focusWrong = (root) => find('[aria-invalid="true"], [data-focus]', root)?.focus();
-  on('htmx:after:swap', (event) => focusWrong(event.detail.ctx?.target ?? document));
+  // What was swapped may be gone by now, or be named only.
+  on('htmx:after:swap', (event) => { const target = event.detail.ctx?.target; focusWrong(target?.isConnected ? target : document); });
   focusWrong(document);
 
   const actions = {

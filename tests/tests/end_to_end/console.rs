@@ -76,6 +76,12 @@ fn calls_land_live_and_are_found_by_keyboard() {
     run("activity.mjs", &browser, &[]);
 }
 
+#[test]
+fn the_editor_marks_errors_and_a_draft_outlives_what_others_save() {
+    let Some(browser) = installed() else { return };
+    run("servers_and_policies.mjs", &browser, &[]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn names_that_mean_harm_are_shown_and_do_nothing() {
     let Some(browser) = installed() else { return };
