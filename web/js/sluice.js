@@ -47,8 +47,8 @@
   });
   // After a swap the focus goes to what is wrong, if something is; else it stays.
   const focusWrong = (root) => find('[aria-invalid="true"], [data-focus]', root)?.focus();
-  // What was swapped may be gone by now, or be named only.
-  on('htmx:after:swap', (event) => { const target = event.detail.ctx?.target; focusWrong(target?.isConnected ? target : document); });
+  // What was swapped may be gone by now, or be named only; whoever is in a dialog stays in it.
+  on('htmx:after:swap', (event) => { const target = event.detail.ctx?.target; focusWrong(target?.isConnected ? target : find('dialog[open]') ?? document); });
   focusWrong(document);
 
   const actions = {
