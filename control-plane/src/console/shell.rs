@@ -26,6 +26,8 @@ pub(crate) struct Shell {
     pub(crate) workspaces: Vec<Workspace>,
     /// What the last page did, to be said once.
     pub(crate) flash: Option<String>,
+    /// Who asks.
+    pub(crate) signed: SignedIn,
     /// The first segment below the workspace: `servers`; empty on the overview.
     section: String,
 }
@@ -46,43 +48,44 @@ pub(crate) struct NavItem {
     pub(crate) is_current: bool,
 }
 
-/// A section, its icon, its name, its key, and what one needs to see it.
-type Section = (&'static str, &'static str, &'static str, &'static str, Permission);
+/// A section, its icon, its name, its key, and what one needs to see it: any of these.
+type Section = (&'static str, &'static str, &'static str, &'static str, &'static [Permission]);
 
 const GROUPS: [(&str, &[Section]); 3] = [
     (
         "Activity",
         &[
-            ("", "layout-dashboard", "Overview", "o", Permission::ViewTenant),
-            ("live", "activity", "Live calls", "l", Permission::OwnActivity),
-            ("activity", "scroll-text", "Activity", "a", Permission::OwnActivity),
+            ("", "layout-dashboard", "Overview", "o", &[Permission::ViewTenant]),
+            ("live", "activity", "Live calls", "l", &[Permission::OwnActivity]),
+            ("activity", "scroll-text", "Activity", "a", &[Permission::OwnActivity]),
         ],
     ),
     (
         "Gateway",
         &[
-            ("servers", "server", "Servers", "s", Permission::ViewServers),
-            ("policies", "shield-check", "Policies", "p", Permission::ViewPolicies),
-            ("tokens", "key-round", "Tokens", "t", Permission::OwnTokens),
-            ("connect", "plug", "Connect a client", "c", Permission::CallTools),
+            ("servers", "server", "Servers", "s", &[Permission::ViewServers]),
+            ("policies", "shield-check", "Policies", "p", &[Permission::ViewPolicies]),
+            ("tokens", "key-round", "Tokens", "t", &[Permission::OwnTokens, Permission::ViewTokens]),
+            ("access", "wrench", "My tools", "m", &[Permission::CallTools]),
+            ("connect", "plug", "Connect a client", "c", &[Permission::CallTools]),
         ],
     ),
     (
         "Workspace",
         &[
-            ("people", "users", "People", "u", Permission::ViewMembers),
-            ("settings", "settings", "Settings", "e", Permission::ViewTenant),
+            ("people", "users", "People", "u", &[Permission::ViewMembers]),
+            ("settings", "settings", "Settings", "e", &[Permission::ViewTenant]),
         ],
     ),
 ];
 
 /// What one does most: the letters are those after `N`.
 const DEEDS: [Section; 5] = [
-    ("servers/new", "plus", "Add a server", "s", Permission::ManageServers),
-    ("policies/new", "shield-check", "Write a policy", "p", Permission::WritePolicies),
-    ("tokens/new", "key-round", "Issue a token", "t", Permission::OwnTokens),
-    ("people/invite", "user-plus", "Invite a person", "u", Permission::ManageMembers),
-    ("connect", "plug", "Connect a client", "c", Permission::CallTools),
+    ("servers/new", "plus", "Add a server", "s", &[Permission::ManageServers]),
+    ("policies/new", "shield-check", "Write a policy", "p", &[Permission::WritePolicies]),
+    ("tokens/new", "key-round", "Issue a token", "t", &[Permission::OwnTokens]),
+    ("people/invite", "user-plus", "Invite a person", "u", &[Permission::ManageMembers]),
+    ("connect", "plug", "Connect a client", "c", &[Permission::CallTools]),
 ];
 
 impl Shell {
@@ -101,22 +104,37 @@ impl Shell {
         self.workspace.role.allows(permission)
     }
 
+    fn may_any(&self, permissions: &[Permission]) -> bool {
+        permissions.iter().any(|permission| self.may(*permission))
+    }
+
     /// The ways the person may go.
     pub(crate) fn nav(&self) -> Vec<NavGroup> {
         let group = |(title, sections): &(&'static str, &[Section])| NavGroup {
             title,
-            items: sections.iter().filter(|(.., needed)| self.may(*needed)).map(|section| self.item(section)).collect(),
+            items: sections
+                .iter()
+                .filter(|(.., needed)| self.may_any(needed))
+                .map(|section| self.item(section))
+                .collect(),
         };
         GROUPS.iter().map(group).filter(|group| !group.items.is_empty()).collect()
     }
 
     /// What one does most, as far as the person may.
     pub(crate) fn deeds(&self) -> Vec<NavItem> {
-        let may = DEEDS.iter().filter(|(.., needed)| self.may(*needed));
+        let may = DEEDS.iter().filter(|(.., needed)| self.may_any(needed));
         may.map(|deed| self.item(deed)).collect()
     }
 
     fn item(&self, (path, icon, text, key, _): &Section) -> NavItem {
+        // Who sees their own alone is told so.
+        let text = match *path {
+            "activity" if !self.may(Permission::ViewActivity) => "My activity",
+            "live" if !self.may(Permission::ViewActivity) => "My live calls",
+            "tokens" if !self.may(Permission::ViewTokens) => "My tokens",
+            _ => text,
+        };
         NavItem { url: self.to(path), icon, text, key, is_current: self.section == *path }
     }
 }
@@ -154,6 +172,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Shell {
             workspace: workspace.clone(),
             workspaces: signed.workspaces().to_vec(),
             flash: signed.flash().map(str::to_owned),
+            signed: signed.clone(),
             section: parts.uri.path().split('/').nth(3).unwrap_or_default().to_owned(),
         })
     }

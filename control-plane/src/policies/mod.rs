@@ -8,11 +8,14 @@ mod diff;
 mod edit_pages;
 mod highlight;
 pub(crate) mod live_pages;
+mod own_pages;
 mod pages;
 pub(crate) mod reach;
 mod reach_pages;
 mod version_pages;
 pub(crate) mod worlds;
+
+pub(crate) use own_pages::seen_by;
 
 use axum::Router;
 use axum::extract::FromRef;
@@ -36,6 +39,7 @@ pub(crate) struct Needs {
 pub(crate) fn page_routes(needs: Needs) -> Router {
     let at = |path: &str| format!("/w/{{tenant}}/policies{path}");
     Router::new()
+        .route("/w/{tenant}/access", get(own_pages::show))
         .route(&at(""), get(pages::list))
         .route(&at("/new"), get(edit_pages::start).post(edit_pages::add))
         .route(&at("/begin"), post(begin_pages::begin))

@@ -28,6 +28,7 @@ pub(crate) enum Answer {
 /// What becomes of calls of one tool.
 #[derive(Debug, Clone)]
 pub(crate) struct Reached {
+    pub(crate) tool: ToolId,
     /// As policies name it.
     pub(crate) name: String,
     pub(crate) risk: RiskClass,
@@ -167,6 +168,7 @@ fn reached(view: &CallerView, tool: ToolId, risk: RiskClass, now: DateTime<Utc>)
         Outcome::Depends => asks_or_depends(view, tool, now),
     };
     Some(Reached {
+        tool,
         name: explained.name,
         risk,
         answer,

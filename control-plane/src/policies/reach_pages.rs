@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use askama::Template;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Utc};
 use domain::{Clock, MembershipId, Permission, ServerKey, TokenId, TokenScope};
 use policy::code;
 use serde::Deserialize;
@@ -27,19 +28,22 @@ const PAGE: usize = 100;
 pub(super) struct Query {
     /// A membership; none: whoever asks.
     #[serde(default)]
-    member: String,
+    pub(super) member: String,
     /// A gateway token, whose holder it is then.
     #[serde(default)]
-    token: String,
+    pub(super) token: String,
     /// A part of a tool's name.
     #[serde(default)]
-    q: String,
+    pub(super) q: String,
     /// `deny`, `approval`, `depends` or `allow`; else all.
     #[serde(default)]
-    answer: String,
+    pub(super) answer: String,
     /// The name of the last tool of the page before.
     #[serde(default)]
-    after: String,
+    pub(super) after: String,
+    /// Whether tools that the caller does not even see are left out.
+    #[serde(skip)]
+    pub(super) only_listed: bool,
 }
 
 /// Whom one may ask about.
@@ -72,17 +76,17 @@ struct Results {
 
 /// What was found.
 #[derive(Debug, Default)]
-struct Found {
-    rows: Vec<Reached>,
-    choices: Vec<Choice>,
+pub(super) struct Found {
+    pub(super) rows: Vec<Reached>,
+    pub(super) choices: Vec<Choice>,
     /// How many tools there are, whatever was asked for.
-    all: usize,
+    pub(super) all: usize,
     /// Where the next ones are; empty at the end.
-    next: String,
+    pub(super) next: String,
     /// Keys of servers that are paused.
     paused: Vec<String>,
     /// Why nobody calls anything here.
-    instead: String,
+    pub(super) instead: String,
 }
 
 /// `GET …/policies/access`.
@@ -101,7 +105,8 @@ pub(super) async fn show(
     let asked = |one: &Membership| Asked { id: one.id, name: one.name.clone(), is_chosen: one.id == member.id };
     let people = everybody.iter().map(asked).collect();
     let scope = token.as_ref().map(|token| token.scope.clone()).unwrap_or_default();
-    let shown = found(tx, &shell, (member.clone(), scope), &query, &clock).await?;
+    let page = shell.to("policies/access");
+    let shown = found(tx, (member.clone(), scope), &query, (&page, clock.now())).await?;
     if hx.0 {
         return Ok(Page::new(Results { shell, who, shown }).into_response());
     }
@@ -142,12 +147,12 @@ fn chosen<'a>(
     people.iter().find(|member| member.id == id)
 }
 
-async fn found(
+/// What this member may call through a token of this scope. `page` is the address of the one that asks.
+pub(super) async fn found(
     mut tx: TenantTx,
-    shell: &Shell,
     (member, scope): (Membership, TokenScope),
     query: &Query,
-    clock: &Clock,
+    (page, now): (&str, DateTime<Utc>),
 ) -> Result<Found, Problem> {
     if !member.role.allows(Permission::CallTools) {
         let role = crate::console::role_name(member.role);
@@ -158,7 +163,8 @@ async fn found(
     let paused = servers::list(&mut tx).await?.into_iter().filter(|server| server.paused);
     let paused = paused.map(|server| server.key.to_string()).collect();
     drop(tx);
-    let rows = match reach::of(present, Caller { member, scope }, clock.now()).await {
+    let rows = match reach::of(present, Caller { member, scope }, now).await {
+        Ok(rows) if query.only_listed => rows.into_iter().filter(|row| row.is_listed).collect(),
         Ok(rows) => rows,
         Err(PolicyError::NotCompiled(why)) => {
             let instead = format!("The policies do not fit the tools of now, so this can't be said: {why}");
@@ -169,7 +175,7 @@ async fn found(
     let all = rows.len();
     let wanted = query.q.to_lowercase();
     let rows: Vec<Reached> = rows.into_iter().filter(|row| row.name.to_lowercase().contains(&wanted)).collect();
-    let choices = choices(shell, query, &rows);
+    let choices = choices(page, query, &rows);
     let mut rows: Vec<Reached> =
         rows.into_iter().filter(|row| query.answer.is_empty() || short(row.answer) == query.answer).collect();
     let begin = rows.iter().position(|row| row.name == query.after).map_or(0, |place| place + 1);
@@ -177,12 +183,12 @@ async fn found(
     let is_more = rows.len() > PAGE;
     rows.truncate(PAGE);
     let last = rows.last().filter(|_| is_more).map(|row| row.name.as_str());
-    let next = last.map(|last| address(shell, query, (&query.answer, last))).unwrap_or_default();
+    let next = last.map(|last| address(page, query, (&query.answer, last))).unwrap_or_default();
     Ok(Found { rows, choices, all, next, paused, instead: String::new() })
 }
 
 /// The answers with how many tools have each.
-fn choices(shell: &Shell, query: &Query, rows: &[Reached]) -> Vec<Choice> {
+fn choices(page: &str, query: &Query, rows: &[Reached]) -> Vec<Choice> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for row in rows {
         *counts.entry(short(row.answer)).or_default() += 1;
@@ -191,14 +197,14 @@ fn choices(shell: &Shell, query: &Query, rows: &[Reached]) -> Vec<Choice> {
         [("", "All"), ("allow", "Allowed"), ("approval", "Need approval"), ("depends", "Depend"), ("deny", "Denied")];
     let choice = |(word, text): (&str, &str)| {
         let number = if word.is_empty() { rows.len() } else { counts.get(word).copied().unwrap_or_default() };
-        let url = address(shell, query, (word, ""));
+        let url = address(page, query, (word, ""));
         Choice { count: show::count(number), ..Choice::new(text, url, query.answer == word) }
     };
     words.into_iter().map(choice).collect()
 }
 
 /// The same question, of another answer or further on.
-fn address(shell: &Shell, query: &Query, (answer, after): (&str, &str)) -> String {
+fn address(page: &str, query: &Query, (answer, after): (&str, &str)) -> String {
     let mut address = url::form_urlencoded::Serializer::new(String::new());
     let asked = [("member", &*query.member), ("token", &*query.token), ("q", &*query.q)];
     for (name, value) in asked.into_iter().chain([("answer", answer), ("after", after)]) {
@@ -206,7 +212,7 @@ fn address(shell: &Shell, query: &Query, (answer, after): (&str, &str)) -> Strin
             address.append_pair(name, value);
         }
     }
-    format!("{}?{}", shell.to("policies/access"), address.finish())
+    format!("{page}?{}", address.finish())
 }
 
 /// An answer in the address.
@@ -226,12 +232,12 @@ pub(super) fn tool_name(server: &ServerKey, tool: &str) -> String {
 
 impl Reached {
     /// The server's part of the name, and the tool's.
-    fn parts(&self) -> (&str, &str) {
+    pub(super) fn parts(&self) -> (&str, &str) {
         self.name.split_once('/').unwrap_or(("", &self.name))
     }
 
     /// What is said where no policy speaks.
-    fn unsaid(&self) -> &'static str {
+    pub(super) fn unsaid(&self) -> &'static str {
         match self.code {
             code::OUTSIDE_TOKEN_SCOPE => "The token does not reach it",
             code::NOT_PERMITTED => "No policy allows it",
@@ -242,11 +248,11 @@ impl Reached {
 }
 
 impl Found {
-    fn all_said(&self) -> String {
+    pub(super) fn all_said(&self) -> String {
         show::plural(self.all, "tool", "tools")
     }
 
-    fn is_paused(&self, row: &Reached) -> bool {
+    pub(super) fn is_paused(&self, row: &Reached) -> bool {
         self.paused.iter().any(|key| key == row.parts().0)
     }
 }

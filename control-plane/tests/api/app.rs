@@ -160,6 +160,16 @@ impl App {
         server
     }
 
+    /// Puts a policy of this text in force.
+    pub(crate) async fn in_force(&self, owner: &Person, name: &str, text: &str) -> String {
+        let policies = format!("{}/policies", owner.path());
+        let made = self.post(owner, &policies, json!({"name": name, "text": text})).await.expect(201);
+        let policy = made.text_at("/policy/id");
+        let body = json!({"revision": 1, "version": 1});
+        self.post(owner, &format!("{policies}/{policy}/activate"), body).await.expect(200);
+        policy
+    }
+
     /// From now on the node finds a server with these tools.
     pub(crate) fn node_finds(&self, tools: &[Value]) {
         let step = json!({"step": "tools", "ok": true, "detail": "tools listed", "ms": 3});
@@ -180,6 +190,37 @@ impl App {
     /// The envelopes the node was sent.
     pub(crate) fn node_was_sent(&self) -> Vec<Vec<u8>> {
         self.node.0.lock().unwrap().requests.clone()
+    }
+
+    /// Does something to the rows of a tenant, as the database's owner could; how many rows.
+    pub(crate) async fn in_tenant(&self, owner: &Person, sql: &'static str) -> u64 {
+        let mut tx = self.parts.pool.begin().await.unwrap();
+        let fence = format!("set local app.tenant_id = '{}'", owner.tenant.uuid());
+        sqlx::raw_sql(sqlx::AssertSqlSafe(fence)).execute(&mut *tx).await.unwrap();
+        let done = sqlx::query(sql).execute(&mut *tx).await.unwrap().rows_affected();
+        tx.commit().await.unwrap();
+        done
+    }
+
+    /// Does something to the rows of no tenant; how many rows.
+    pub(crate) async fn in_platform(&self, sql: &'static str) -> u64 {
+        let mut tx = self.parts.pool.begin().await.unwrap();
+        sqlx::raw_sql("set local role sluice_platform").execute(&mut *tx).await.unwrap();
+        let done = sqlx::query(sql).execute(&mut *tx).await.unwrap().rows_affected();
+        tx.commit().await.unwrap();
+        done
+    }
+
+    /// One value from the rows of a tenant.
+    pub(crate) async fn one_of_tenant<T>(&self, owner: &Person, sql: &'static str) -> T
+    where
+        (T,): for<'r> sqlx::FromRow<'r, sqlx::postgres::PgRow>,
+        T: Send + Unpin,
+    {
+        let mut tx = self.parts.pool.begin().await.unwrap();
+        let fence = format!("set local app.tenant_id = '{}'", owner.tenant.uuid());
+        sqlx::raw_sql(sqlx::AssertSqlSafe(fence)).execute(&mut *tx).await.unwrap();
+        sqlx::query_scalar(sql).fetch_one(&mut *tx).await.unwrap()
     }
 
     pub(crate) async fn get(&self, person: &Person, path: &str) -> Answer {
