@@ -38,6 +38,8 @@
   on('htmx:config:request', (event) => {
     const request = event.detail.ctx.request;
     if (!/^(GET|HEAD)$/i.test(request.method)) request.headers['X-CSRF-Token'] = meta('csrf');
+    // What a page repeats by itself does not keep anybody signed in.
+    if (/^every/.test(event.detail.ctx.sourceElement?.getAttribute('hx-trigger') ?? '')) request.headers['X-Poll'] = '1';
   });
   on('htmx:error', () => toast('Could not reach Sluice', { detail: 'Nothing was changed. Check your connection and try again.', error: true }));
   on('htmx:response:error', (event) => {
@@ -63,6 +65,7 @@
     dismiss(button) { button.closest('.toast').remove(); },
     back() { history.back(); },
     reload() { location.reload(); },
+    stay() { askSession('POST'); },
     themePick(button) {
       const theme = button.dataset.themePick, root = document.documentElement;
       if (theme) root.dataset.theme = theme; else delete root.dataset.theme;
@@ -73,7 +76,7 @@
     href(element) { location.href = element.dataset.href; },
   };
   on('click', (event) => {
-    const element = event.target.closest('[data-copy], [data-dismiss], [data-back], [data-reload], [data-theme-pick], [data-keys-toggle], [data-href]');
+    const element = event.target.closest('[data-copy], [data-dismiss], [data-back], [data-reload], [data-stay], [data-theme-pick], [data-keys-toggle], [data-href]');
     for (const name of Object.keys(actions)) if (element && name in element.dataset) return actions[name](element);
   });
 
@@ -96,6 +99,23 @@
   addEventListener('online', showOffline);
   addEventListener('offline', showOffline);
   showOffline();
+
+  // The session ends: said two minutes before, and asked first, since another tab may have been used meanwhile.
+  const session = find('#session'), WARN_S = 120;
+  let sessionTimer;
+  function sessionEnds(left) {
+    clearTimeout(sessionTimer);
+    session.hidden = left > WARN_S;
+    if (left <= 0) { find('span', session).textContent = session.dataset.over; find('button', session)?.remove(); return; }
+    sessionTimer = setTimeout(() => askSession('GET'), (left > WARN_S ? left - WARN_S : left) * 1000);
+  }
+  async function askSession(method) {
+    try {
+      const answer = await fetch('/session', { method, redirect: 'manual', headers: { 'X-CSRF-Token': meta('csrf') } });
+      sessionEnds(answer.ok ? Number(await answer.text()) : 0);
+    } catch { sessionTimer = setTimeout(() => askSession('GET'), 10_000); }
+  }
+  if (session) sessionEnds(Number(session.dataset.left));
 
   // Invoker commands, where the browser has none.
   if (!('command' in HTMLButtonElement.prototype)) {

@@ -37,7 +37,7 @@ const FLASH_MAX: usize = 300;
 
 /// Finishes an answer.
 pub(super) async fn finish(State(needs): State<Needs>, request: Request, next: Next) -> Response {
-    let asked = Asked::of(&request);
+    let asked = Asked::of(&request, &needs.site);
     let had_flash = cookie::find(request.headers(), needs.site.flash_cookie()).is_some();
     let mut response = next.run(request).await;
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
@@ -65,16 +65,20 @@ struct Asked {
     is_get: bool,
     by_htmx: bool,
     of_api: bool,
+    /// The page of ours that it was sent from.
+    from: Option<String>,
 }
 
 impl Asked {
-    fn of(request: &Request) -> Self {
+    fn of(request: &Request, site: &Site) -> Self {
+        let told = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
         let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
         Self {
             is_get: request.method() == Method::GET,
             by_htmx: Hx::of(request.headers()).0,
             of_api: path == "/api" || path.starts_with("/api/"),
             path: path.to_owned(),
+            from: told("hx-current-url").or_else(|| told("referer")).and_then(|address| site.own_page(address)),
         }
     }
 }
@@ -128,13 +132,19 @@ fn shown(problem: &Problem, asked: &Asked) -> Response {
     html_response(status, html.unwrap_or_else(|_| problem.title().to_owned()))
 }
 
+/// To the sign-in page, and back from there: to what was asked for, or to the page that a form or a part of it is of.
 fn to_sign_in(asked: &Asked) -> Response {
-    let mut path = "/sign-in".to_owned();
-    if asked.is_get && !asked.by_htmx && asked.path != "/" {
-        let next: String = url::form_urlencoded::byte_serialize(asked.path.as_bytes()).collect();
-        path.push_str("?next=");
-        path.push_str(&next);
+    let is_page = asked.is_get && !asked.by_htmx;
+    let next = if is_page { Some(&asked.path) } else { asked.from.as_ref() };
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    if let Some(next) = next.filter(|next| *next != "/") {
+        query.append_pair("next", next);
     }
+    if !asked.is_get {
+        query.append_pair("unsaved", "1");
+    }
+    let query = query.finish();
+    let path = if query.is_empty() { "/sign-in".to_owned() } else { format!("/sign-in?{query}") };
     if asked.by_htmx {
         return (StatusCode::UNAUTHORIZED, on_to("hx-redirect", &path)).into_response();
     }

@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
-use domain::{SessionId, UserId};
+use domain::{Secret, SessionId, UserId};
 use store::accounts::{self, Workspace};
 use store::sessions::{self, Session};
 use store::{Error, PlatformTx};
@@ -19,6 +19,9 @@ use super::{Needs, answers, cookie};
 use crate::input::BODY_MAX_BYTES;
 use crate::login;
 use crate::problem::Problem;
+
+/// What `sluice.js` adds to requests that a page repeats by itself.
+const POLL_HEADER: &str = "x-poll";
 
 /// Longest wait for the whole of a form.
 const FORM_TIMEOUT: Duration = Duration::from_secs(20);
@@ -32,6 +35,7 @@ pub(crate) struct SignedIn {
     workspaces: Vec<Workspace>,
     now: DateTime<Utc>,
     flash: Option<String>,
+    shown_key: Secret<[u8; 32]>,
 }
 
 impl SignedIn {
@@ -63,6 +67,22 @@ impl SignedIn {
     /// What the last page did, to be said once.
     pub(crate) fn flash(&self) -> Option<&str> {
         self.flash.as_deref()
+    }
+
+    /// Seals what this browser alone is to be shown: it follows from the cookie, and is kept nowhere.
+    pub(crate) const fn shown_key(&self) -> &Secret<[u8; 32]> {
+        &self.shown_key
+    }
+
+    /// How long the session lasts if nothing more is done, in whole seconds.
+    pub(crate) fn seconds_left(&self) -> i64 {
+        let ends_at = self.session.ends_at.min(self.session.seen_at + login::IDLE);
+        (ends_at - self.now).num_seconds().max(0)
+    }
+
+    /// Whether it ends then whatever is done.
+    pub(crate) fn ends_for_good(&self) -> bool {
+        self.session.ends_at <= self.session.seen_at + login::IDLE
     }
 
     /// The workspaces they are a member of, by name.
@@ -136,7 +156,7 @@ pub(super) async fn pass(State(needs): State<Needs>, request: Request, next: Nex
     if is_unsafe && !needs.site.is_own_request(request.headers()) {
         return Err(not_ours());
     }
-    let signed = find(&needs, request.headers()).await?;
+    let signed = find(&needs, request.headers(), is_by_person(&request)).await?;
     let mut request = match &signed {
         Some(signed) if is_unsafe => with_our_token(request, signed.csrf()).await?,
         _ => request,
@@ -173,20 +193,29 @@ fn not_ours() -> Problem {
 }
 
 /// The session of the request's cookie, with its person and their workspaces as they are at this moment.
-async fn find(needs: &Needs, headers: &HeaderMap) -> Result<Option<SignedIn>, Error> {
+async fn find(needs: &Needs, headers: &HeaderMap, by_person: bool) -> Result<Option<SignedIn>, Error> {
     let Some(secret) = cookie::find(headers, needs.site.session_cookie()) else { return Ok(None) };
     let now = needs.access.clock.now();
     let mut tx = PlatformTx::begin(&needs.access.pool).await?;
     let found = sessions::find(&mut tx, secrets::sha256(secret.as_bytes()), now, now - login::IDLE).await?;
-    let Some(session) = found else { return Ok(None) };
+    let Some(mut session) = found else { return Ok(None) };
     let Some(account) = accounts::find_user(&mut tx, session.user).await? else { return Ok(None) };
     let workspaces = accounts::list_workspaces(&mut tx, session.user).await?;
-    if now - session.seen_at >= login::SEEN_EVERY {
+    if by_person && now - session.seen_at >= login::SEEN_EVERY {
+        session.seen_at = now;
         sessions::seen(&mut tx, session.id, now).await?;
         tx.commit().await?;
     }
     let flash = answers::flash(&needs.site, headers);
-    Ok(Some(SignedIn { session, email: account.email, csrf: csrf(secret), workspaces, now, flash }))
+    let shown_key = Secret::new(secrets::sha256(format!("sluice shown once {secret}").as_bytes()));
+    Ok(Some(SignedIn { session, email: account.email, csrf: csrf(secret), workspaces, now, flash, shown_key }))
+}
+
+/// Whether a person asks, rather than a page that looks by itself whether something is new: that one would keep a browser
+/// signed in for days that nobody sits at.
+fn is_by_person(request: &Request) -> bool {
+    let is_poll = request.headers().contains_key(POLL_HEADER);
+    !is_poll && !super::session::only_asks(request)
 }
 
 /// What a session's forms carry: nobody knows it who does not know the cookie, and it tells nothing of the cookie.

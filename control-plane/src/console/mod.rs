@@ -14,6 +14,7 @@ mod gate;
 mod home;
 pub(crate) mod page;
 mod palette;
+mod session;
 mod shell;
 pub(crate) mod show;
 mod site;
@@ -44,12 +45,8 @@ pub(crate) struct Needs {
 /// All of the console: `open` pages are for everybody, `pages` for whoever is signed in.
 pub(crate) fn routes(needs: Needs, open: Router, pages: Router) -> Router {
     let pages = pages
-        .merge(home::routes(needs.clone()))
-        .merge(palette::routes(needs.clone()))
         .layer(axum::middleware::from_fn(gate::signed_in_only));
-    let all = Router::new().merge(open).merge(pages);
     #[cfg(debug_assertions)]
-    let all = all.merge(components::routes());
     all.fallback(async || Problem::not_found())
         .method_not_allowed_fallback(async || Problem::not_found())
         .layer(from_fn_with_state(needs.clone(), gate::pass))

@@ -125,6 +125,11 @@ impl Site {
         }
     }
 
+    /// The path of a page of our own, of its whole address.
+    pub(super) fn own_page(&self, address: &str) -> Option<String> {
+        self.own_path(address.strip_prefix(self.inner.origin.as_str())?)
+    }
+
     /// A path of our own to go on to after signing in; anything else, another site above all, is none.
     #[must_use]
     pub fn own_path(&self, wanted: &str) -> Option<String> {
@@ -237,5 +242,11 @@ mod tests {
         }
         assert_eq!(site.own_path("/w/acme/activity?q=a%20b&range=6h").unwrap(), "/w/acme/activity?q=a%20b&range=6h");
         assert_eq!(site.own_path("/w/acme#top").unwrap(), "/w/acme");
+        assert_eq!(site.own_page("https://console.example/w/acme?q=a").unwrap(), "/w/acme?q=a");
+        for away in
+            ["https://evil.example/w", "https://console.example.evil.example/", "https://console.example@evil/", "/w"]
+        {
+            assert_eq!(site.own_page(away), None, "{away}");
+        }
     }
 }

@@ -25,6 +25,8 @@ pub(super) struct SignInPage {
     csrf: String,
     email: String,
     next: String,
+    /// Whether something was sent after the session had ended.
+    unsaved: bool,
     faults: Faults,
 }
 
@@ -32,6 +34,8 @@ pub(super) struct SignInPage {
 pub(super) struct Next {
     #[serde(default)]
     next: String,
+    #[serde(default)]
+    unsaved: String,
 }
 
 /// `GET /sign-in`.
@@ -39,7 +43,8 @@ pub(super) async fn sign_in(State(needs): State<Needs>, visitor: Visitor, Form(a
     if visitor.signed_in.is_some() {
         return Done::to(needs.site.own_path(&asked.next).unwrap_or_else(home)).into_response();
     }
-    let page = SignInPage { csrf: String::new(), email: String::new(), next: asked.next, faults: Faults::none() };
+    let (csrf, email, unsaved) = (String::new(), String::new(), !asked.unsaved.is_empty());
+    let page = SignInPage { csrf, email, next: asked.next, unsaved, faults: Faults::none() };
     Page::new(page).into_response()
 }
 
@@ -66,7 +71,7 @@ pub(super) async fn do_sign_in(
         Err(error) => {
             let (status, faults) = said(error)?;
             let csrf = visitor.csrf().to_owned();
-            let page = SignInPage { csrf, email: sent.email, next: sent.next, faults };
+            let page = SignInPage { csrf, email: sent.email, next: sent.next, unsaved: false, faults };
             Ok(Page::new(page).status(status).into_response())
         }
     }
