@@ -140,8 +140,14 @@ where
         let token = presented(&parts.headers).ok_or_else(unauthenticated)?;
         let digest = secrets::token_digest(token.expose());
         let mut tx = PlatformTx::begin(&access.pool).await?;
-        let found = store::tokens::find_bearer(&mut tx, digest, access.clock.now()).await?;
-        let Bearer { token, tenant, slug, user, role, issued_by, .. } = found.ok_or_else(unauthenticated)?;
+        let now = access.clock.now();
+        let found = store::tokens::find_bearer(&mut tx, digest, now).await?;
+        let Bearer { token, tenant, slug, user, role, issued_by, last_used_at, .. } =
+            found.ok_or_else(unauthenticated)?;
+        if last_used_at.is_none_or(|last| now - last >= login::SEEN_EVERY) {
+            store::tokens::used_api(&mut tx, (tenant, token), now).await?;
+            tx.commit().await?;
+        }
         Ok(Self { user, tenant, slug, role, by: By::Token(token), issued_by })
     }
 }

@@ -12,6 +12,7 @@ mod components;
 mod cookie;
 mod gate;
 mod home;
+mod merge;
 pub(crate) mod page;
 mod palette;
 mod session;
@@ -26,6 +27,7 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::get;
 
 pub(crate) use gate::{SignedIn, Visitor};
+pub(crate) use merge::{Conflict, Field};
 pub(crate) use page::{Done, Hx, Page};
 pub(crate) use shell::{Choice, Faults, Shell, role_name};
 pub use site::{Site, SiteError};
@@ -45,8 +47,13 @@ pub(crate) struct Needs {
 /// All of the console: `open` pages are for everybody, `pages` for whoever is signed in.
 pub(crate) fn routes(needs: Needs, open: Router, pages: Router) -> Router {
     let pages = pages
+        .merge(home::routes(needs.clone()))
+        .merge(palette::routes(needs.clone()))
+        .merge(session::routes())
         .layer(axum::middleware::from_fn(gate::signed_in_only));
+    let all = Router::new().merge(open).merge(pages);
     #[cfg(debug_assertions)]
+    let all = all.merge(components::routes());
     all.fallback(async || Problem::not_found())
         .method_not_allowed_fallback(async || Problem::not_found())
         .layer(from_fn_with_state(needs.clone(), gate::pass))

@@ -88,7 +88,7 @@ pub(crate) async fn change(
     if before.role == Role::Owner && after.role != Role::Owner && owners <= 1 {
         return Err(PeopleError::LastOwner);
     }
-    people::change(tx, &after).await?;
+    people::change(tx, &after, (author.user, author.now())).await?;
     if after.role != before.role {
         // A token acts as its holder, and somebody else may have issued it: a new role is not theirs to use.
         tokens::revoke_all_api(tx, after.user, author.now()).await?;
@@ -102,8 +102,13 @@ pub(crate) async fn change(
     Ok(after)
 }
 
-/// Removes a member and revokes all their tokens in this tenant.
-pub(crate) async fn remove(tx: &mut TenantTx, author: &Author, by: Role, id: MembershipId) -> Result<(), PeopleError> {
+/// Removes a member, as they were, and revokes all their tokens in this tenant.
+pub(crate) async fn remove(
+    tx: &mut TenantTx,
+    author: &Author,
+    by: Role,
+    id: MembershipId,
+) -> Result<Membership, PeopleError> {
     let owners = people::count_owners(tx).await?;
     let before = people::find(tx, id).await?.ok_or(PeopleError::NotFound)?;
     check_owners(by, &[before.role])?;
@@ -118,7 +123,7 @@ pub(crate) async fn remove(tx: &mut TenantTx, author: &Author, by: Role, id: Mem
     invitations::withdraw_all_by(tx, before.user).await?;
     people::remove(tx, id).await?;
     author.noted(tx, Change::new("member.remove", "member", id).before(&seen(&before))).await?;
-    Ok(())
+    Ok(before)
 }
 
 pub(super) fn check_owners(by: Role, roles: &[Role]) -> Result<(), PeopleError> {

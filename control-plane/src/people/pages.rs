@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use askama::Template;
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use domain::{Clock, GroupName, InvitationId, MembershipId, Permission, Role, UserId};
@@ -14,7 +15,7 @@ use store::people::{self, Membership};
 use super::actions::{self, PeopleError};
 use super::{PageNeeds, checked_email, invitations as asking};
 use crate::access::{Can, Permitted, may};
-use crate::console::{Done, Faults, Page, Shell, Visitor, role_name, show};
+use crate::console::{Conflict, Done, Faults, Field, Page, Shell, Visitor, role_name, show};
 use crate::input::{At, Form, check_title};
 use crate::login::{self, Letter};
 use crate::problem::Problem;
@@ -161,7 +162,7 @@ pub(super) async fn invite(
 
 /// What a form says of a problem of the sender's; another one is an answer of its own.
 fn faults(problem: Problem) -> Result<Faults, Problem> {
-    if problem.status().is_client_error() && problem.status() != axum::http::StatusCode::NOT_FOUND {
+    if problem.status().is_client_error() && problem.status() != StatusCode::NOT_FOUND {
         return Ok(Faults::of(&problem));
     }
     Err(problem)
@@ -178,6 +179,8 @@ async fn do_invite(
     let role = Role::find(&sent.role).ok_or_else(|| Problem::invalid("role", "Choose one."))?;
     let mut tx = can.begin().await?;
     let users: Vec<UserId> = people::list(&mut tx).await?.iter().map(|member| member.user).collect();
+    // One connection at a time: a request that waits for a second one holds up all others.
+    drop(tx);
     if can.emails(&users).await?.values().any(|known| *known == email) {
         return Err(PeopleError::AlreadyMember.into());
     }
@@ -185,6 +188,7 @@ async fn do_invite(
         return Err(Problem::invalid("email", "Too many mails were asked for. Try again in 15 minutes."));
     }
     let by = can.actor().role();
+    let mut tx = can.begin().await?;
     let (_, token) = asking::invite(&mut tx, &can.author(&needs.clock), by, (email.clone(), role)).await?;
     tx.commit().await?;
     let asked = login::Invited { email, token, by: &shell.email, title: &shell.workspace.title, role: role_name(role) };
@@ -212,6 +216,40 @@ pub(super) struct Changed {
     role: String,
     #[serde(default)]
     groups: String,
+    /// What the fields held when the form was opened.
+    was_name: Option<String>,
+    was_role: Option<String>,
+    was_groups: Option<String>,
+}
+
+impl Changed {
+    /// A form in which nothing was changed yet.
+    fn of(member: &Membership) -> Self {
+        let (name, role, groups) = (member.name.clone(), member.role.as_str().to_owned(), joined(&member.groups));
+        let was = (Some(name.clone()), Some(role.clone()), Some(groups.clone()));
+        Self { name, role, groups, was_name: was.0, was_role: was.1, was_groups: was.2 }
+    }
+
+    fn fields<'a>(&'a self, now: &'a Self) -> [Field<'a>; 3] {
+        let field = |label, was: &'a Option<String>, now, sent| Field { label, was: was.as_deref(), now, sent };
+        [
+            field("Name", &self.was_name, &now.name, &self.name),
+            field("Role", &self.was_role, &now.role, &self.role),
+            field("Groups", &self.was_groups, &now.groups, &self.groups),
+        ]
+    }
+}
+
+/// Groups as the form has them.
+fn joined(groups: &BTreeSet<GroupName>) -> String {
+    groups.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// What came of a change.
+enum Change {
+    Done(Membership),
+    /// Somebody else was first; the form as it now is.
+    Contested(Conflict, Changed),
 }
 
 #[derive(Template)]
@@ -230,9 +268,14 @@ struct MemberPage {
     sent: Changed,
     roles: Vec<RoleRow>,
     faults: Faults,
+    conflict: Option<Conflict>,
 }
 
 impl MemberPage {
+    fn url(&self) -> String {
+        self.shell.to(&format!("people/{}", self.member.id))
+    }
+
     fn remove_url(&self) -> String {
         self.shell.to(&format!("people/{}/remove", self.member.id))
     }
@@ -255,8 +298,12 @@ async fn member_page<P: Permitted>(
     member: MembershipId,
 ) -> Result<MemberPage, Problem> {
     let mut tx = can.begin().await?;
-    let member = people::find(&mut tx, member).await?.ok_or_else(Problem::not_found)?;
-    let is_last_owner = member.role == Role::Owner && people::count_owners(&mut tx).await? <= 1;
+    // Read without a lock: whoever changes somebody locks the owners first.
+    let everybody = people::list(&mut tx).await?;
+    let owners = everybody.iter().filter(|member| member.role == Role::Owner).count();
+    let found = everybody.into_iter().find(|one| one.id == member);
+    let member = found.ok_or_else(Problem::not_found)?;
+    let is_last_owner = member.role == Role::Owner && owners <= 1;
     let held = store::tokens::list_gateway_of(&mut tx, member.user).await?;
     let tokens = held.iter().filter(|token| token.revoked_at.is_none() && token.expires_at > now).count();
     drop(tx);
@@ -267,12 +314,12 @@ async fn member_page<P: Permitted>(
         Role::Owner if !by.allows(Permission::ManageOwners) => "Only owners change owners.",
         _ => "",
     };
-    let groups = member.groups.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    let sent = Changed { name: member.name.clone(), role: member.role.as_str().to_owned(), groups };
+    let sent = Changed::of(&member);
     let is_you = member.user == can.actor().user();
     let (roles, faults) = (given_by(by), Faults::none());
     let says = says(member.role);
-    Ok(MemberPage { shell, member, email, is_you, may_not, says, is_last_owner, tokens, sent, roles, faults })
+    let conflict = None;
+    Ok(MemberPage { shell, member, email, is_you, may_not, says, is_last_owner, tokens, sent, roles, faults, conflict })
 }
 
 /// `POST /w/{tenant}/people/{member}`.
@@ -284,7 +331,12 @@ pub(super) async fn change(
     Form(sent): Form<Changed>,
 ) -> Result<Response, Problem> {
     match do_change(&clock, &can, member, &sent).await {
-        Ok(changed) => {
+        Ok(Change::Contested(conflict, sent)) => {
+            let page = member_page(clock.now(), shell, &can, member).await?;
+            let page = MemberPage { sent, conflict: Some(conflict), ..page };
+            Ok(Page::new(page).status(StatusCode::CONFLICT).into_response())
+        }
+        Ok(Change::Done(changed)) => {
             let text = format!("{} is changed. Their tokens follow at once.", show::visible(&changed.name));
             // Who has just given up a role may no longer see this page.
             let back = if changed.user == can.actor().user() { shell.to("") } else { shell.to("people") };
@@ -303,21 +355,35 @@ async fn do_change(
     can: &Can<may::ManageMembers>,
     member: MembershipId,
     sent: &Changed,
-) -> Result<Membership, Problem> {
-    let name = sent.name.trim();
-    check_title("name", name, 100)?;
-    let role = Role::find(&sent.role).ok_or_else(|| Problem::invalid("role", "Choose one."))?;
-    let groups = groups(&sent.groups)?;
+) -> Result<Change, Problem> {
+    check_title("name", sent.name.trim(), 100)?;
+    Role::find(&sent.role).ok_or_else(|| Problem::invalid("role", "Choose one."))?;
+    let sent = Changed { name: sent.name.trim().to_owned(), groups: joined(&groups(&sent.groups)?), ..sent.clone() };
     let mut tx = can.begin().await?;
+    // In the order in which every change locks.
+    people::count_owners(&mut tx).await?;
+    let now = Changed::of(&people::find(&mut tx, member).await?.ok_or_else(Problem::not_found)?);
+    let fields = sent.fields(&now);
+    let last = people::last_change(&mut tx, member).await?;
+    let everybody = people::list(&mut tx).await?;
+    if let Some(conflict) = Conflict::find(&fields, can.actor().user(), last, &everybody) {
+        let role_said = |text: &str| Role::find(text).map(role_name).unwrap_or_default().to_owned();
+        let conflict = conflict.spelled("Role", role_said);
+        let [name, role, groups] = fields.map(|field| field.merged());
+        return Ok(Change::Contested(conflict, Changed { name, role, groups, ..now }));
+    }
+    let [name, role, groups_text] = fields.map(|field| field.merged());
+    let role = Role::find(&role).ok_or_else(|| Problem::invalid("role", "Choose one."))?;
+    let groups = groups(&groups_text)?;
     let author = can.author(clock);
     let changed = actions::change(&mut tx, &author, can.actor().role(), member, |place| {
-        name.clone_into(&mut place.name);
+        place.name = name;
         place.role = role;
         place.groups = groups;
     });
     let changed = changed.await?;
     tx.commit().await?;
-    Ok(changed)
+    Ok(Change::Done(changed))
 }
 
 /// Names of groups, with commas between them.
@@ -336,8 +402,7 @@ pub(super) async fn remove(
     At((_, member)): At<(String, MembershipId)>,
 ) -> Result<Response, Problem> {
     let mut tx = can.begin().await?;
-    let found = people::find(&mut tx, member).await?.ok_or_else(Problem::not_found)?;
-    actions::remove(&mut tx, &can.author(&clock), can.actor().role(), member).await?;
+    let found = actions::remove(&mut tx, &can.author(&clock), can.actor().role(), member).await?;
     tx.commit().await?;
     let back = if found.user == can.actor().user() { "/workspaces".to_owned() } else { shell.to("people") };
     let text = format!("{} is no longer in this workspace. Their tokens are revoked.", show::visible(&found.name));

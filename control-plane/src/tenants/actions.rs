@@ -125,11 +125,11 @@ fn new_key(master: &MasterKey, tenant: TenantId) -> WrappedKey {
 
 /// Changes what a tenant says about itself.
 pub(crate) async fn change(tx: &mut TenantTx, author: &Author, settings: &Settings) -> Result<(), store::Error> {
-    let (before, _) = tenants::get_settings(tx).await?;
+    let (before, _) = tenants::lock_settings(tx).await?;
     if before == *settings {
         return Ok(());
     }
-    tenants::change_settings(tx, settings).await?;
+    tenants::change_settings(tx, settings, (author.user, author.now())).await?;
     let seen = |settings: &Settings| serde_json::json!([settings.title, settings.blind_max_s, settings.prefix]);
     let change = Change::new("tenant.change", "tenant", tx.tenant()).before(&seen(&before)).after(&seen(settings));
     author.changed(tx, change).await

@@ -146,7 +146,7 @@ pub(super) async fn change(
     Body(wanted): Body<ChangeTenant>,
 ) -> Result<Json<Tenant>, Problem> {
     let mut tx = can.begin().await?;
-    let (mut settings, _) = store::tenants::get_settings(&mut tx).await?;
+    let (mut settings, _) = store::tenants::lock_settings(&mut tx).await?;
     if let Some(title) = wanted.title {
         check_title("title", &title, 100)?;
         settings.title = title;

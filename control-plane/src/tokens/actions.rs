@@ -187,6 +187,7 @@ pub(crate) async fn issue_api(
         issued_at: author.now(),
         expires_at: author.now() + lasting,
         revoked_at: None,
+        last_used_at: None,
     };
     tokens::add_api(tx, &token, secrets::token_digest(text.expose())).await?;
     let seen = serde_json::json!([token.user, token.expires_at]);

@@ -123,6 +123,9 @@ pub(super) struct ApiToken {
     expires_at: DateTime<Utc>,
     #[serde(skip_serializing_if = "Option::is_none")]
     revoked_at: Option<DateTime<Utc>>,
+    /// At most a minute late.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_used_at: Option<DateTime<Utc>>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -228,7 +231,7 @@ impl From<tokens::GatewayToken> for GatewayToken {
 
 impl From<tokens::ApiToken> for ApiToken {
     fn from(token: tokens::ApiToken) -> Self {
-        let tokens::ApiToken { id, user, title, issued_by, issued_at, expires_at, revoked_at } = token;
-        Self { id, user, title, issued_by, issued_at, expires_at, revoked_at }
+        let tokens::ApiToken { id, user, title, issued_by, issued_at, expires_at, revoked_at, last_used_at } = token;
+        Self { id, user, title, issued_by, issued_at, expires_at, revoked_at, last_used_at }
     }
 }

@@ -18,6 +18,7 @@ pub mod publisher;
 pub mod revocations;
 pub mod servers;
 pub mod sessions;
+pub mod shown_once;
 mod start;
 pub mod tenants;
 pub mod tokens;

@@ -7,6 +7,7 @@ use domain::{GroupName, MembershipId, Role, UserId};
 use uuid::Uuid;
 
 use crate::error::{broke, read};
+use crate::tenants::LastChange;
 use crate::words::{from_words, to_words};
 use crate::{Error, PlatformTx, TenantTx};
 
@@ -159,17 +160,37 @@ pub async fn count_owners(tx: &mut TenantTx) -> Result<usize, Error> {
     Ok(rows.len())
 }
 
-/// Writes a member's name, role and groups.
+/// Who last changed a member's place.
 ///
 /// # Errors
 /// [`Error`] when the database failed.
-pub async fn change(tx: &mut TenantTx, membership: &Membership) -> Result<(), Error> {
+pub async fn last_change(tx: &mut TenantTx, id: MembershipId) -> Result<LastChange, Error> {
+    let found = sqlx::query!(
+        r#"select changed_by as "changed_by: UserId", changed_at from memberships where membership_id = $1"#,
+        id.uuid(),
+    )
+    .fetch_optional(tx.connection())
+    .await?;
+    Ok(found.map(|row| LastChange { by: row.changed_by, at: row.changed_at }).unwrap_or_default())
+}
+
+/// Writes a member's name, role and groups, and who did.
+///
+/// # Errors
+/// [`Error`] when the database failed.
+pub async fn change(
+    tx: &mut TenantTx,
+    membership: &Membership,
+    (by, at): (UserId, DateTime<Utc>),
+) -> Result<(), Error> {
     sqlx::query!(
-        "update memberships set name = $2, role = $3, groups = $4 where membership_id = $1",
+        "update memberships set name = $2, role = $3, groups = $4, changed_by = $5, changed_at = $6 where membership_id = $1",
         membership.id.uuid(),
         membership.name,
         membership.role.as_str(),
         &to_words(&membership.groups),
+        by.uuid(),
+        at,
     )
     .execute(tx.connection())
     .await?;

@@ -96,6 +96,15 @@ pub struct Settings {
     pub prefix: Prefix,
 }
 
+/// Who last changed something and when; neither where nobody has since it was made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LastChange {
+    /// Who.
+    pub by: Option<UserId>,
+    /// When.
+    pub at: Option<DateTime<Utc>>,
+}
+
 /// Adds the settings of the transaction's new tenant; its configuration is number 0 until something changes.
 ///
 /// # Errors
@@ -128,16 +137,40 @@ pub async fn get_settings(tx: &mut TenantTx) -> Result<(Settings, u64), Error> {
     Ok((settings, row.revision.cast_unsigned()))
 }
 
+/// The tenant's settings and who last changed them, locked until the transaction ends.
+///
+/// # Errors
+/// [`Error`] when the database failed, or the tenant has none.
+pub async fn lock_settings(tx: &mut TenantTx) -> Result<(Settings, LastChange), Error> {
+    let row = sqlx::query!(
+        r#"select title, blind_max_s, prefix, changed_by as "changed_by: UserId", changed_at from tenant_settings for update"#
+    )
+    .fetch_one(tx.connection())
+    .await?;
+    let settings = Settings {
+        title: row.title,
+        blind_max_s: row.blind_max_s.cast_unsigned(),
+        prefix: read("tenant_settings.prefix", Prefix::find(&row.prefix))?,
+    };
+    Ok((settings, LastChange { by: row.changed_by, at: row.changed_at }))
+}
+
 /// Changes the tenant's settings.
 ///
 /// # Errors
 /// [`Error`] when the database failed.
-pub async fn change_settings(tx: &mut TenantTx, settings: &Settings) -> Result<(), Error> {
+pub async fn change_settings(
+    tx: &mut TenantTx,
+    settings: &Settings,
+    (by, at): (UserId, DateTime<Utc>),
+) -> Result<(), Error> {
     sqlx::query!(
-        "update tenant_settings set title = $1, blind_max_s = $2, prefix = $3",
+        "update tenant_settings set title = $1, blind_max_s = $2, prefix = $3, changed_by = $4, changed_at = $5",
         settings.title,
         settings.blind_max_s.cast_signed(),
         settings.prefix.as_str(),
+        by.uuid(),
+        at,
     )
     .execute(tx.connection())
     .await?;

@@ -25,6 +25,8 @@ pub struct Bearer {
     pub role: Role,
     /// Who is behind the token.
     pub issued_by: Option<UserId>,
+    /// When it last made a request before this one, at most a minute late.
+    pub last_used_at: Option<DateTime<Utc>>,
 }
 
 /// Whom an API token speaks for at this time; nobody once it is revoked or expired, or the person is no member.
@@ -34,7 +36,8 @@ pub struct Bearer {
 pub async fn find_bearer(tx: &mut PlatformTx, digest: TokenDigest, at: DateTime<Utc>) -> Result<Option<Bearer>, Error> {
     let found = sqlx::query!(
         r#"select t.token_id as "token: TokenId", t.tenant_id as "tenant: TenantId", n.slug, t.user_id as "user: UserId",
-               m.membership_id as "membership: MembershipId", m.role, t.issued_by as "issued_by: UserId"
+               m.membership_id as "membership: MembershipId", m.role, t.issued_by as "issued_by: UserId",
+               t.last_used_at
            from api_tokens t
            join memberships m on m.tenant_id = t.tenant_id and m.user_id = t.user_id
            join tenants n on n.tenant_id = t.tenant_id
@@ -53,7 +56,29 @@ pub async fn find_bearer(tx: &mut PlatformTx, digest: TokenDigest, at: DateTime<
         membership: row.membership,
         role: read("memberships.role", Role::find(&row.role))?,
         issued_by: row.issued_by,
+        last_used_at: row.last_used_at,
     }))
+}
+
+/// Says that an API token made a request.
+///
+/// # Errors
+/// [`Error`] when the database failed.
+pub async fn used_api(
+    tx: &mut PlatformTx,
+    (tenant, token): (TenantId, TokenId),
+    at: DateTime<Utc>,
+) -> Result<(), Error> {
+    sqlx::query!(
+        "update api_tokens set last_used_at = $3 where tenant_id = $1 and token_id = $2
+         and (last_used_at is null or last_used_at < $3)",
+        tenant.uuid(),
+        token.uuid(),
+        at,
+    )
+    .execute(tx.connection())
+    .await?;
+    Ok(())
 }
 
 /// What an API token of the transaction's tenant allows at this time: its holder's present role. None once it is revoked
@@ -112,6 +137,8 @@ pub struct ApiToken {
     pub expires_at: DateTime<Utc>,
     /// When it was revoked.
     pub revoked_at: Option<DateTime<Utc>>,
+    /// When it last made a request, at most a minute late.
+    pub last_used_at: Option<DateTime<Utc>>,
 }
 
 /// Adds an API token.
@@ -143,7 +170,7 @@ pub async fn list_api(tx: &mut TenantTx) -> Result<Vec<ApiToken>, Error> {
     let tokens = sqlx::query_as!(
         ApiToken,
         r#"select token_id as "id: TokenId", user_id as "user: UserId", title, issued_by as "issued_by: UserId", issued_at,
-               expires_at, revoked_at
+               expires_at, revoked_at, last_used_at
            from api_tokens order by issued_at desc, token_id desc"#
     )
     .fetch_all(tx.connection())
@@ -159,7 +186,7 @@ pub async fn list_api_of(tx: &mut TenantTx, user: UserId) -> Result<Vec<ApiToken
     let tokens = sqlx::query_as!(
         ApiToken,
         r#"select token_id as "id: TokenId", user_id as "user: UserId", title, issued_by as "issued_by: UserId", issued_at,
-               expires_at, revoked_at
+               expires_at, revoked_at, last_used_at
            from api_tokens where user_id = $1 order by issued_at desc, token_id desc"#,
         user.uuid(),
     )
@@ -176,7 +203,7 @@ pub async fn find_api(tx: &mut TenantTx, token: TokenId) -> Result<Option<ApiTok
     let found = sqlx::query_as!(
         ApiToken,
         r#"select token_id as "id: TokenId", user_id as "user: UserId", title, issued_by as "issued_by: UserId", issued_at,
-               expires_at, revoked_at
+               expires_at, revoked_at, last_used_at
            from api_tokens where token_id = $1"#,
         token.uuid(),
     )

@@ -193,3 +193,56 @@ async fn another_workspace_s_people_are_not_there(pool: PgPool) {
         stranger.post("/w/globex/people/invite", &[("email", "greta@globex.example"), ("role", "member")]).await;
     assert!(text(&twice.expect(422).text).contains("a member already"));
 }
+
+#[sqlx::test(migrator = "store::MIGRATOR")]
+async fn two_who_change_a_person_at_once_lose_nothing(pool: PgPool) {
+    let app = App::new(&pool).await;
+    let (owner, person) = Browser::of_owner(&app).await;
+    let (_, mia) = app.member(&person, "mia@acme.example", "member").await;
+    app.member(&person, "ada@acme.example", "admin").await;
+    let admin = Browser::of(&app, "ada@acme.example").await;
+    let path = format!("/w/acme/people/{mia}");
+    let was = [("was_name", "Somebody"), ("was_role", "member"), ("was_groups", "")];
+    let form = |fields: [(&'static str, &'static str); 3]| [fields.as_slice(), &was].concat();
+    assert!(owner.get(&path).await.expect(200).text.contains("name=\"was_role\" value=\"member\""));
+    admin.get(&path).await.expect(200);
+    admin.post(&path, &form([("name", "Somebody"), ("role", "auditor"), ("groups", "")])).await.expect(303);
+    // The role was another's to change, the groups are mine: both stand.
+    owner.post(&path, &form([("name", "Somebody"), ("role", "member"), ("groups", "on-call")])).await.expect(303);
+    let members = app.get(&person, &format!("{}/members", person.path())).await.json().to_string();
+    assert!(members.contains("\"auditor\"") && members.contains("on-call"), "{members}");
+    // Both changed the role: I am told who was first, and keep what I typed.
+    let mine = form([("name", "Mia T."), ("role", "policy_author"), ("groups", "on-call")]);
+    let asked = owner.post(&path, &mine).await.expect(409);
+    super::markup::check_page("conflict", &asked);
+    let shown = text(&asked.text);
+    assert!(shown.contains("Nothing of yours was saved"), "{shown}");
+    assert!(shown.contains("Role: Auditor is kept, your form holds Policy author"), "{shown}");
+    assert!(asked.text.contains("value=\"Mia T.\"") && asked.text.contains("name=\"was_role\" value=\"auditor\""));
+    assert!(!text(&owner.get("/w/acme/people").await.text).contains("Mia T."));
+    // Saved again, now that I know, it is mine.
+    let now = [("was_name", "Somebody"), ("was_role", "auditor"), ("was_groups", "on-call")];
+    owner.post(&path, &[&mine[..3], &now].concat()).await.expect(303);
+    assert!(text(&owner.get("/w/acme/people").await.text).contains("Mia T."));
+}
+
+#[sqlx::test(migrator = "store::MIGRATOR")]
+async fn two_owners_who_remove_each_other_leave_one(pool: PgPool) {
+    let app = App::new(&pool).await;
+    let (olive, person) = Browser::of_owner(&app).await;
+    let (_, otto) = app.member(&person, "otto@acme.example", "owner").await;
+    let otto_browser = Browser::of(&app, "otto@acme.example").await;
+    let list = olive.get("/w/acme/people").await;
+    let places: Vec<&str> = list.text.split('"').filter(|part| part.starts_with("/w/acme/people/mem_")).collect();
+    let of_olive = places.iter().find(|path| !path.ends_with(&otto)).unwrap();
+    let of_otto = format!("/w/acme/people/{otto}");
+    olive.get(&of_otto).await.expect(200);
+    otto_browser.get(of_olive).await.expect(200);
+    for _ in 0..4 {
+        let (of_otto, of_olive) = (format!("{of_otto}/remove"), format!("{of_olive}/remove"));
+        let (one, two) = tokio::join!(olive.post(&of_otto, &[]), otto_browser.post(&of_olive, &[]));
+        assert!(!one.status.is_server_error() && !two.status.is_server_error(), "{} {}", one.text, two.text);
+    }
+    let owners = "select count(*) from memberships where role = 'owner'";
+    assert_eq!(app.one_of_tenant::<i64>(&person, owners).await, 1);
+}

@@ -63,3 +63,26 @@ async fn who_may_not_change_them_reads_them(pool: PgPool) {
     stranger.get("/account").await;
     stranger.post(PATH, &[("title", "Mine")]).await.expect(404);
 }
+
+#[sqlx::test(migrator = "store::MIGRATOR")]
+async fn two_who_change_the_settings_at_once_lose_nothing(pool: PgPool) {
+    let app = App::new(&pool).await;
+    let (owner, person) = Browser::of_owner(&app).await;
+    app.member(&person, "ada@acme.example", "admin").await;
+    let admin = Browser::of(&app, "ada@acme.example").await;
+    assert!(admin.get(PATH).await.expect(200).text.contains("name=\"was_blind_max_s\" value=\"60\""));
+    owner.get(PATH).await;
+    admin.post(PATH, &[("blind_max_s", "20"), ("was_blind_max_s", "60")]).await.expect(303);
+    // Another field is nobody's quarrel, and a form that changes nothing takes nothing back.
+    owner.post(PATH, &[("title", "Acme Corp"), ("was_title", "Acme")]).await.expect(303);
+    owner.post(PATH, &[("blind_max_s", "60"), ("was_blind_max_s", "60")]).await.expect(303);
+    let asked = owner.post(PATH, &[("blind_max_s", "30"), ("was_blind_max_s", "60")]).await.expect(409);
+    super::markup::check_page("conflict", &asked);
+    let shown = text(&asked.text);
+    assert!(shown.contains("20 is kept, your form holds 30"), "{shown}");
+    assert!(asked.text.contains("value=\"30\"") && asked.text.contains("name=\"was_blind_max_s\" value=\"20\""));
+    assert_eq!(app.get(&person, &person.path()).await.json()["blind_max_s"], 20);
+    owner.post(PATH, &[("blind_max_s", "30"), ("was_blind_max_s", "20")]).await.expect(303);
+    let tenant = app.get(&person, &person.path()).await.json();
+    assert_eq!((&tenant["blind_max_s"], &tenant["title"]), (&30.into(), &"Acme Corp".into()));
+}
