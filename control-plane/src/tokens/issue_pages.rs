@@ -1,23 +1,21 @@
 //! Issuing a token, which is shown once.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use askama::Template;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use chrono::{DateTime, Utc};
 use domain::{Clock, MembershipId, Permission, Reach, RiskClass, ServerId, TokenId, TokenScope, ToolId};
 use serde::Deserialize;
-use store::{TenantTx, people, servers, tokens, tools};
-use url::Url;
+use store::{TenantTx, people, servers, tools};
 
 use super::actions::{self, Wanted};
 use super::api::{checked, checked_days};
+use super::issued_pages::Opened;
 use crate::access::{Can, may};
-use crate::connect::setup::{Client, Setup};
-use crate::console::{Done, Faults, Page, Shell, show};
+use crate::console::{Done, Faults, Page, Shell, SignedIn, show};
 use crate::input::Form;
+use crate::policies::seen_by;
 use crate::problem::Problem;
 
 /// What the form sends.
@@ -40,9 +38,9 @@ pub(super) struct Sent {
     /// `read`, `write`, else whatever the person may call.
     #[serde(default)]
     risk: String,
-    /// When the form was opened: sent again, it issues no second token.
+    /// Made when the form is opened: sent again, it issues no second token.
     #[serde(default)]
-    opened: String,
+    form: String,
 }
 
 impl Sent {
@@ -81,7 +79,6 @@ struct NewPage {
     servers: Vec<Server>,
     /// How many tools there are, that read, and that read or write.
     tools: [usize; 3],
-    opened: String,
 }
 
 /// `GET …/tokens/new`, with `?kind=api` for the other kind.
@@ -90,15 +87,18 @@ pub(super) async fn start(
     can: Can<may::OwnTokens>,
     Form(mut sent): Form<Sent>,
 ) -> Result<Response, Problem> {
-    sent.opened = shell.now.timestamp_millis().to_string();
-    new_page(shell, can.begin().await?, sent, Faults::none()).await.map(|page| Page::new(page).into_response())
+    sent.form = hex::encode(secrets::random::<16>());
+    new_page(shell, &can, sent, Faults::none()).await.map(|page| Page::new(page).into_response())
 }
 
-async fn new_page(shell: Shell, mut tx: TenantTx, sent: Sent, faults: Faults) -> Result<NewPage, Problem> {
-    let live = tools::list_live(&mut tx).await?;
+async fn new_page(shell: Shell, can: &Can<may::OwnTokens>, sent: Sent, faults: Faults) -> Result<NewPage, Problem> {
+    let mut tx = can.begin().await?;
+    let live = live_for(&mut tx, can).await?;
     let of = |limit: fn(RiskClass) -> bool| live.iter().filter(|tool| limit(tool.risk)).count();
     let tools = [of(|_| true), of(reads), of(reads_or_writes)];
-    let servers = servers::list(&mut tx).await?.into_iter().map(|server| Server {
+    let sees_all = shell.may(Permission::ViewServers);
+    let is_seen = |id: ServerId| sees_all || live.iter().any(|tool| tool.server == id);
+    let servers = servers::list(&mut tx).await?.into_iter().filter(|server| is_seen(server.id)).map(|server| Server {
         tools: tools_said(live.iter().filter(|tool| tool.server == server.id).count()),
         id: server.id.to_string(),
         key: server.key.to_string(),
@@ -114,8 +114,17 @@ async fn new_page(shell: Shell, mut tx: TenantTx, sent: Sent, faults: Faults) ->
     } else {
         Vec::new()
     };
-    let opened = sent.opened.clone();
-    Ok(NewPage { shell, sent, faults, holders, servers, tools, opened })
+    Ok(NewPage { shell, sent, faults, holders, servers, tools })
+}
+
+/// The live tools that whoever asks may know of: all, or those they see at the gateway themselves.
+async fn live_for(tx: &mut TenantTx, can: &Can<may::OwnTokens>) -> Result<Vec<tools::Tool>, Problem> {
+    let live = tools::list_live(tx).await?;
+    if can.actor().role().allows(Permission::ViewServers) {
+        return Ok(live);
+    }
+    let seen = seen_by(tx, can.actor().user(), can.now()).await?;
+    Ok(live.into_iter().filter(|tool| seen.contains(&tool.id)).collect())
 }
 
 impl NewPage {
@@ -136,113 +145,55 @@ const fn reads_or_writes(risk: RiskClass) -> bool {
     matches!(risk, RiskClass::Read | RiskClass::Write)
 }
 
-#[derive(Debug, Template)]
-#[template(path = "tokens/issued.html")]
-struct IssuedPage {
-    shell: Shell,
-    secret: String,
-    title: String,
-    holder: String,
-    expires_at: DateTime<Utc>,
-    /// None for an API token.
-    reach: Option<String>,
-    setups: Vec<Setup>,
-}
-
-/// A token that was just issued.
-struct Issued {
-    id: TokenId,
-    secret: String,
-    user: domain::UserId,
-    expires_at: DateTime<Utc>,
-    /// None for an API token.
-    scope: Option<TokenScope>,
-}
-
-/// `POST …/tokens/new`: issues a token, and shows it this once.
-///
-/// The answer is the page itself: what is shown must be kept nowhere on its way there. Loaded again, the form is sent again,
-/// and leads to the token that is there.
+/// `POST …/tokens/new`: issues a token, and goes on to where it is shown.
 pub(super) async fn issue(
     State(clock): State<Clock>,
-    State(gateway): State<Arc<Url>>,
+    signed: SignedIn,
     shell: Shell,
     can: Can<may::OwnTokens>,
     Form(sent): Form<Sent>,
 ) -> Result<Response, Problem> {
+    let kind = if sent.is_api() { "api" } else { "gateway" };
+    let opened = Opened::of(&signed, &sent.form);
     let mut tx = can.begin().await?;
-    if let Some(path) = issued_before(&mut tx, &can, &sent).await? {
-        let said = "This token was issued already. It is shown once only: revoke it and issue another if it is lost.";
-        return Ok(Done::to(shell.to(&path)).saying(said).into_response());
-    }
-    match issued(&mut tx, &can, &clock, &sent).await {
-        Ok(issued) => {
-            let holder = people::find_user(&mut tx, issued.user).await?.map(|member| member.name).unwrap_or_default();
+    let issued = match opened.issued(&mut tx, clock.now()).await? {
+        Some(before) => Ok(before),
+        None => issued(&mut tx, &can, &clock, (&opened, &sent)).await,
+    };
+    match issued {
+        Ok(token) => {
             tx.commit().await?;
-            tracing::debug!(token = %issued.id, "a token is shown");
-            let mut url = Url::clone(&gateway);
-            url.set_path(&format!("/{}/mcp", shell.workspace.slug));
-            let clients = if sent.is_api() { Vec::new() } else { Client::ALL.to_vec() };
-            let setup = |client| Setup::new(client, url.as_str(), Some(&issued.secret));
-            let setups = clients.into_iter().map(setup).collect();
-            let reach = issued.scope.as_ref().map(reach_said);
-            let Issued { secret, expires_at, .. } = issued;
-            let page = IssuedPage { shell, secret, title: sent.title, holder, expires_at, reach, setups };
-            Ok(Page::new(page).into_response())
+            Ok(Done::to(shell.to(&format!("tokens/{kind}/{token}/issued"))).into_response())
         }
         Err(problem) if problem.status().is_client_error() && problem.kind() != "not-permitted" => {
             drop(tx);
             let faults = Faults::of(&problem);
-            Ok(Page::wrong(new_page(shell, can.begin().await?, sent, faults).await?).into_response())
+            Ok(Page::wrong(new_page(shell, &can, sent, faults).await?).into_response())
         }
         Err(problem) => Err(problem),
     }
 }
 
-/// What a token reaches, in a sentence.
-fn reach_said(scope: &TokenScope) -> String {
-    let servers = match &scope.servers {
-        Reach::All => "all servers".to_owned(),
-        Reach::Only(only) => show::plural(only.len(), "server", "servers"),
-    };
-    match &scope.tools {
-        Reach::All => format!("What its holder may call, in {servers}"),
-        Reach::Only(only) => format!("{} of now, in {servers}", tools_said(only.len())),
-    }
-}
-
-/// The page of the token that this very form has issued before.
-async fn issued_before(tx: &mut TenantTx, can: &Can<may::OwnTokens>, sent: &Sent) -> Result<Option<String>, Problem> {
-    let Some(opened) = sent.opened.parse().ok().and_then(DateTime::from_timestamp_millis) else { return Ok(None) };
-    let me = can.actor().user();
-    if sent.is_api() {
-        let found = tokens::list_api(tx)
-            .await?
-            .into_iter()
-            .find(|token| token.issued_by == Some(me) && token.title == sent.title && token.issued_at >= opened);
-        return Ok(found.map(|token| format!("tokens/api/{}", token.id)));
-    }
-    let found = tokens::list_gateway(tx)
-        .await?
-        .into_iter()
-        .find(|token| token.issued_by == me && token.title == sent.title && token.issued_at >= opened);
-    Ok(found.map(|token| format!("tokens/gateway/{}", token.id)))
-}
-
-async fn issued(tx: &mut TenantTx, can: &Can<may::OwnTokens>, clock: &Clock, sent: &Sent) -> Result<Issued, Problem> {
+async fn issued(
+    tx: &mut TenantTx,
+    can: &Can<may::OwnTokens>,
+    clock: &Clock,
+    (opened, sent): (&Opened<'_>, &Sent),
+) -> Result<TokenId, Problem> {
     let days = sent.days.parse().map_err(|_| Problem::invalid("days", "1 to 365"))?;
     let title = checked(sent.title.clone())?;
     let wanted = Wanted { member: member(sent)?, title, days: checked_days(days)? };
     let (author, role) = (can.author(clock), can.actor().role());
-    if sent.is_api() {
+    let (id, text) = if sent.is_api() {
         let (token, text) = actions::issue_api_for(tx, &author, can.actor(), wanted).await?;
-        let secret = text.expose().to_owned();
-        return Ok(Issued { id: token.id, secret, user: token.user, expires_at: token.expires_at, scope: None });
-    }
-    let scope = scope(tx, sent).await?;
-    let (token, text) = actions::issue_gateway(tx, &author, role, wanted, scope).await?;
-    let secret = text.expose().to_owned();
-    Ok(Issued { id: token.id, secret, user: token.user, expires_at: token.expires_at, scope: Some(token.scope) })
+        (token.id, text)
+    } else {
+        let scope = scope(tx, can, sent).await?;
+        let (token, text) = actions::issue_gateway(tx, &author, role, wanted, scope).await?;
+        (token.id, text)
+    };
+    opened.keep(tx, id, text.expose()).await?;
+    Ok(id)
 }
 
 fn member(sent: &Sent) -> Result<Option<MembershipId>, Problem> {
@@ -253,7 +204,7 @@ fn member(sent: &Sent) -> Result<Option<MembershipId>, Problem> {
 }
 
 /// What the form lets the token reach. A highest risk names the tools that are there now.
-async fn scope(tx: &mut TenantTx, sent: &Sent) -> Result<TokenScope, Problem> {
+async fn scope(tx: &mut TenantTx, can: &Can<may::OwnTokens>, sent: &Sent) -> Result<TokenScope, Problem> {
     let servers = if sent.servers == "some" {
         let ids: Result<BTreeSet<ServerId>, _> = sent.server.iter().map(|id| id.parse()).collect();
         let ids = ids.map_err(|_| Problem::invalid("servers", "there is no such server"))?;
@@ -269,7 +220,7 @@ async fn scope(tx: &mut TenantTx, sent: &Sent) -> Result<TokenScope, Problem> {
         "write" => reads_or_writes,
         _ => return Ok(TokenScope { servers, tools: Reach::All }),
     };
-    let live = tools::list_live(tx).await?;
+    let live = live_for(tx, can).await?;
     let taken = live.into_iter().filter(|tool| servers.covers(&tool.server) && limit(tool.risk));
     let ids: BTreeSet<ToolId> = taken.map(|tool| tool.id).collect();
     if ids.is_empty() {

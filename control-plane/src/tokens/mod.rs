@@ -3,6 +3,7 @@
 pub(crate) mod actions;
 mod api;
 mod issue_pages;
+mod issued_pages;
 mod pages;
 
 use std::sync::Arc;
@@ -31,6 +32,8 @@ pub(crate) fn page_routes(needs: Needs) -> Router {
     Router::new()
         .route(&at(""), get(pages::list))
         .route(&at("/new"), get(issue_pages::start).post(issue_pages::issue))
+        .route(&at("/gateway/{token}/issued"), get(issued_pages::gateway))
+        .route(&at("/api/{token}/issued"), get(issued_pages::api))
         .route(&at("/gateway/{token}"), get(pages::gateway).post(pages::revoke_gateway))
         .route(&at("/api/{token}"), get(pages::api).post(pages::revoke_api))
         .with_state(needs)

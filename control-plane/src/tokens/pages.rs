@@ -40,7 +40,7 @@ pub(super) struct Row {
     issued_at: DateTime<Utc>,
     expires_at: DateTime<Utc>,
     revoked_at: Option<DateTime<Utc>>,
-    /// Not known of API tokens.
+    /// At most a minute late.
     last_used_at: Option<DateTime<Utc>>,
     /// What it reaches.
     servers: String,
@@ -155,7 +155,7 @@ impl Words {
             issued_at: token.issued_at,
             expires_at: token.expires_at,
             revoked_at: token.revoked_at,
-            last_used_at: None,
+            last_used_at: token.last_used_at,
             servers: String::new(),
             tools: String::new(),
             title: token.title,
@@ -245,10 +245,10 @@ impl Row {
         !self.has_ended(now) && self.expires_at - *now < TimeDelta::days(SOON_DAYS)
     }
 
-    /// Whether it lies about: a gateway token that made no call for two months.
+    /// Whether it lies about: it made no request for two months.
     fn is_idle(&self, now: &DateTime<Utc>) -> bool {
         let since = self.last_used_at.unwrap_or(self.issued_at);
-        self.kind == Kind::Gateway && *now - since > TimeDelta::days(IDLE_DAYS)
+        *now - since > TimeDelta::days(IDLE_DAYS)
     }
 
     fn is_api(&self) -> bool {
@@ -257,7 +257,8 @@ impl Row {
 
     /// Where one sees what it may call, below the workspace.
     fn access_path(&self) -> String {
-        format!("policies/access?token={}", self.id)
+        let page = if self.is_own { "access" } else { "policies/access" };
+        format!("{page}?token={}", self.id)
     }
 
     /// Its page, below the workspace.

@@ -8,6 +8,7 @@ pub mod keys;
 pub mod personal;
 pub mod random;
 pub mod sealed;
+pub mod shown;
 pub mod store;
 pub mod vault;
 
