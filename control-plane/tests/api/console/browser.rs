@@ -54,6 +54,13 @@ impl<'a> Browser<'a> {
         answer
     }
 
+    /// The status of an answer whose body does not end.
+    pub(crate) async fn head(&self, path: &str) -> u16 {
+        let cookies: Vec<String> = self.cookies().iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let request = Request::get(path).header(header::COOKIE, cookies.join("; ")).body(Body::empty()).unwrap();
+        tower::ServiceExt::oneshot(self.app.router.clone(), request).await.unwrap().status().as_u16()
+    }
+
     /// Asks for a part of a page, as htmx does.
     pub(crate) async fn get_part(&self, path: &str) -> Answer {
         let request = Request::get(path).header("sec-fetch-site", "same-origin").header("hx-request", "true");
