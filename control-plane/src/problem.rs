@@ -24,6 +24,9 @@ pub struct Problem {
     /// What exactly is wrong, where there may be several things.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<Fault>,
+    /// Whether it is known that nothing was changed, though the fault is ours.
+    #[serde(skip)]
+    is_unchanged: bool,
 }
 
 /// One thing that is wrong in what was sent.
@@ -46,13 +49,22 @@ impl Problem {
     /// A problem of one kind.
     #[must_use]
     pub fn new(status: StatusCode, kind: &'static str, title: &'static str) -> Self {
-        Self { kind, title, status: status.as_u16(), detail: None, errors: Vec::new() }
+        Self { kind, title, status: status.as_u16(), detail: None, errors: Vec::new(), is_unchanged: false }
     }
 
     /// Says this case in words.
     #[must_use]
     pub fn detail(mut self, detail: impl Into<String>) -> Self {
         self.detail = Some(detail.into());
+        self
+    }
+
+    /// Says that nothing was changed, which holds only for what fails before anything is written.
+    #[must_use]
+    pub fn unchanged(mut self) -> Self {
+        let said = self.detail.map(|said| format!("{said}; ")).unwrap_or_default();
+        self.detail = Some(format!("{said}nothing was changed"));
+        self.is_unchanged = true;
         self
     }
 
@@ -93,6 +105,12 @@ impl Problem {
         &self.errors
     }
 
+    /// Whether what was asked for may be done for all we know: the fault is ours, and it may have come after the change.
+    #[must_use]
+    pub fn may_be_done(&self) -> bool {
+        self.status().is_server_error() && !self.is_unchanged
+    }
+
     /// There is no such thing in the caller's tenant; what another tenant has looks the same.
     #[must_use]
     pub fn not_found() -> Self {
@@ -117,7 +135,7 @@ impl Problem {
     #[must_use]
     pub fn internal() -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Sluice failed")
-            .detail("nothing was changed; the cause is in the control plane's log under the time of this request")
+            .detail("the cause is in the control plane's log under the time of this request")
     }
 
     /// Something we need is away for now.
@@ -158,7 +176,7 @@ impl From<store::Error> for Problem {
         let cause = causes(&error);
         if error.is_passing() {
             tracing::warn!(error = %cause, "the database did not answer");
-            return Self::unavailable("the database did not answer; nothing was changed");
+            return Self::unavailable("the database did not answer");
         }
         tracing::error!(error = %cause, "the database failed");
         Self::internal()

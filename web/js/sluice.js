@@ -35,17 +35,19 @@
   on('toast', (event) => toast(event.detail.text, event.detail));
 
   // htmx: the session's token on what changes something, and a word when nothing came of it.
+  const looks = (event) => /^(GET|HEAD)$/i.test(event.detail?.ctx?.request?.method ?? '');
+  const unknown = (event) => looks(event) ? 'Try again in a moment.' : 'Load the page again and look whether your change was made.';
   on('htmx:config:request', (event) => {
     const request = event.detail.ctx.request;
-    if (!/^(GET|HEAD)$/i.test(request.method)) request.headers['X-CSRF-Token'] = meta('csrf');
+    if (!looks(event)) request.headers['X-CSRF-Token'] = meta('csrf');
     // What a page repeats by itself does not keep anybody signed in.
     if (/^every/.test(event.detail.ctx.sourceElement?.getAttribute('hx-trigger') ?? '')) request.headers['X-Poll'] = '1';
   });
-  on('htmx:error', () => toast('Could not reach Sluice', { detail: 'Nothing was changed. Check your connection and try again.', error: true }));
+  on('htmx:error', (event) => toast('Could not reach Sluice', { detail: `Check your connection. ${unknown(event)}`, error: true }));
   on('htmx:response:error', (event) => {
     const response = event.detail.ctx?.response;
     if (response?.status === 429) toast('Too many requests', { detail: `Try again in ${response.headers?.get?.('Retry-After') ?? 'a few'} seconds.`, error: true });
-    else if ((response?.status ?? 0) >= 500) toast('That did not work', { detail: 'Nothing was changed. Try again in a moment.', error: true });
+    else if ((response?.status ?? 0) >= 500) toast('That did not work', { detail: unknown(event), error: true });
   });
   // After a swap the focus goes to what is wrong, if something is; else it stays.
   const focusWrong = (root) => find('[aria-invalid="true"], [data-focus]', root)?.focus();

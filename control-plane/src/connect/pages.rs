@@ -123,12 +123,14 @@ pub(super) async fn issue(
 ) -> Result<Response, Problem> {
     can.also(domain::Permission::OwnTokens)?;
     let client = Client::find(&query.client);
+    // The page first: a token that is issued and can't be shown is lost.
+    let mut page = page(&needs, shell, &can, &query).await?;
     let mut tx = can.begin().await?;
     let wanted = Wanted { member: None, title: client.title().to_owned(), days: DAYS };
     let by = can.actor().role();
     let (_, text) = actions::issue_gateway(&mut tx, &can.author(&clock), by, wanted, TokenScope::default()).await?;
     tx.commit().await?;
-    let mut page = page(&needs, shell, &can, &query).await?;
+    page.ready.tokens += 1;
     let of = |client| Setup::new(client, &page.endpoint, Some(text.expose()));
     let others = Client::ALL.into_iter().filter(|other| *other != client).map(of).collect();
     page.setup = of(client);

@@ -88,12 +88,15 @@ impl Asked {
 struct ErrorPage<'a> {
     problem: &'a Problem,
     kind: Shown,
+    /// Looking changes nothing.
+    is_get: bool,
 }
 
 #[derive(Template)]
 #[template(path = "_problem.html")]
 struct ErrorPart<'a> {
     problem: &'a Problem,
+    is_get: bool,
 }
 
 /// Which of the pages for what went wrong.
@@ -117,8 +120,9 @@ fn shown(problem: &Problem, asked: &Asked) -> Response {
     if status == StatusCode::UNAUTHORIZED {
         return to_sign_in(asked);
     }
+    let is_get = asked.is_get;
     let html = if asked.by_htmx {
-        ErrorPart { problem }.render()
+        ErrorPart { problem, is_get }.render()
     } else {
         let kind = match status {
             StatusCode::NOT_FOUND => Shown::NotFound,
@@ -127,7 +131,7 @@ fn shown(problem: &Problem, asked: &Asked) -> Response {
             status if status.is_server_error() => Shown::Ours,
             _ => Shown::Other,
         };
-        ErrorPage { problem, kind }.render()
+        ErrorPage { problem, kind, is_get }.render()
     };
     html_response(status, html.unwrap_or_else(|_| problem.title().to_owned()))
 }

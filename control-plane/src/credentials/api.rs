@@ -146,7 +146,7 @@ impl From<CredentialError> for Problem {
             }
             CredentialError::Store(error) => {
                 tracing::error!(%error, "a credential could not be stored");
-                Self::unavailable("the store of credentials did not take it; nothing was changed")
+                Self::unavailable("the store of credentials did not take it").unchanged()
             }
             CredentialError::Key(error) => {
                 tracing::error!(error = %causes(&error), "a tenant's key does not open: is this the right master key?");

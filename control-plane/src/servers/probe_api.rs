@@ -221,7 +221,7 @@ async fn ended(mut events: Receiver<Event>) -> Result<Result<Found, Failed>, Pro
 }
 
 pub(super) fn no_node() -> Problem {
-    Problem::unavailable("no data-plane node answered, and only they reach upstream servers; nothing was changed")
+    Problem::unavailable("no data-plane node answered, and only they reach upstream servers").unchanged()
 }
 
 async fn answer(headers: &HeaderMap, events: Receiver<Event>) -> Result<Response, Problem> {

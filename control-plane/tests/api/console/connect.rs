@@ -60,6 +60,25 @@ async fn a_token_is_issued_in_place_and_shown_once(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "store::MIGRATOR")]
+async fn a_token_is_issued_only_where_it_can_be_shown(pool: PgPool) {
+    let app = App::new(&pool).await;
+    let (owner, person) = Browser::of_owner(&app).await;
+    owner.get("/w/acme/connect").await.expect(200);
+    // What the page says beside the token is away; issuing alone would succeed.
+    sqlx::query("alter table policies rename to elsewhere").execute(&pool).await.unwrap();
+    let failed = owner.post("/w/acme/connect/token", &[("client", "cursor")]).await.expect(500);
+    let said = text(&failed.text);
+    assert!(said.contains("not known whether your change was made") && !said.contains("nothing was changed"), "{said}");
+    let looked = text(&owner.get("/w/acme/connect").await.expect(500).text);
+    assert!(!looked.contains("your change"), "looking changes nothing: {looked}");
+    let kept = app.get(&person, "/tenants/acme/gateway-tokens").await.expect(200).json();
+    assert_eq!(kept["tokens"], json!([]), "nobody has seen it, and nobody can");
+    sqlx::query("alter table elsewhere rename to policies").execute(&pool).await.unwrap();
+    let issued = owner.post("/w/acme/connect/token", &[("client", "cursor")]).await.expect(200);
+    assert!(secret(&issued.text).is_some());
+}
+
+#[sqlx::test(migrator = "store::MIGRATOR")]
 async fn who_calls_nothing_connects_nothing(pool: PgPool) {
     let app = App::new(&pool).await;
     let (owner, person) = Browser::of_owner(&app).await;
