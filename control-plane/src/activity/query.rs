@@ -10,6 +10,8 @@ use crate::console::{Present, Zone, show};
 
 /// Longest value in an address, bytes.
 const VALUE_MAX: usize = 512;
+/// Most parameters that are kept although they are not known: each has a chip with all the others in its address.
+const UNKNOWN_MAX: usize = 8;
 /// What may stand in an address, in the order it is written.
 const NAMES: [&str; 13] =
     ["q", "decision", "caller", "tool", "server", "label", "kind", "trace", "range", "from", "until", "group", "after"];
@@ -79,12 +81,18 @@ impl Asked {
             } else if let Some(known) = NAMES.into_iter().find(|known| *known == name) {
                 asked.set(known, value);
             } else {
-                asked.unknown.push((show::clip(&name, 64), value));
+                asked.add_unknown(show::clip(&name, 64), value);
             }
         }
         // Last, so that what is typed wins over what was set before.
         asked.type_in(&typed);
         asked
+    }
+
+    fn add_unknown(&mut self, name: String, value: String) {
+        if self.unknown.len() < UNKNOWN_MAX && self.unknown.iter().all(|(unknown, _)| *unknown != name) {
+            self.unknown.push((name, value));
+        }
     }
 
     /// What is typed: words, of which `tool:wiki__read` and the like are filters.
@@ -471,6 +479,15 @@ mod tests {
         assert_eq!(faults, [("Decision", false), ("colour", false)]);
         assert_eq!(resolved.chips[1].without, "?decision=purple");
         assert_eq!(resolved.filter.statuses, [""; 0]);
+    }
+
+    #[test]
+    fn an_address_of_many_unknown_words_makes_no_more_work_than_one_of_a_few() {
+        let long: Vec<String> = (0..20_000).map(|number| format!("x{number}=y")).collect();
+        let resolved = resolved(&long.join("&"));
+        assert_eq!(resolved.chips.len(), UNKNOWN_MAX);
+        assert!(resolved.chips.iter().all(|chip| !chip.fault.is_empty() && chip.without.len() < 100));
+        assert_eq!(asked("a=1&a=2&a=3").query(), "?a=1");
     }
 
     #[test]
