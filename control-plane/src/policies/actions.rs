@@ -105,8 +105,14 @@ static CHECKS: Semaphore = Semaphore::const_new(4);
 
 /// Runs what takes long on a thread of its own, a few at a time. `None` when it panicked.
 pub(crate) async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-    let _turn = CHECKS.acquire().await.ok()?;
-    tokio::task::spawn_blocking(work).await.ok()
+    let turn = CHECKS.acquire().await.ok()?;
+    let done = tokio::task::spawn_blocking(move || {
+        let done = work();
+        // Only now: a caller who has gone leaves the work going on.
+        drop(turn);
+        done
+    });
+    done.await.ok()
 }
 
 /// Adds a policy with its first text, which was checked. It is in force once it is activated.
@@ -202,4 +208,37 @@ pub(crate) async fn remove(tx: &mut TenantTx, author: &Author, policy: &Policy) 
 async fn at_revision(tx: &mut TenantTx, (id, revision): (PolicyId, u64)) -> Result<Policy, PolicyError> {
     let policy = policies::find_locked(tx, id).await?.ok_or(PolicyError::NotFound)?;
     if policy.revision == revision { Ok(policy) } else { Err(PolicyError::ChangedMeanwhile(policy.revision)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_goes_away_leaves_their_turn_to_the_work_they_left() {
+        let (started, mut starts) = tokio::sync::mpsc::unbounded_channel();
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        let held = std::sync::Arc::new(std::sync::Mutex::new(held));
+        let askers: Vec<_> = (0..4)
+            .map(|_| {
+                let (started, held) = (started.clone(), held.clone());
+                tokio::spawn(aside(move || {
+                    started.send(()).unwrap();
+                    held.lock().unwrap().recv().unwrap();
+                }))
+            })
+            .collect();
+        for _ in 0..4 {
+            starts.recv().await.unwrap();
+        }
+        for asker in askers {
+            asker.abort();
+            assert!(asker.await.unwrap_err().is_cancelled());
+        }
+        assert_eq!(CHECKS.available_permits(), 0, "a fifth would run beside the four");
+        for _ in 0..4 {
+            release.send(()).unwrap();
+        }
+        assert_eq!(aside(|| 7).await, Some(7));
+    }
 }
