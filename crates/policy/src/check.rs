@@ -19,6 +19,10 @@ use crate::{CompileError, Finding, Severity, Vocabulary};
 
 /// The longest policy text, in bytes.
 const TEXT_MAX: usize = 256 * 1024;
+/// Most findings of a text, roughly: nobody reads more, and to find the place of each takes as long as the text is.
+const FINDINGS_MAX: usize = 100;
+/// Most rules of a text that is written now: each is checked against every tool there is.
+const RULES_MAX: usize = 1_000;
 
 /// Checks a policy text against a tenant's own tools, for an editor: where it is empty of errors, [`crate::World::compile`]
 /// takes the text.
@@ -75,6 +79,11 @@ impl Checker {
     /// As [`validate`].
     #[must_use]
     pub fn check(&self, text: &str) -> Vec<Finding> {
+        // A rule ends with a semicolon, and so may other things: only where there are many are they counted.
+        if text.matches(';').count() > RULES_MAX && parse(text).is_ok_and(|rules| rules.policies().count() > RULES_MAX) {
+            let message = format!("a text has at most {RULES_MAX} rules: write several policies");
+            return vec![Finding::error(text, 0, message)];
+        }
         self.checked(text).findings.clone()
     }
 }
@@ -141,6 +150,10 @@ impl Language {
         let mut rules = Vec::new();
         for policy in policies.policies() {
             let (annotations, wrong) = annotation::read(policy);
+            if findings.len() >= FINDINGS_MAX {
+                rules.push((policy.clone(), annotations));
+                continue;
+            }
             let place = |key: &str| annotation_place(policy, key);
             findings.extend(wrong.into_iter().map(|(key, message)| Finding::error(text, place(&key), message)));
             if let Some(id) = annotations.id.as_ref().filter(|id| !ids.insert((*id).clone())) {
@@ -160,11 +173,21 @@ impl Language {
         let result = self.validator.validate(policies, ValidationMode::Strict);
         let mut wrong = BTreeSet::new();
         let mut findings = Vec::new();
+        // Cedar repeats itself for each tool's action.
+        let mut told = BTreeSet::new();
         for error in result.validation_errors() {
             wrong.insert(error.policy_id());
-            findings.push(described(text, Severity::Error, error, error.policy_id().as_ref()));
+            if told.insert((error.policy_id(), offset(error))) {
+                findings.push(described(text, Severity::Error, error, error.policy_id().as_ref()));
+            }
+            if findings.len() >= FINDINGS_MAX {
+                break;
+            }
         }
         for warning in result.validation_warnings() {
+            if findings.len() >= FINDINGS_MAX {
+                break;
+            }
             let message = match warning {
                 ValidationWarning::InvalidActionApplication(_) => {
                     "this rule can never apply: the action is never taken on such a resource"
@@ -183,7 +206,6 @@ impl Language {
                 findings.push(Finding::error(text, at, message));
             }
         }
-        // Cedar repeats itself for each tool's action.
         findings.sort();
         findings.dedup_by_key(|finding| (finding.line, finding.column, finding.severity));
         findings
@@ -193,6 +215,9 @@ impl Language {
     fn names(&self, text: &str, policy: &Policy) -> Vec<Finding> {
         let mut findings = Vec::new();
         for literal in policy.entity_literals() {
+            if findings.len() >= FINDINGS_MAX {
+                break;
+            }
             let id = literal.id().unescaped();
             let at = literal_place(text, policy, &literal);
             let kind = literal.type_name();
@@ -240,7 +265,8 @@ pub(crate) fn parse(text: &str) -> Result<PolicySet, Vec<Finding>> {
         Ok(policies) => policies,
         Err(errors) => {
             let errors: cedar_policy::ParseErrors = errors;
-            return Err(errors.iter().map(|error| described(text, Severity::Error, error, "")).collect());
+            let first = errors.iter().take(FINDINGS_MAX);
+            return Err(first.map(|error| described(text, Severity::Error, error, "")).collect());
         }
     };
     if policies.num_of_templates() > 0 {
@@ -254,12 +280,17 @@ pub(crate) fn parse(text: &str) -> Result<PolicySet, Vec<Finding>> {
     Ok(policies)
 }
 
+/// Where in the text a diagnostic of Cedar's is.
+fn offset(diagnostic: &dyn Diagnostic) -> usize {
+    diagnostic.labels().and_then(|mut labels| labels.next()).map_or(0, |label| label.offset())
+}
+
 /// A diagnostic of Cedar's with its place, and its advice behind it.
 fn described(text: &str, severity: Severity, diagnostic: &dyn Diagnostic, policy: &str) -> Finding {
     let message = diagnostic.to_string();
     let message = message.strip_prefix(&format!("for policy `{policy}`, ")).unwrap_or(&message);
     let advice = diagnostic.help().map(|help| format!("; {help}")).unwrap_or_default();
-    let at = diagnostic.labels().and_then(|mut labels| labels.next()).map_or(0, |label| label.offset());
+    let at = offset(diagnostic);
     let message = format!("{message}{advice}");
     match severity {
         Severity::Error => Finding::error(text, at, message),

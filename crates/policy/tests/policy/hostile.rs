@@ -122,3 +122,25 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_text_of_nothing_but_errors_is_answered_with_the_first_of_them() {
+    let vocabulary = acme();
+    let unknown: Vec<String> = (0..5_000).map(|number| format!("Sluice::Tool::\"erp/{number}\"")).collect();
+    for text in [
+        "x;\n".repeat(60_000),
+        "permit (principal, action, resource) when { 1 + \"a\" == 2 };\n".repeat(900),
+        "permit (principal, action, resource == Sluice::Tool::\"erp/none\");\n".repeat(900),
+        "@nothing(\"x\")\npermit (principal, action, resource);\n".repeat(900),
+        format!("permit (principal, action, resource) when {{ resource in [{}] }};", unknown.join(",")),
+    ] {
+        let findings = validate(&text, &vocabulary);
+        assert!((50..=200).contains(&findings.len()), "{} of {:.60}", findings.len(), text);
+    }
+    let rules = |count: usize| "permit (principal, action, resource);\n".repeat(count) + "// ;;;;\n";
+    assert_eq!(validate(&rules(1_000), &vocabulary), []);
+    assert_eq!(
+        validate(&rules(1_001), &vocabulary)[0].message,
+        "a text has at most 1000 rules: write several policies"
+    );
+}
