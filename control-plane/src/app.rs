@@ -73,6 +73,7 @@ fn api(parts: &Parts) -> Router {
         })
         .layer(DefaultBodyLimit::max(BODY_MAX_BYTES))
         .layer(axum::middleware::map_response(private))
+        .layer(axum::middleware::map_response(console::bare))
 }
 
 /// A line for each feature's pages.

@@ -27,6 +27,24 @@ const HEADERS: [(&str, &str); 8] = [
     ("vary", "HX-Request, Cookie"),
 ];
 
+/// Of what is no page: nothing runs in it, and nobody frames it, where a browser opens it by itself.
+const BARE: [(&str, &str); 5] = [
+    ("content-security-policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; sandbox"),
+    ("x-content-type-options", "nosniff"),
+    ("x-frame-options", "DENY"),
+    ("referrer-policy", "no-referrer"),
+    ("cross-origin-resource-policy", "same-origin"),
+];
+
+/// Finishes an answer that is no page: of the API, and the files that pages are made of.
+pub(crate) async fn bare(mut response: Response) -> Response {
+    for (name, value) in BARE {
+        response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    response.headers_mut().entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
 /// How long a browser keeps to TLS, seconds: two years.
 const HSTS: &str = "max-age=63072000; includeSubDomains";
 

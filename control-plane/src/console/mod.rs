@@ -23,9 +23,10 @@ mod zone;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, FromRef};
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn_with_state, map_response};
 use axum::routing::get;
 
+pub(crate) use answers::bare;
 pub(crate) use gate::{SignedIn, Visitor};
 pub(crate) use merge::{Conflict, Field};
 pub(crate) use page::{Done, Hx, Page};
@@ -59,5 +60,5 @@ pub(crate) fn routes(needs: Needs, open: Router, pages: Router) -> Router {
         .layer(from_fn_with_state(needs.clone(), gate::pass))
         .layer(from_fn_with_state(needs, answers::finish))
         .layer(DefaultBodyLimit::max(BODY_MAX_BYTES))
-        .route("/assets/{file}", get(assets::get))
+        .merge(Router::new().route("/assets/{file}", get(assets::get)).layer(map_response(bare)))
 }
