@@ -119,11 +119,11 @@ fn malformed(detail: &str) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, "malformed", "The body can't be read").detail(detail)
 }
 
-fn too_slow() -> Problem {
+pub(crate) fn too_slow() -> Problem {
     Problem::new(StatusCode::REQUEST_TIMEOUT, "too-slow", "The body did not come in time")
 }
 
-fn too_large(status: StatusCode) -> Problem {
+pub(crate) fn too_large(status: StatusCode) -> Problem {
     if status == StatusCode::PAYLOAD_TOO_LARGE {
         return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is too large")
             .detail(format!("at most {BODY_MAX_BYTES} bytes are taken"));

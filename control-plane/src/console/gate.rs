@@ -16,7 +16,7 @@ use store::sessions::{self, Session};
 use store::{Error, PlatformTx};
 
 use super::{Needs, answers, cookie};
-use crate::input::BODY_MAX_BYTES;
+use crate::input::{BODY_MAX_BYTES, too_large, too_slow};
 use crate::login;
 use crate::problem::Problem;
 
@@ -230,7 +230,7 @@ async fn with_our_token(request: Request, token: &str) -> Result<Request, Proble
     }
     let (parts, body) = request.into_parts();
     let read = tokio::time::timeout(FORM_TIMEOUT, axum::body::to_bytes(body, BODY_MAX_BYTES)).await;
-    let bytes: Bytes = read.map_err(|_| stale())?.map_err(|_| stale())?;
+    let bytes: Bytes = read.map_err(|_| too_slow())?.map_err(|_| too_large(StatusCode::PAYLOAD_TOO_LARGE))?;
     let sent = url::form_urlencoded::parse(&bytes).find(|(name, _)| name == "_csrf");
     if !sent.is_some_and(|(_, sent)| secrets::equal(sent.as_bytes(), token.as_bytes())) {
         return Err(stale());
