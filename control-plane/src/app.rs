@@ -17,6 +17,7 @@ use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder, SecurityRequirement}
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::access::Access;
+use crate::activity::Streams;
 use crate::console::{self, Site};
 use crate::input::BODY_MAX_BYTES;
 use crate::login::{self, Mail, Passwords};
@@ -123,7 +124,8 @@ fn pages(parts: &Parts) -> Router {
 /// The pages of what happens.
 fn happening(parts: &Parts, access: &Access) -> Router {
     let Parts { clock, master, gateway_url, sandbox, drain, .. } = parts.clone();
-    let activity = activity::Needs { access: access.clone(), clock: clock.clone(), master, drain };
+    let streams = Streams::default();
+    let activity = activity::Needs { access: access.clone(), clock: clock.clone(), master, drain, streams };
     let overview = overview::Needs { access: access.clone(), clock, gateway_url, sandbox };
     activity::page_routes(activity).merge(overview::page_routes(overview))
 }
@@ -170,7 +172,7 @@ fn features(parts: &Parts) -> OpenApiRouter {
     let (access, clock) = common();
     let policies = policies::Needs { access, clock, live: live.clone() };
     let (access, clock) = common();
-    let activity = activity::Needs { access, clock, master, drain };
+    let activity = activity::Needs { access, clock, master, drain, streams: Streams::default() };
     OpenApiRouter::new()
         .merge(tenants::routes(tenants))
         .merge(people::routes(people))

@@ -77,7 +77,7 @@ pub(super) async fn export(
     // A file has records, whatever the page shows them by.
     let asked = Asked::read(pairs).without("group");
     let mut tx = can.begin().await?;
-    let names = pages::names(&mut tx, &asked).await?;
+    let names = pages::names(&mut tx, Scope::of(&can), &asked).await?;
     let resolved = query::resolve(&asked, &names, Present { now: clock.now(), zone });
     // The file would hold more than was asked for.
     if let Some(chip) = resolved.chips.iter().find(|chip| !chip.fault.is_empty()) {

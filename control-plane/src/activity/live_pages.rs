@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use askama::Template;
 use axum::extract::State;
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
 use chrono::TimeDelta;
@@ -22,6 +22,7 @@ use super::outcome::Outcome;
 use super::pages;
 use super::query::{self, Asked, Names};
 use super::rows::Row;
+use super::streams::{Seat, Streams};
 use crate::access::{Can, may};
 use crate::console::{Choice, Page, Present, Shell};
 use crate::input::Form;
@@ -76,7 +77,7 @@ pub(super) async fn live(
 ) -> Result<Response, Problem> {
     let (scope, outcome) = (Scope::of(&can), query.outcome());
     let mut tx = can.begin().await?;
-    let names = pages::names(&mut tx, &Asked::default()).await?;
+    let names = pages::names(&mut tx, scope, &Asked::default()).await?;
     // Before the rows are read: what comes in between then comes with the stream.
     let end = search::end(&mut tx).await?;
     let found = actions::search(&mut tx, scope, filter(&names, outcome, shell.present()), None, FIRST).await?.rows;
@@ -138,11 +139,13 @@ struct LiveRows {
 /// `GET /w/{tenant}/live/events`: rows as they come in, at most once a second.
 pub(super) async fn events(
     State(drain): State<Drain>,
+    State(streams): State<Streams>,
     shell: Shell,
     can: Can<may::OwnActivity>,
     headers: HeaderMap,
     Form(query): Form<LiveQuery>,
 ) -> Result<Response, Problem> {
+    let seat = streams.seat(can.actor().user()).ok_or_else(too_many)?;
     let mut tx = can.begin().await?;
     let seen = headers.get("last-event-id").and_then(|value| from_place(value.to_str().ok()?));
     let told = seen.or_else(|| from_place(query.after.as_deref()?));
@@ -150,12 +153,13 @@ pub(super) async fn events(
         Some(place) => place,
         None => search::end(&mut tx).await?,
     };
-    let names = pages::names(&mut tx, &Asked::default()).await?;
+    let scope = Scope::of(&can);
+    let names = pages::names(&mut tx, scope, &Asked::default()).await?;
     drop(tx);
     let mut every = tokio::time::interval(EVERY);
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let scope = Scope::of(&can);
-    let tail = Tail { shell, can, scope, names, outcome: query.outcome(), place, every, until: Instant::now() + LIFE };
+    let (outcome, until) = (query.outcome(), Instant::now() + LIFE);
+    let tail = Tail { shell, can, scope, names, outcome, place, every, until, _seat: seat };
     // A connection is not over before its last answer is: a program that ends would wait for every open page.
     let events = stream::unfold(tail, Tail::next).take_until(drain.begun().clone().cancelled_owned());
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))).into_response())
@@ -171,6 +175,14 @@ struct Tail {
     place: (i64, i64),
     every: Interval,
     until: Instant,
+    /// Held for as long as it is followed.
+    _seat: Seat,
+}
+
+/// Somebody has more streams open than anybody looks at.
+fn too_many() -> Problem {
+    Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-many-streams", "Too many live pages are open")
+        .detail("close some of them, then load this one again")
 }
 
 impl Tail {
@@ -199,7 +211,7 @@ impl Tail {
         self.place = (last.epoch, last.seq);
         let is_strange = |row: &search::Row| row.server_id.is_some_and(|id| self.names.server(id).is_none());
         if came.iter().any(is_strange) {
-            self.names = pages::names(tx, &Asked::default()).await?;
+            self.names = pages::names(tx, self.scope, &Asked::default()).await?;
         }
         let shown = came.iter().rev().filter(|row| self.shows(row));
         Ok(shown.map(|row| shown_row(row, &self.names, &self.shell)).collect())

@@ -12,8 +12,11 @@ pub(crate) mod pages;
 mod people;
 pub(crate) mod query;
 pub(crate) mod rows;
+mod streams;
 mod when;
 mod words;
+
+pub(crate) use streams::Streams;
 
 use std::sync::Arc;
 
@@ -37,6 +40,8 @@ pub(crate) struct Needs {
     pub(crate) master: Arc<MasterKey>,
     /// Streams to browsers end when it begins.
     pub(crate) drain: Drain,
+    /// The live pages that are open.
+    pub(crate) streams: Streams,
 }
 
 pub(crate) fn routes(needs: Needs) -> OpenApiRouter {

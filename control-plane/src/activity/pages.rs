@@ -123,7 +123,7 @@ pub(super) async fn index(
     let base = shell.to("activity");
     let scope = Scope::of(&can);
     let mut tx = can.begin().await?;
-    let names = names(&mut tx, &asked).await?;
+    let names = names(&mut tx, scope, &asked).await?;
     asked.understand(&names, shell.present());
     if asked.is_typed && !hx.0 {
         return Ok(Done::to(format!("{base}{}", asked.query())).into_response());
@@ -169,11 +169,16 @@ fn push_url(response: &mut Response, url: &str) {
     }
 }
 
-/// What the tenant calls people and servers, and its tools where a search may be for their labels.
-pub(crate) async fn names(tx: &mut TenantTx, asked: &Asked) -> Result<Names, store::Error> {
+/// What the tenant calls people and servers, and its tools where a search may be for their labels. Whoever sees only their
+/// own records is told no other person's name: a search for a caller would tell who there is.
+pub(crate) async fn names(tx: &mut TenantTx, scope: Scope, asked: &Asked) -> Result<Names, store::Error> {
     let needs_tools = asked.get("q").is_some() || asked.get("label").is_some();
     let tools = if needs_tools { tools::list_live(tx).await? } else { Vec::new() };
-    Ok(Names { people: people::list(tx).await?, servers: servers::list(tx).await?, tools })
+    let mut people = people::list(tx).await?;
+    if let Scope::Own(user) = scope {
+        people.retain(|person| person.user == user);
+    }
+    Ok(Names { people, servers: servers::list(tx).await?, tools })
 }
 
 /// Counts for the chart; none for those who see only their own calls, which are not counted apart.

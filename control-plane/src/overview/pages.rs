@@ -122,7 +122,7 @@ pub(super) async fn overview(
     Form(query): Form<OverviewQuery>,
 ) -> Result<Response, Problem> {
     let mut tx = can.begin().await?;
-    let names = names(&mut tx, &Asked::default()).await?;
+    let names = names(&mut tx, Scope::of(&can), &Asked::default()).await?;
     if !shell.may(Permission::ViewActivity) {
         return own(&mut tx, &needs, shell, &can, &names).await;
     }
