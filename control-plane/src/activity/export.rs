@@ -21,7 +21,7 @@ use super::pages;
 use super::query::{self, Asked, Names};
 use super::rows;
 use crate::access::{Can, may};
-use crate::console::{Present, Zone};
+use crate::console::{Present, Zone, show};
 use crate::ingest::change::Change;
 use crate::input::Form;
 use crate::problem::Problem;
@@ -228,12 +228,25 @@ fn csv_line(row: &Row, names: &Names) -> String {
 }
 
 /// A cell of RFC 4180. What a spreadsheet would run as a formula is made a text with an apostrophe before it: callers and
-/// clients choose some of these texts.
+/// clients choose some of these texts. Where commas stand in numbers a spreadsheet takes other characters for the end of a
+/// cell and knows no quotes in the midst of one, so what follows one of those is looked at like a beginning.
 fn csv_cell(text: &str) -> String {
-    let is_formula =
-        text.trim_start_matches(' ').starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠']);
-    let text = if is_formula { format!("'{text}") } else { text.to_owned() };
-    if text.contains(['"', ',', '\r', '\n', ';', '\t']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
+    let mut safe = String::with_capacity(text.len() + 2);
+    let mut begins = true;
+    for char in text.chars() {
+        if begins && (is_of_formula(char) || safe.is_empty() && char.is_control()) {
+            safe.push('\'');
+        }
+        let ends = matches!(char, ';' | '|' | '\t' | '\r' | '\n');
+        begins = ends || begins && (char == '"' || char.is_whitespace() || show::is_hidden(char));
+        safe.push(char);
+    }
+    if safe.contains(['"', ',', '\r', '\n', ';', '\t']) { format!("\"{}\"", safe.replace('"', "\"\"")) } else { safe }
+}
+
+/// Whether a formula may begin with it.
+const fn is_of_formula(char: char) -> bool {
+    matches!(char, '=' | '+' | '-' | '@' | '＝' | '＋' | '－' | '＠')
 }
 
 #[cfg(test)]
@@ -245,12 +258,20 @@ mod tests {
         for (text, cell) in [
             ("plain", "plain"),
             ("=cmd|' /C calc'!A0", "'=cmd|' /C calc'!A0"),
-            ("  =1+1", "'  =1+1"),
+            ("  =1+1", "  '=1+1"),
             ("@SUM(1,2)", "\"'@SUM(1,2)\""),
             ("-1", "'-1"),
-            ("\t=1", "\"'\t=1\""),
+            ("\t=1", "\"'\t'=1\""),
             ("＝1", "'＝1"),
             ("a \"b\",\nc", "\"a \"\"b\"\",\nc\""),
+            ("\u{a0}\u{feff}=1", "\u{a0}\u{feff}'=1"),
+            ("\"=1", "\"\"\"'=1\""),
+            // Where a semicolon ends a cell, the quotes of this one are no quotes.
+            ("a;=1", "\"a;'=1\""),
+            ("a\t @b;\"+c", "\"a\t '@b;\"\"'+c\""),
+            ("a\n-b", "\"a\n'-b\""),
+            ("a=b", "a=b"),
+            ("2026-11-20", "2026-11-20"),
         ] {
             assert_eq!(csv_cell(text), cell);
         }

@@ -194,7 +194,7 @@ pub(crate) fn clip(text: &str, max: usize) -> String {
 }
 
 /// Whether a character is not seen, or changes the direction or the look of others.
-const fn is_hidden(char: char) -> bool {
+pub(crate) const fn is_hidden(char: char) -> bool {
     match char {
         '\n' | '\t' => false,
         // Controls; soft hyphen; combining grapheme joiner; Arabic letter mark; Hangul and Khmer fillers; Mongolian
