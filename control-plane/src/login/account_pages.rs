@@ -98,8 +98,7 @@ pub(super) async fn change_email(
     visitor: Visitor,
     Form(sent): Form<ChangeEmail>,
 ) -> Result<Response, Problem> {
-    let who = (signed.user(), signed.email());
-    let (status, email_faults) = match actions::prove(&needs, who, sent.present, &visitor).await {
+    let (status, email_faults) = match actions::prove(&needs, signed.user(), sent.present, &visitor).await {
         Ok(()) => match links::ask_change_email(&needs, &sent.email, visitor.address, signed.user()).await {
             Ok(letter) => {
                 let page = LookAtYourMail { email: sent.email, letter, again: "/account" };
@@ -189,12 +188,8 @@ pub(super) async fn end_session(
 
 /// `POST /account/sessions/end-others`: signs every other browser of the person's out.
 pub(super) async fn end_others(State(needs): State<Needs>, signed: SignedIn) -> Result<Done, Problem> {
-    let now = needs.access.clock.now();
     let mut tx = PlatformTx::begin(&needs.access.pool).await?;
-    let others = sessions::list(&mut tx, signed.user(), now, now - IDLE).await?;
-    for other in others.iter().filter(|other| other.id != signed.session()) {
-        sessions::end(&mut tx, signed.user(), other.id).await?;
-    }
+    sessions::end_others(&mut tx, signed.user(), signed.session()).await?;
     tx.commit().await?;
     Ok(Done::to("/account").saying("You are signed out everywhere else."))
 }

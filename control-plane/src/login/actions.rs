@@ -87,7 +87,9 @@ pub(super) async fn sign_in(
     let matches = needs.passwords.matches(password, kept.clone()).await?;
     let Some(account) = account.filter(|_| matches) else { return Err(LoginError::Wrong) };
     let mut tx = PlatformTx::begin(&needs.access.pool).await?;
-    // The password may have been changed while this one was looked at, and all sessions ended with it.
+    // The password may have been changed while this one was looked at, and all sessions ended with it; or it is being
+    // changed now, by somebody who does not see this session yet.
+    sessions::hold(&mut tx, account.user).await?;
     let present = accounts::find_user(&mut tx, account.user).await?;
     if present.is_none_or(|present| present.phc != kept) {
         return Err(LoginError::Wrong);
@@ -226,7 +228,7 @@ pub(super) async fn change_password(
     (present, wanted): (Secret<String>, Secret<String>),
     visitor: &Visitor,
 ) -> Result<Begun, LoginError> {
-    prove(needs, (user, email), present, visitor).await?;
+    prove(needs, user, present, visitor).await?;
     let phc = kept(needs, wanted, email, &[]).await?;
     let mut tx = PlatformTx::begin(&needs.access.pool).await?;
     change_password_in(needs, &mut tx, (user, email), &phc).await?;
@@ -235,14 +237,15 @@ pub(super) async fn change_password(
     Ok(begun)
 }
 
-/// Asks a signed-in person for their password again, under the limits of signing in.
+/// Asks a signed-in person for their password again, under limits like those of signing in, but counted apart: whoever
+/// locks an account from outside must not keep its person from changing the password.
 pub(super) async fn prove(
     needs: &Needs,
-    (user, email): (UserId, &str),
+    user: UserId,
     password: Secret<String>,
     visitor: &Visitor,
 ) -> Result<(), LoginError> {
-    let guess = throttle::guess(&needs.access, email, visitor.address).await?.ok_or(LoginError::TooMany)?;
+    let guess = throttle::proof(&needs.access, user, visitor.address).await?.ok_or(LoginError::TooMany)?;
     let account = {
         let mut tx = PlatformTx::begin(&needs.access.pool).await?;
         accounts::find_user(&mut tx, user).await?

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use chrono::Duration;
+use domain::UserId;
 use store::attempts::{self, Attempt};
 use store::{Error, PlatformTx};
 
@@ -39,9 +40,18 @@ pub(super) struct Guess {
     from: Attempt,
 }
 
-/// Counts an attempt; none when there were too many.
+/// Counts an attempt to sign in; none when there were too many.
 pub(super) async fn guess(access: &Access, email: &str, address: IpAddr) -> Result<Option<Guess>, Error> {
-    let (account, from) = (subject("account", email), subject("address", &network(address)));
+    count(access, subject("account", email), address).await
+}
+
+/// Counts an attempt of somebody signed in to prove who they are; none when there were too many.
+pub(super) async fn proof(access: &Access, user: UserId, address: IpAddr) -> Result<Option<Guess>, Error> {
+    count(access, subject("proof", &user.to_string()), address).await
+}
+
+async fn count(access: &Access, account: [u8; 32], address: IpAddr) -> Result<Option<Guess>, Error> {
+    let from = subject("address", &network(address));
     let now = access.clock.now();
     let mut tx = PlatformTx::begin(&access.pool).await?;
     if attempts::take(&mut tx, account, (now - WINDOW, now), ACCOUNT_MAX).await?.is_none() {

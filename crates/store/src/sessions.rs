@@ -147,11 +147,38 @@ pub async fn end(tx: &mut PlatformTx, user: UserId, session: SessionId) -> Resul
     Ok(ended.rows_affected() > 0)
 }
 
-/// Ends all of a person's sessions.
+/// Ends a person's sessions but one; says how many.
+///
+/// # Errors
+/// [`Error`] when the database failed.
+pub async fn end_others(tx: &mut PlatformTx, user: UserId, but: SessionId) -> Result<u64, Error> {
+    let ended =
+        sqlx::query!("delete from login_sessions where user_id = $1 and session_id <> $2", user.uuid(), but.uuid())
+            .execute(tx.connection())
+            .await?;
+    Ok(ended.rows_affected())
+}
+
+/// Waits for whoever is ending all of a person's sessions, and has whoever comes then wait: what is read of the account
+/// afterwards is still so when a session begins on it.
+///
+/// # Errors
+/// [`Error`] when the database failed.
+pub async fn hold(tx: &mut PlatformTx, user: UserId) -> Result<(), Error> {
+    sqlx::query!(r#"select 1 as "one!" from users where user_id = $1 for share"#, user.uuid())
+        .fetch_optional(tx.connection())
+        .await?;
+    Ok(())
+}
+
+/// Ends all of a person's sessions, those too that begin at this moment: see [`hold`].
 ///
 /// # Errors
 /// [`Error`] when the database failed.
 pub async fn end_all(tx: &mut PlatformTx, user: UserId) -> Result<(), Error> {
+    sqlx::query!(r#"select 1 as "one!" from users where user_id = $1 for update"#, user.uuid())
+        .fetch_optional(tx.connection())
+        .await?;
     sqlx::query!("delete from login_sessions where user_id = $1", user.uuid()).execute(tx.connection()).await?;
     Ok(())
 }
