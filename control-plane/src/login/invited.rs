@@ -15,7 +15,7 @@ use super::actions::{Begun, LoginError, author, begin, kept};
 use super::mail::Letter;
 use super::pages::{said, signed_in};
 use super::{Needs, throttle};
-use crate::console::{Done, Faults, Page, SignedIn, Visitor};
+use crate::console::{Done, Faults, Page, SignedIn, Visitor, show};
 use crate::ingest::change::Change;
 use crate::input::{At, Form, check_title};
 use crate::people::new_user;
@@ -43,7 +43,7 @@ pub(crate) async fn send_invitation(needs: &Needs, asked: Invited<'_>) -> Option
         "{} asks you to join the workspace “{}” of Sluice at {}, as {}. Open this link to come in:\n\n{}\n\n\
          It is good for 7 days and works once. If you know nothing of this, there is nothing to do.",
         asked.by,
-        asked.title,
+        plain(asked.title),
         needs.site.host(),
         asked.role,
         needs.site.link(&format!("/invitations/{}", asked.token)),
@@ -53,6 +53,20 @@ pub(crate) async fn send_invitation(needs: &Needs, asked: Invited<'_>) -> Option
     let (mail, sent) = (needs.mail.clone(), letter.clone());
     needs.mail.run(async move { mail.post(&sent).await }).await;
     needs.mail.is_shown().then_some(letter)
+}
+
+/// A name somebody chose, as a mail may say it: what programs that show mails would make a link of is none any more, for a
+/// mail of ours must not lead to where its sender's workspace is called.
+fn plain(name: &str) -> String {
+    let letters: Vec<char> = show::visible(name).chars().collect();
+    let is_word =
+        |place: Option<usize>| place.and_then(|place| letters.get(place)).is_some_and(|one| one.is_alphanumeric());
+    let letter = |(place, letter): (usize, &char)| match letter {
+        '.' | '@' if is_word(place.checked_sub(1)) && is_word(Some(place + 1)) => '·',
+        '/' => '·',
+        other => *other,
+    };
+    letters.iter().enumerate().map(letter).collect()
 }
 
 /// Who opened the link, as far as the page differs.
@@ -240,4 +254,22 @@ async fn add(
     author.noted(&mut tx, Change::new("member.add", "member", place.id).after(&seen)).await?;
     tx.commit().await?;
     Ok(opened.slug.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::plain;
+
+    #[test]
+    fn a_workspaces_name_is_no_link_in_a_mail() {
+        for (name, said) in [
+            ("Acme Inc.", "Acme Inc."),
+            ("Pay at https://evil.example/login", "Pay at https:··evil·example·login"),
+            ("www.evil.example", "www·evil·example"),
+            ("ana@evil.example", "ana·evil·example"),
+            ("Acme\u{202e}emcA", "Acme⟨U+202E⟩emcA"),
+        ] {
+            assert_eq!(plain(name), said);
+        }
+    }
 }

@@ -13,6 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::actions::{self, PeopleError, Place};
 use crate::access::{Can, may};
+use crate::console::show;
 use crate::input::{At, Body, check_title};
 use crate::problem::Problem;
 use crate::tenants::TenantPath;
@@ -179,6 +180,8 @@ pub(crate) fn checked_email(text: &str) -> Result<String, Problem> {
     let right = parts.is_some_and(|(name, host)| {
         !name.is_empty() && !host.contains('@') && host.split('.').all(|label| !label.is_empty())
     });
-    let clean = !email.chars().any(|letter| letter.is_whitespace() || letter.is_control() || letter == ',');
+    // What an address must quote no mailbox has, and what is not seen would make one look like another's.
+    let odd = |letter: char| letter.is_whitespace() || show::is_hidden(letter) || "()<>[]:;,\\\"".contains(letter);
+    let clean = !email.chars().any(odd);
     if right && clean && email.len() <= 254 { Ok(email) } else { Err(Problem::invalid("email", "an e-mail address")) }
 }
