@@ -61,6 +61,11 @@ impl<'a> Browser<'a> {
         tower::ServiceExt::oneshot(self.app.router.clone(), request).await.unwrap().status().as_u16()
     }
 
+    /// Opens whatever is there, page or not, as it is.
+    pub(crate) async fn look(&self, path: &str) -> Answer {
+        self.send(Request::get(path).header("sec-fetch-site", "none"), Body::empty()).await
+    }
+
     /// Asks for a part of a page, as htmx does.
     pub(crate) async fn get_part(&self, path: &str) -> Answer {
         let request = Request::get(path).header("sec-fetch-site", "same-origin").header("hx-request", "true");

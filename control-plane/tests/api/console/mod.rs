@@ -2,6 +2,13 @@
 
 mod account;
 mod activity;
+mod attack_enumeration;
+mod attack_fields;
+mod attack_forgery;
+mod attack_isolation;
+mod attack_load;
+mod attack_markup;
+mod attack_sessions;
 mod attacks;
 pub(crate) mod browser;
 mod connect;
@@ -13,6 +20,7 @@ mod palette;
 mod people;
 mod policies;
 mod roles;
+mod routes;
 mod servers;
 mod session;
 mod settings;
