@@ -81,14 +81,17 @@ pub(super) async fn list(
     Form(query): Form<Query>,
 ) -> Result<Response, Problem> {
     let mut tx = can.begin().await?;
-    let rows = rows(&mut tx).await?;
+    let found = present(&mut tx).await?;
     let added = match query.added.parse() {
         Ok(server) if shell.may(Permission::ViewServers) => added(&mut tx, &shell, server).await?,
         _ => None,
     };
     let live = live_pages::view(&mut tx, &live).await?;
+    // Nothing is held while texts are read: that takes long, and a few at a time do it.
+    drop(tx);
+    let rows = rows(found).await?;
     let is_any = rows.iter().any(|row| row.policy.active_version.is_some());
-    let packs = if is_any { Vec::new() } else { packs(tx).await? };
+    let packs = if is_any { Vec::new() } else { packs(can.begin().await?).await? };
     Ok(Page::new(ListPage { shell, rows, packs, added, live }).into_response())
 }
 
@@ -105,29 +108,47 @@ async fn added(tx: &mut TenantTx, shell: &Shell, server: ServerId) -> Result<Opt
     }))
 }
 
-async fn rows(tx: &mut TenantTx) -> Result<Vec<Row>, Problem> {
+/// A policy as it is stored.
+struct Present {
+    policy: Policy,
+    changed_at: DateTime<Utc>,
+    changed_by: String,
+    /// What is in force, else the newest.
+    text: String,
+}
+
+async fn present(tx: &mut TenantTx) -> Result<Vec<Present>, store::Error> {
     let mut versions: HashMap<(PolicyId, u32), Version> = policies::list_present(tx)
         .await?
         .into_iter()
         .map(|version| ((version.policy, version.version), version))
         .collect();
     let names = names(tx).await?;
-    let row = |policy: Policy| {
+    let present = |policy: Policy| {
         let newest = versions.remove(&(policy.id, policy.latest_version))?;
-        let in_force = policy.active_version.and_then(|version| versions.get(&(policy.id, version)));
-        let rules = policy::outline(&in_force.unwrap_or(&newest).text);
+        let in_force = policy.active_version.and_then(|version| versions.remove(&(policy.id, version)));
+        Some(Present {
+            policy,
+            changed_at: newest.written_at,
+            changed_by: named(&names, newest.written_by),
+            text: in_force.map_or(newest.text, |version| version.text),
+        })
+    };
+    Ok(policies::list(tx).await?.into_iter().filter_map(present).collect())
+}
+
+async fn rows(found: Vec<Present>) -> Result<Vec<Row>, Problem> {
+    let row = |found: Present| {
+        let rules = policy::outline(&found.text);
         let mut does: Vec<Does> = rules.iter().map(|rule| rule.does).collect();
         does.sort_unstable();
         does.dedup();
-        Some(Row {
-            policy,
-            does,
-            names: rules.into_iter().filter_map(|rule| rule.name).collect(),
-            changed_at: newest.written_at,
-            changed_by: named(&names, newest.written_by),
-        })
+        let names = rules.into_iter().filter_map(|rule| rule.name).collect();
+        let Present { policy, changed_at, changed_by, .. } = found;
+        Row { policy, does, names, changed_at, changed_by }
     };
-    Ok(policies::list(tx).await?.into_iter().filter_map(row).collect())
+    let rows = aside(move || found.into_iter().map(row).collect()).await;
+    Ok(rows.ok_or(PolicyError::NotChecked)?)
 }
 
 /// What the tenant calls its people.
