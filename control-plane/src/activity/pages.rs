@@ -379,5 +379,8 @@ fn kinds(asked: &Asked, base: &str) -> Vec<Choice> {
         let to = if word == "call" { asked.without("kind") } else { asked.without("decision").with("kind", word) };
         Choice::new(text, format!("{base}{}", to.query()), present == word)
     };
-    [("call", "Calls"), ("admin", "Changes"), ("all", "Everything")].into_iter().map(choice).collect()
+    [("call", "Calls"), ("admin", "Changes"), ("auth", "Sign-ins"), ("all", "Everything")]
+        .into_iter()
+        .map(choice)
+        .collect()
 }

@@ -3,10 +3,10 @@
 
 use audit::words::{ActorKind, AuthMethod, Kind};
 use audit::{Record, Text};
-use domain::{Clock, RecordId, SessionId, TokenId, UserId};
+use domain::{Clock, RecordId, SessionId, TenantId, TokenId, UserId};
 use serde::Serialize;
-use store::TenantTx;
 use store::audit::inbox::{self, InboxRecord};
+use store::{PlatformTx, TenantTx};
 
 /// Who changes configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,11 +77,31 @@ impl Change {
 /// [`store::Error`] when the database failed; the transaction is then to be dropped.
 pub async fn record(tx: &mut TenantTx, clock: &Clock, actor: &Actor, change: Change) -> Result<(), store::Error> {
     let id = RecordId::new(clock);
-    inbox::add(tx, &InboxRecord { id, body: body(tx, clock, id, actor, change), pii: None }).await
+    let record = Record::new(id, Kind::Admin, tx.tenant(), clock.now());
+    inbox::add(tx, &InboxRecord { id, body: body(record, actor, change), pii: None }).await
 }
 
-fn body(tx: &TenantTx, clock: &Clock, id: RecordId, actor: &Actor, change: Change) -> Vec<u8> {
-    let mut record = Record::new(id, Kind::Admin, tx.tenant(), clock.now());
+/// Records in the logs of these tenants what was done to the account of a member of theirs, in this transaction.
+///
+/// # Errors
+/// [`store::Error`] when the database failed; the transaction is then to be dropped.
+pub async fn record_account(
+    tx: &mut PlatformTx,
+    tenants: &[TenantId],
+    clock: &Clock,
+    actor: &Actor,
+    change: &Change,
+) -> Result<(), store::Error> {
+    for tenant in tenants {
+        let id = RecordId::new(clock);
+        let record = Record::new(id, Kind::Auth, *tenant, clock.now());
+        let record = InboxRecord { id, body: body(record, actor, change.clone()), pii: None };
+        inbox::add_to(tx, *tenant, &record).await?;
+    }
+    Ok(())
+}
+
+fn body(mut record: Record, actor: &Actor, change: Change) -> Vec<u8> {
     let (kind, who) = match actor {
         Actor::User { user, .. } => (ActorKind::User, user.to_string()),
         Actor::System => (ActorKind::System, "sluice".to_owned()),

@@ -12,6 +12,7 @@ use store::accounts::Purpose;
 use store::sessions::{self, Session};
 
 use super::actions;
+use super::noted::{self, Deed};
 use super::pages::{LookAtYourMail, said, signed_in};
 use super::{IDLE, Needs, links};
 use crate::console::page::SessionCookie;
@@ -179,6 +180,7 @@ pub(super) async fn end_session(
     if !sessions::end(&mut tx, signed.user(), session).await? {
         return Err(Problem::not_found());
     }
+    noted::note(&needs, &mut tx, (signed.user(), signed.session()), Deed::Ended(session)).await?;
     tx.commit().await?;
     if session == signed.session() {
         return Ok(Done::to("/sign-in").session(SessionCookie::Clear));
@@ -189,7 +191,9 @@ pub(super) async fn end_session(
 /// `POST /account/sessions/end-others`: signs every other browser of the person's out.
 pub(super) async fn end_others(State(needs): State<Needs>, signed: SignedIn) -> Result<Done, Problem> {
     let mut tx = PlatformTx::begin(&needs.access.pool).await?;
-    sessions::end_others(&mut tx, signed.user(), signed.session()).await?;
+    if sessions::end_others(&mut tx, signed.user(), signed.session()).await? > 0 {
+        noted::note(&needs, &mut tx, (signed.user(), signed.session()), Deed::EndedOthers).await?;
+    }
     tx.commit().await?;
     Ok(Done::to("/account").saying("You are signed out everywhere else."))
 }

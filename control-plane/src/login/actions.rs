@@ -6,6 +6,7 @@ use store::sessions::{self, Session};
 use store::{PgPool, PlatformTx, people, tenants};
 
 use super::mail::Letter;
+use super::noted::{self, Deed};
 use super::password::{Busy, Passwords};
 use super::{LASTS, Needs, links, throttle};
 use crate::console::Visitor;
@@ -85,7 +86,11 @@ pub(super) async fn sign_in(
     };
     let kept = account.as_ref().and_then(|account| account.phc.clone());
     let matches = needs.passwords.matches(password, kept.clone()).await?;
-    let Some(account) = account.filter(|_| matches) else { return Err(LoginError::Wrong) };
+    let Some(account) = account else { return Err(LoginError::Wrong) };
+    if !matches {
+        noted::failed(needs, account.user, email).await;
+        return Err(LoginError::Wrong);
+    }
     let mut tx = PlatformTx::begin(&needs.access.pool).await?;
     // The password may have been changed while this one was looked at, and all sessions ended with it; or it is being
     // changed now, by somebody who does not see this session yet.
@@ -122,6 +127,7 @@ pub(super) async fn begin(
         address: visitor.address.to_string(),
     };
     sessions::add(tx, &session, secrets::sha256(secret.expose().as_bytes())).await?;
+    noted::note(needs, tx, (user, session.id), Deed::SignedIn).await?;
     Ok(Begun { secret, session: session.id })
 }
 
@@ -204,6 +210,7 @@ pub(super) async fn reset(
     let account = accounts::find(&mut tx, &link.email).await?.ok_or(LoginError::Link)?;
     change_password_in(needs, &mut tx, (account.user, &link.email), &phc).await?;
     let begun = begin(needs, &mut tx, account.user, visitor).await?;
+    noted::note(needs, &mut tx, (account.user, begun.session), Deed::Password).await?;
     tx.commit().await?;
     Ok(begun)
 }
@@ -233,6 +240,7 @@ pub(super) async fn change_password(
     let mut tx = PlatformTx::begin(&needs.access.pool).await?;
     change_password_in(needs, &mut tx, (user, email), &phc).await?;
     let begun = begin(needs, &mut tx, user, visitor).await?;
+    noted::note(needs, &mut tx, (user, begun.session), Deed::Password).await?;
     tx.commit().await?;
     Ok(begun)
 }
@@ -277,6 +285,7 @@ pub(super) async fn take_email(
     accounts::drop_links(&mut tx, user, &before.email).await?;
     sessions::end_all(&mut tx, user).await?;
     let begun = begin(needs, &mut tx, user, visitor).await?;
+    noted::note(needs, &mut tx, (user, begun.session), Deed::Email).await?;
     tx.commit().await?;
     tell_old_address(needs, before.email, link).await;
     Ok(begun)

@@ -5,6 +5,7 @@ mod actions;
 mod invited;
 mod links;
 mod mail;
+mod noted;
 mod pages;
 mod password;
 mod sign_up_pages;

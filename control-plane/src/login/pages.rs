@@ -12,6 +12,7 @@ use store::sessions;
 
 use super::actions::{self, Begun, LoginError};
 use super::mail::Letter;
+use super::noted::{self, Deed};
 use super::{LASTS, Needs, links};
 use crate::console::page::SessionCookie;
 use crate::console::{Done, Faults, Page, Visitor};
@@ -124,6 +125,8 @@ pub(super) async fn sign_out(State(needs): State<Needs>, visitor: Visitor) -> Re
     if let Some(signed) = visitor.signed_in {
         let mut tx = PlatformTx::begin(&needs.access.pool).await?;
         sessions::end(&mut tx, signed.user(), signed.session()).await?;
+        let (user, session) = (signed.user(), signed.session());
+        noted::note(&needs, &mut tx, (user, session), Deed::Ended(session)).await?;
         tx.commit().await?;
     }
     Ok(Done::to("/sign-in").session(SessionCookie::Clear))

@@ -70,6 +70,12 @@ impl Guess {
     }
 }
 
+/// Whether an account has no try left.
+pub(super) async fn is_spent(access: &Access, tx: &mut PlatformTx, email: &str) -> Result<bool, Error> {
+    let since = access.clock.now() - WINDOW;
+    Ok(attempts::count(tx, subject("account", email), since).await? >= ACCOUNT_MAX)
+}
+
 /// An account starts anew: its password was chosen through a mail.
 pub(super) async fn forgive(tx: &mut PlatformTx, email: &str) -> Result<(), Error> {
     attempts::forgive(tx, subject("account", email)).await

@@ -45,6 +45,21 @@ pub async fn take(
     Ok(taken.map(Attempt))
 }
 
+/// How many attempts at `subject` there were since.
+///
+/// # Errors
+/// [`Error`] when the database failed.
+pub async fn count(tx: &mut PlatformTx, subject: [u8; 32], since: DateTime<Utc>) -> Result<u32, Error> {
+    let count = sqlx::query_scalar!(
+        r#"select count(*) as "count!" from attempts where subject = $1 and at > $2"#,
+        &subject,
+        since
+    )
+    .fetch_one(tx.connection())
+    .await?;
+    Ok(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
 /// Takes one attempt back.
 ///
 /// # Errors

@@ -1,6 +1,7 @@
 //! The console through its real router: a browser that keeps cookies, and rules that every page keeps.
 
 mod account;
+mod account_records;
 mod activity;
 mod attack_enumeration;
 mod attack_fields;

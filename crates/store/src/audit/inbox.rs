@@ -2,7 +2,7 @@
 
 use domain::{RecordId, TenantId};
 
-use crate::{Error, IngestTx, TenantTx};
+use crate::{Error, IngestTx, PlatformTx, TenantTx};
 
 /// A record that waits to be given its place in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +23,23 @@ pub struct InboxRecord {
 pub async fn add(tx: &mut TenantTx, record: &InboxRecord) -> Result<(), Error> {
     sqlx::query!(
         "insert into audit_inbox (record_id, body, pii) values ($1, $2, $3)",
+        record.id.uuid(),
+        record.body,
+        record.pii,
+    )
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
+/// Puts a record into the inbox of a tenant, of what a member did to their own account, which is no tenant's alone.
+///
+/// # Errors
+/// [`Error`] when the database failed.
+pub async fn add_to(tx: &mut PlatformTx, tenant: TenantId, record: &InboxRecord) -> Result<(), Error> {
+    sqlx::query!(
+        "insert into audit_inbox (tenant_id, record_id, body, pii) values ($1, $2, $3, $4)",
+        tenant.uuid(),
         record.id.uuid(),
         record.body,
         record.pii,
