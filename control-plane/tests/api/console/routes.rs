@@ -173,6 +173,7 @@ fn workspace_fields(route: &str) -> &'static [(&'static str, &'static str)] {
         "/people/invite" => &[("email", "asked@new.example"), ("role", "member")],
         "/people/{member}" => &[("name", "Renamed"), ("role", "admin"), ("groups", "on-call")],
         "/policies/new" => &[("name", "other"), ("text", "permit (principal, action, resource);")],
+        "/policies/begin" => &[("pack", "read_only")],
         "/policies/check" => &[("text", "permit (principal, action, resource);")],
         "/policies/{policy}" => &[("text", "forbid (principal, action, resource);"), ("revision", "1")],
         "/policies/{policy}/deactivate" | "/policies/{policy}/versions/{version}/publish" => &[("revision", "1")],
