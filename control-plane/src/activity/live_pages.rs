@@ -12,17 +12,17 @@ use chrono::TimeDelta;
 use domain::RecordId;
 use futures_util::{StreamExt as _, stream};
 use serde::Deserialize;
-use service::Drain;
 use store::TenantTx;
 use store::audit::search::{self, Filter};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
+use super::Needs;
 use super::actions::{self, Scope};
 use super::outcome::Outcome;
 use super::pages;
 use super::query::{self, Asked, Names};
 use super::rows::Row;
-use super::streams::{Seat, Streams};
+use super::streams::Seat;
 use crate::access::{Can, may};
 use crate::console::{Choice, Page, Present, Shell};
 use crate::input::Form;
@@ -138,8 +138,7 @@ struct LiveRows {
 
 /// `GET /w/{tenant}/live/events`: rows as they come in, at most once a second.
 pub(super) async fn events(
-    State(drain): State<Drain>,
-    State(streams): State<Streams>,
+    State(Needs { drain, streams, .. }): State<Needs>,
     shell: Shell,
     can: Can<may::OwnActivity>,
     headers: HeaderMap,

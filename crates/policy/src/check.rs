@@ -80,7 +80,8 @@ impl Checker {
     #[must_use]
     pub fn check(&self, text: &str) -> Vec<Finding> {
         // A rule ends with a semicolon, and so may other things: only where there are many are they counted.
-        if text.matches(';').count() > RULES_MAX && parse(text).is_ok_and(|rules| rules.policies().count() > RULES_MAX) {
+        if text.matches(';').count() > RULES_MAX && parse(text).is_ok_and(|rules| rules.policies().count() > RULES_MAX)
+        {
             let message = format!("a text has at most {RULES_MAX} rules: write several policies");
             return vec![Finding::error(text, 0, message)];
         }

@@ -199,6 +199,8 @@ fn workspace_fields(route: &str) -> &'static [(&'static str, &'static str)] {
         "/settings" => &[("title", "Renamed")],
         "/tokens/new" => &[("title", "mine"), ("days", "7")],
         "/sign-out"
+        | "/session"
+        | "/servers/sandbox"
         | "/account/email/{token}"
         | "/account/sessions/{session}/end"
         | "/account/sessions/end-others"
