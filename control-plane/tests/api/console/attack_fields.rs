@@ -86,7 +86,7 @@ async fn fields_that_no_form_has_change_nothing(pool: PgPool) {
     };
     // A token is one's own, and ends when it was said to.
     let tokens = table(&pool, "gateway_tokens").await;
-    send("/w/{tenant}/tokens/new", 200).await;
+    send("/w/{tenant}/tokens/new", 303).await;
     let issued: Vec<String> =
         table(&pool, "gateway_tokens").await.into_iter().filter(|row| !tokens.contains(row)).collect();
     assert_eq!(issued.len(), 1);

@@ -152,7 +152,7 @@ async fn whoever_is_signed_out_is_sent_to_sign_in_from_every_route_of_the_signed
         }
         if route.posts {
             let answer = visitor.post(&path, &refs(&world.fields(&route.path))).await.expect(303);
-            assert_eq!(answer.location(), "/sign-in", "{path}");
+            assert!(answer.location().starts_with("/sign-in"), "{path}: {}", answer.location());
         }
     }
     assert_eq!(before, everything(&pool).await);
