@@ -1,5 +1,6 @@
 //! The `sluice` command: everything on one machine (`up`), each plane by itself, and the tools around them.
 
+mod audit;
 mod demo_upstream;
 mod plane;
 mod up;
@@ -34,6 +35,11 @@ enum Command {
         #[command(subcommand)]
         command: KeysCommand,
     },
+    /// Works with the audit log, away from any server.
+    Audit {
+        #[command(subcommand)]
+        command: audit::AuditCommand,
+    },
     /// Runs a command with a private Postgres and Redis, their addresses in `DATABASE_URL` and `REDIS_URL`.
     WithServices(up::WithServicesArgs),
     #[command(hide = true)]
@@ -42,7 +48,7 @@ enum Command {
 
 #[derive(Debug, Subcommand)]
 enum KeysCommand {
-    /// Makes master, signing and verifying keys and the deployment's id.
+    /// Makes master, signing, checkpoint and verifying keys and the deployment's id.
     Create {
         /// The folder.
         folder: PathBuf,
@@ -52,7 +58,7 @@ enum KeysCommand {
 fn main() -> std::process::ExitCode {
     let arguments = Arguments::parse();
     match start(arguments.command) {
-        Ok(()) => std::process::ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             say(&format!("sluice: {}", sentence(&error)));
             std::process::ExitCode::FAILURE
@@ -72,8 +78,9 @@ fn sentence(error: &anyhow::Error) -> String {
     })
 }
 
-fn start(command: Command) -> anyhow::Result<()> {
+fn start(command: Command) -> anyhow::Result<std::process::ExitCode> {
     match command {
+        Command::Audit { command } => return audit::run(&command),
         Command::ControlPlane => {
             let config = control_plane::Config::from_env(&environment)?;
             many_threads()?.block_on(plane::run(|drain| control_plane::run(config, drain)))
@@ -88,6 +95,7 @@ fn start(command: Command) -> anyhow::Result<()> {
         Command::WithServices(arguments) => one_thread()?.block_on(up::with_services(arguments)),
         Command::Child(arguments) => one_thread()?.block_on(up::child(arguments)),
     }
+    .map(|()| std::process::ExitCode::SUCCESS)
 }
 
 fn many_threads() -> std::io::Result<tokio::runtime::Runtime> {

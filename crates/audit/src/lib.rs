@@ -8,16 +8,19 @@ mod json;
 
 pub mod ack;
 pub mod args;
+pub mod bundle;
 pub mod columns;
 pub mod entry;
 pub mod frame;
 pub mod merkle;
+pub mod note;
 pub mod notes;
 pub mod pii;
 pub mod protocol;
 pub mod ranges;
 pub mod record;
 pub mod text;
+pub mod verify;
 pub mod words;
 
 pub use ack::Ack;

@@ -7,6 +7,8 @@ pub type Hash = [u8; 32];
 
 /// Hashes in a full tile (C2SP tlog-tiles).
 pub const TILE: usize = 256;
+/// Levels of the tree in one level of tiles.
+const TILE_BITS: u32 = TILE.ilog2();
 
 /// The hash of a record: SHA-256 of 0x00 and its bytes.
 #[must_use]
@@ -51,15 +53,32 @@ impl Frontier {
 
     /// Appends a leaf; its index is the size before.
     pub fn append(&mut self, leaf: Hash) {
-        let mut hash = leaf;
-        // One subtree is complete, and joins its left neighbour, for each trailing one of the size.
-        for _ in 0..self.size.trailing_ones() {
+        self.join(0, leaf);
+    }
+
+    /// Appends the 2^`level` leaves under the root of a complete subtree ([`Cover`]).
+    ///
+    /// # Errors
+    /// [`NotAFrontier`] when such a subtree can't stand here, or the tree would have more leaves than can be counted.
+    pub fn append_subtree(&mut self, level: u32, root: Hash) -> Result<(), NotAFrontier> {
+        let leaves = 1_u64.checked_shl(level).ok_or(NotAFrontier)?;
+        if !self.size.is_multiple_of(leaves) || self.size.checked_add(leaves).is_none() {
+            return Err(NotAFrontier);
+        }
+        self.join(level, root);
+        Ok(())
+    }
+
+    /// Puts a complete subtree at the right edge: it joins its left neighbour as long as that is of the same size.
+    fn join(&mut self, level: u32, root: Hash) {
+        let mut hash = root;
+        for _ in 0..(self.size >> level).trailing_ones() {
             if let Some(left) = self.peaks.pop() {
                 hash = node_hash(&left, &hash);
             }
         }
         self.peaks.push(hash);
-        self.size += 1;
+        self.size += 1 << level;
     }
 
     /// The tree's root; that of the empty tree is the hash of nothing.
@@ -89,6 +108,65 @@ impl Frontier {
             return Err(NotAFrontier);
         }
         Ok(Self { size, peaks: peaks.to_vec() })
+    }
+}
+
+/// The complete subtrees that cover the leaves from `first` up to, not including, `end`: from the left, each as large as
+/// fits. Of each, its level (it has 2^level leaves) and its place on that level.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cover {
+    next: u64,
+    end: u64,
+}
+
+impl Cover {
+    /// Covers a range; none of it when `end` is not above `first`.
+    #[must_use]
+    pub const fn of(first: u64, end: u64) -> Self {
+        Self { next: first, end }
+    }
+}
+
+impl Iterator for Cover {
+    type Item = (u32, u64);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let left = self.end.checked_sub(self.next).filter(|left| *left > 0)?;
+        // Where it stands bounds its size from above, and so does what is left to cover.
+        let level = self.next.trailing_zeros().min(left.ilog2());
+        let place = self.next.checked_shr(level).unwrap_or(0);
+        self.next += 1 << level;
+        Some((level, place))
+    }
+}
+
+/// Where the roots of complete subtrees are found: of each, the tile, and which of the tile's hashes are under it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InTile {
+    /// The tile's level.
+    pub level: u8,
+    /// The tile's place on it.
+    pub index: u64,
+    first: usize,
+    count: usize,
+}
+
+impl InTile {
+    /// Where the root of a subtree of [`Cover`] is found.
+    #[must_use]
+    pub fn of((level, place): (u32, u64)) -> Self {
+        let (tile_level, inside) = (level / TILE_BITS, level % TILE_BITS);
+        // The subtree's hashes on the tile's level, and how many of them.
+        let (first, count) = (place << inside, 1_usize << inside);
+        let within = usize::try_from(first % TILE as u64).unwrap_or(0);
+        let level = u8::try_from(tile_level).unwrap_or(u8::MAX);
+        Self { level, index: first / TILE as u64, first: within, count }
+    }
+
+    /// The root, from the tile's hashes side by side; `None` when they do not reach so far.
+    #[must_use]
+    pub fn root(&self, hashes: &[u8]) -> Option<Hash> {
+        Some(tile_root(hashes.as_chunks::<32>().0.get(self.first..self.first + self.count)?))
     }
 }
 
@@ -225,6 +303,51 @@ mod tests {
             assert_eq!(Frontier::parse(&frontier.to_bytes()), Ok(frontier.clone()));
             frontier.append(leaves[size]);
         }
+    }
+
+    #[test]
+    fn any_range_left_out_is_covered_by_subtrees_that_keep_the_root() {
+        let leaves = leaves(40);
+        for (first, end, size) in (0..=40).flat_map(|first| (first..=40).map(move |end| (first, end, 40))) {
+            let mut frontier = Frontier::default();
+            leaves[..first].iter().for_each(|leaf| frontier.append(*leaf));
+            for (level, place) in Cover::of(first as u64, end as u64) {
+                let (from, count) = (usize::try_from(place << level).unwrap(), 1 << level);
+                frontier.append_subtree(level, tree_hash(&leaves[from..from + count])).unwrap();
+            }
+            leaves[end..size].iter().for_each(|leaf| frontier.append(*leaf));
+            assert_eq!((frontier.size(), frontier.root()), (40, tree_hash(&leaves)), "{first}..{end}");
+        }
+    }
+
+    #[test]
+    fn the_root_of_any_subtree_is_found_in_a_tile() {
+        let leaves = leaves(TILE * 3 + 7);
+        let tiles = |level: u8, index: u64| {
+            let below = if level == 0 { leaves.clone() } else { leaves.chunks_exact(TILE).map(tile_root).collect() };
+            below.chunks(TILE).nth(usize::try_from(index).unwrap()).unwrap().concat()
+        };
+        for (first, end) in [(0, 775), (1, 775), (255, 257), (256, 768), (300, 301), (511, 774)] {
+            for (level, place) in Cover::of(first, end) {
+                let at = InTile::of((level, place));
+                let from = usize::try_from(place << level).unwrap();
+                let root = tree_hash(&leaves[from..from + (1 << level)]);
+                assert_eq!(at.root(&tiles(at.level, at.index)), Some(root), "{level} {place}");
+            }
+        }
+        assert_eq!(InTile::of((3, 1)).root(&[0; 15 * 32]), None, "the tile ends before");
+    }
+
+    #[test]
+    fn a_subtree_stands_only_where_one_of_its_size_can() {
+        let mut frontier = Frontier::default();
+        frontier.append(leaf_hash(b"x"));
+        assert!(frontier.append_subtree(1, leaf_hash(b"y")).is_err());
+        assert!(frontier.append_subtree(64, leaf_hash(b"y")).is_err());
+        frontier.append_subtree(0, leaf_hash(b"y")).unwrap();
+        frontier.append_subtree(1, leaf_hash(b"z")).unwrap();
+        assert_eq!(frontier.size(), 4);
+        assert!(Frontier::parse(&[255; 8 + 64 * 32]).unwrap().append_subtree(0, leaf_hash(b"y")).is_err());
     }
 
     #[test]

@@ -142,15 +142,15 @@ impl Record {
             return None;
         }
         let private = Private { key, pii: self.pii.to_bytes().into() };
-        self.pii_commit = Some(commitment(&private).into());
+        self.pii_commit = Some(commitment(&private.key, &private.pii).into());
         Some(private)
     }
 }
 
 /// The commitment to a personal part: `hs256:` and base64url of HMAC-SHA-256 with its key.
 #[must_use]
-pub fn commitment(private: &Private) -> String {
-    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &private.key), &private.pii);
+pub fn commitment(key: &[u8; 32], pii: &[u8]) -> String {
+    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), pii);
     let mut text = String::with_capacity(49);
     text.push_str("hs256:");
     URL_SAFE_NO_PAD.encode_string(tag.as_ref(), &mut text);

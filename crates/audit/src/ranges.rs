@@ -20,6 +20,13 @@ impl Ranges {
         after > 0 && number < self.0[after - 1].1
     }
 
+    /// The lowest number from `from` on that is not in the set.
+    #[must_use]
+    pub fn first_not_in(&self, from: u64) -> u64 {
+        let after = self.0.partition_point(|(first, _)| *first <= from);
+        self.0[..after].last().map_or(from, |(_, end)| from.max(*end))
+    }
+
     /// Whether nothing is in it.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -121,6 +128,7 @@ mod tests {
                     prop_assert_eq!(ranges.remove(first), set.remove(&first));
                 }
                 for number in 0..50 {
+                    prop_assert_eq!(Some(ranges.first_not_in(number)), (number..60).find(|other| !set.contains(other)));
                     prop_assert_eq!(ranges.contains(number), set.contains(&number));
                 }
                 prop_assert!(ranges.as_slice().windows(2).all(|pair| pair[0].1 < pair[1].0));

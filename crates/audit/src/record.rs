@@ -351,9 +351,13 @@ mod tests {
         let private = record.commit([5; 32]).unwrap();
         insta::assert_snapshot!(String::from_utf8(record.to_bytes()).unwrap(), @r#"{"final":false,"id":"00000000-0000-7000-8000-000000000000","kind":"call","pii_commit":"hs256:NNowDw-xV5ABJlfYyIE2plUpW1j-IfGCamAidI-N6Ro","schema":"sluice.audit/1","tenant":{"id":"ten_0000000000e008000000000000"},"time":"1970-01-01T00:00:00.000000Z"}"#);
         insta::assert_snapshot!(String::from_utf8(private.pii.to_vec()).unwrap(), @r#"{"actor":{"email":"ann@example.com"}}"#);
-        assert_eq!(record.pii_commit.as_deref(), Some(crate::pii::commitment(&private).as_str()));
+        assert_eq!(record.pii_commit.as_deref(), Some(crate::pii::commitment(&private.key, &private.pii).as_str()));
         record.commit([6; 32]);
-        assert_ne!(record.pii_commit.as_deref(), Some(crate::pii::commitment(&private).as_str()), "the key hides it");
+        assert_ne!(
+            record.pii_commit.as_deref(),
+            Some(crate::pii::commitment(&private.key, &private.pii).as_str()),
+            "the key hides it"
+        );
         record.pii = Pii::default();
         assert_eq!((record.commit([5; 32]), record.pii_commit), (None, None));
     }

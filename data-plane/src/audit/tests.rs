@@ -200,7 +200,7 @@ async fn a_call_is_an_intent_in_the_stream_and_then_its_outcome_under_one_number
     assert_eq!((entries.len(), *tenant), (1, place.tenant));
     let private = body.private.clone().unwrap();
     let text = String::from_utf8(body.record.to_vec()).unwrap();
-    assert!(text.contains(&audit::pii::commitment(&private)) && !text.contains("192.0.2.7"));
+    assert!(text.contains(&audit::pii::commitment(&private.key, &private.pii)) && !text.contains("192.0.2.7"));
 
     open.finish(success());
     recorder.close(Duration::ZERO).await;

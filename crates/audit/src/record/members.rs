@@ -437,6 +437,8 @@ object! {
         boot: Option<BootId>,
         /// Whether it said good-bye with nothing missing.
         clean: Option<bool>,
+        /// In a mark: each of the tenant's `gw.n` below it is in the log.
+        complete_n: Option<u64>,
         /// The tenant's last `gw.n` that came.
         last_n: Option<u64>,
         /// The last frame that came.

@@ -1,0 +1,150 @@
+//! `sluice audit verify`: checks a bundle of the audit log with nothing but the log's verifier key. No network, no
+//! configuration, no server.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use audit::bundle::LINE_MAX;
+use audit::note::{Checkpoint, VerifierKey};
+use audit::verify::{CHECKS, Report, Verdict, Verifier};
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+/// What the exit code of a failed check begins at: 11 for check 1.
+const FAILED: u8 = 10;
+/// A zstd frame's first bytes (RFC 8878, 3.1.1).
+const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditCommand {
+    /// Verifies a bundle of the audit log. Exits with 0 when all holds, with 10 and its number when a check fails.
+    Verify(VerifyArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// The bundle, plain or zstd; `-` reads standard input.
+    bundle: PathBuf,
+    /// The log's verifier key, `<name>+<id>+<base64>`, or a file that holds it. Take it from where you trust it: not from the bundle.
+    #[arg(long)]
+    vkey: String,
+    /// A checkpoint that was kept before, in a file: the log must go on from it.
+    #[arg(long)]
+    since: Option<PathBuf>,
+    /// Prints what came of each check as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command, and gives its exit code.
+pub(crate) fn run(command: &AuditCommand) -> anyhow::Result<ExitCode> {
+    let AuditCommand::Verify(arguments) = command;
+    let key = key(&arguments.vkey)?;
+    let since = arguments.since.as_deref().map(|path| kept(path, &key)).transpose()?;
+    let report = read(&arguments.bundle, key, since)?;
+    if arguments.json {
+        print(&as_json(&report).to_string());
+    } else {
+        tell(&report);
+    }
+    Ok(report.failed().map_or(ExitCode::SUCCESS, |(check, _)| ExitCode::from(FAILED + check as u8)))
+}
+
+fn key(given: &str) -> anyhow::Result<VerifierKey> {
+    if let Ok(key) = given.parse() {
+        return Ok(key);
+    }
+    let text = std::fs::read_to_string(given)
+        .with_context(|| format!("--vkey takes a verifier key or a file that holds one, and {given} is neither"))?;
+    text.parse().with_context(|| format!("{given} does not hold a verifier key"))
+}
+
+fn kept(path: &Path, key: &VerifierKey) -> anyhow::Result<Checkpoint> {
+    let named = || format!("the checkpoint kept in {}", path.display());
+    let note = std::fs::read_to_string(path).with_context(named)?;
+    key.open(&note).with_context(named)
+}
+
+fn read(bundle: &Path, key: VerifierKey, since: Option<Checkpoint>) -> anyhow::Result<Report> {
+    let named = || format!("the bundle {}", bundle.display());
+    let source: Box<dyn Read> = if bundle == Path::new("-") {
+        Box::new(io::stdin())
+    } else {
+        Box::new(File::open(bundle).with_context(named)?)
+    };
+    let mut source = BufReader::with_capacity(1 << 18, source);
+    let is_packed = source.fill_buf().with_context(named)?.starts_with(&ZSTD);
+    let mut lines: Box<dyn BufRead> = if is_packed {
+        Box::new(BufReader::with_capacity(1 << 18, zstd::Decoder::with_buffer(source).with_context(named)?))
+    } else {
+        Box::new(source)
+    };
+    let mut line = Vec::new();
+    next(&mut lines, &mut line).with_context(named)?;
+    let mut verifier = Verifier::new(key, since, &line).with_context(named)?;
+    while next(&mut lines, &mut line).with_context(named)? {
+        verifier.line(&line);
+    }
+    Ok(verifier.finish())
+}
+
+/// Reads the next line, without its end; false when there is none. A line that is too long is cut, and then is none.
+fn next(lines: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
+    line.clear();
+    let read = match lines.by_ref().take(LINE_MAX as u64).read_until(b'\n', line) {
+        // A packed file that was cut off is a bundle that ends too early, and is reported as that.
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
+        read => read?,
+    };
+    if line.last() == Some(&b'\n') {
+        line.pop();
+    }
+    Ok(read > 0)
+}
+
+fn tell(report: &Report) {
+    print(&format!("log         {}", report.origin));
+    match &report.checkpoint {
+        Some(checkpoint) => print(&format!("checkpoint  {} leaves", checkpoint.size)),
+        None => print("checkpoint  none that is good"),
+    }
+    match report.range {
+        Some((first, last)) => print(&format!("records     {}, from {first} to {last}", report.records)),
+        None => print("records     none"),
+    }
+    for (check, verdict) in CHECKS.into_iter().zip(&report.verdicts) {
+        let (number, title) = (check as u8, check.title());
+        match verdict {
+            Verdict::Holds => print(&format!("{number} holds      {title}")),
+            Verdict::NotChecked(why) => print(&format!("{number} not made   {title}: {why}")),
+            Verdict::Fails(fault) => {
+                print(&format!("{number} FAILS      {title}: {} (first at {})", fault.what, fault.seq));
+            }
+        }
+    }
+}
+
+fn as_json(report: &Report) -> serde_json::Value {
+    let verdict = |verdict: &Verdict| match verdict {
+        Verdict::Holds => json!({ "holds": true }),
+        Verdict::NotChecked(why) => json!({ "not_checked": why }),
+        Verdict::Fails(fault) => json!({ "holds": false, "seq": fault.seq, "what": fault.what }),
+    };
+    json!({
+        "origin": report.origin,
+        "size": report.checkpoint.as_ref().map(|checkpoint| checkpoint.size),
+        "records": report.records,
+        "first": report.range.map(|(first, _)| first),
+        "last": report.range.map(|(_, last)| last),
+        "checks": report.verdicts.iter().map(verdict).collect::<Vec<_>>(),
+    })
+}
+
+/// What the command is asked for goes to standard output.
+#[expect(clippy::print_stdout, reason = "the answer of a command")]
+fn print(line: &str) {
+    println!("{line}");
+}
