@@ -24,7 +24,7 @@ use crate::login::{self, Mail, Passwords};
 use crate::problem::Problem;
 use crate::publish::Live;
 use crate::servers::{Relay, Sandbox};
-use crate::{activity, connect, credentials, overview, people, policies, servers, tenants, tokens};
+use crate::{activity, connect, credentials, evidence, overview, people, policies, servers, tenants, tokens};
 
 /// What the API is made of.
 #[derive(Debug, Clone)]
@@ -55,6 +55,8 @@ pub struct Parts {
     pub sandbox: Sandbox,
     /// Streams to browsers end when it begins.
     pub drain: Drain,
+    /// How logs are named and verified.
+    pub log: evidence::Log,
 }
 
 /// The whole API, described and served, and the console beside it.
@@ -173,6 +175,8 @@ fn features(parts: &Parts) -> OpenApiRouter {
     let policies = policies::Needs { access, clock, live: live.clone() };
     let (access, clock) = common();
     let activity = activity::Needs { access, clock, master, drain, streams: Streams::default() };
+    let (access, clock) = common();
+    let evidence = evidence::Needs { access, clock, log: parts.log.clone() };
     OpenApiRouter::new()
         .merge(tenants::routes(tenants))
         .merge(people::routes(people))
@@ -181,6 +185,7 @@ fn features(parts: &Parts) -> OpenApiRouter {
         .merge(credentials::routes(credential_needs(parts)))
         .merge(policies::routes(policies))
         .merge(activity::routes(activity))
+        .merge(evidence::routes(evidence))
 }
 
 fn frame() -> OpenApi {

@@ -8,6 +8,7 @@ pub mod config;
 mod connect;
 pub mod console;
 mod credentials;
+pub mod evidence;
 pub mod ingest;
 pub mod input;
 pub mod login;

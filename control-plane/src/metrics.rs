@@ -163,6 +163,8 @@ impl Collector for IngestCounts {
             ("sluice_ingest_unknown", "Calls whose node is gone", &ingest.unknown),
             ("sluice_ingest_gaps", "Gaps named in logs", &ingest.gaps),
             ("sluice_ingest_late", "True outcomes that came after unknown", &ingest.late),
+            ("sluice_checkpoints", "Checkpoints of logs signed", &ingest.checkpoints),
+            ("sluice_checkpoints_refused", "Checkpoints not signed: the log was set back", &ingest.refused_checkpoints),
             ("sluice_ingest_lost_streams", "Times that a stream was found lost", &ingest.lost_streams),
         ];
         for (name, help, count) in counts {

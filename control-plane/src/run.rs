@@ -17,6 +17,8 @@ use tokio::net::TcpListener;
 use crate::app::{self, Parts};
 use crate::config::{Config, MailConfig};
 use crate::console::{Site, SiteError};
+
+use crate::evidence::Log;
 use crate::ingest;
 use crate::login::{Mail, MailError, Passwords};
 use crate::metrics::{IngestCounts, Metrics};
@@ -74,7 +76,8 @@ pub enum StartError {
 /// # Errors
 /// [`StartError`] when it can't begin.
 pub async fn run(config: Config, drain: Drain) -> Result<(), StartError> {
-    let ControlKeys { shared, signing } = ControlKeys::load(&config.keys)?;
+    let ControlKeys { shared, signing, checkpoint } = ControlKeys::load(&config.keys)?;
+    let checkpoint = Arc::new(checkpoint);
     let deployment = shared.deployment.clone();
     let keys = (shared, Arc::new(signing));
     let pool = store::connect(config.database_url.expose(), config.database_connections).await?;
@@ -85,10 +88,11 @@ pub async fn run(config: Config, drain: Drain) -> Result<(), StartError> {
     let metrics = Metrics::register(&mut registry, pool.clone());
     let at = (pool.clone(), health.check("publisher"), metrics.publish.clone());
     let publisher = publisher(&config, &keys, at)?;
-    let parts = parts(&config, keys, (pool.clone(), service::clock(), store), &drain)?;
+    let log = Log::new(&deployment, &checkpoint);
+    let parts = parts(&config, keys, (pool.clone(), service::clock(), store, log), &drain)?;
     let listener = listen("SLUICE_LISTEN", config.listen).await?;
     let internal = listen("SLUICE_INTERNAL_LISTEN", config.internal_listen).await?;
-    let taken_in = ingest::spawn(&audit_needs(&config, &parts, deployment), &drain)?;
+    let taken_in = ingest::spawn(&audit_needs(&config, &parts, (deployment, checkpoint)), &drain)?;
     registry.register_collector(Box::new(IngestCounts { metrics: taken_in, clock: parts.clock.clone() }));
     drain.spawn(watch((pool, parts.clock.clone()), health.check("postgres"), metrics.clone(), drain.clone()));
     drain.spawn(look_for_redis("REDIS_URL", config.redis_url.clone()));
@@ -150,12 +154,13 @@ async fn behind(pool: &PgPool, now: DateTime<Utc>) -> Result<(u64, Duration, Dur
     Ok((waiting, oldest, store::health::overdue(&mut tx, now).await?))
 }
 
-fn audit_needs(config: &Config, parts: &Parts, deployment: String) -> ingest::Needs {
+fn audit_needs(config: &Config, parts: &Parts, (deployment, checkpoints): (String, Arc<SigningKey>)) -> ingest::Needs {
     ingest::Needs {
         pool: parts.pool.clone(),
         redis_url: config.audit_redis_url.expose().clone(),
         deployment,
         master: parts.master.clone(),
+        checkpoints,
         clock: parts.clock.clone(),
         shards: config.audit_shards,
         hold: ingest::HOLD,
@@ -200,7 +205,7 @@ fn publisher(
 fn parts(
     config: &Config,
     (shared, signing): Keys,
-    (pool, clock, store): (PgPool, Clock, Store),
+    (pool, clock, store, log): (PgPool, Clock, Store, Log),
     drain: &Drain,
 ) -> Result<Parts, StartError> {
     let redis = service::redis::connect_lazily(config.redis_url.expose())?;
@@ -226,6 +231,7 @@ fn parts(
         mail,
         sandbox,
         drain: drain.clone(),
+        log,
     })
 }
 

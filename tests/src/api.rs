@@ -28,6 +28,17 @@ pub struct Token {
     pub text: String,
 }
 
+/// A signed checkpoint of a tenant's log.
+#[derive(Debug, Clone)]
+pub struct Checkpoint {
+    /// How many records it is over.
+    pub size: u64,
+    /// The note.
+    pub note: String,
+    /// What verifies it.
+    pub verifier_key: String,
+}
+
 /// Another tenant of the same deployment.
 #[derive(Debug, Clone)]
 pub struct Tenant {
@@ -88,6 +99,22 @@ impl Api {
 
     async fn post(&self, path: &str, body: Value) -> Value {
         self.send(Method::POST, path, Some(body)).await
+    }
+
+    /// The last signed checkpoint of the tenant's log, once there is one.
+    pub async fn checkpoint(&self) -> Option<Checkpoint> {
+        let answer = self.try_send(Method::GET, "/audit/checkpoint", None).await;
+        let last: Value = serde_json::from_str(&answer.text).ok().filter(|_| answer.status.is_success())?;
+        let (note, verifier_key) = (text(&last["note"]), text(&last["verifier_key"]));
+        Some(Checkpoint { size: last["size"].as_u64()?, note, verifier_key })
+    }
+
+    /// A bundle of the tenant's log, packed as it is sent.
+    pub async fn bundle(&self, query: &str) -> Vec<u8> {
+        let url = format!("{}/tenants/{}/audit/bundle{query}", self.root, self.slug);
+        let answer = self.http.get(url).bearer_auth(&self.token).send().await.unwrap();
+        assert_eq!(answer.status(), 200, "{query}");
+        answer.bytes().await.unwrap().to_vec()
     }
 
     /// Registers a server, imports what it offers and accepts all of it; gives its id.

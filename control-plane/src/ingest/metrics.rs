@@ -42,6 +42,10 @@ pub struct Metrics {
     pub gaps: Count,
     /// True outcomes that came after `unknown`.
     pub late: Count,
+    /// Checkpoints signed.
+    pub checkpoints: Count,
+    /// Checkpoints not signed because the log is not the one that was signed before.
+    pub refused_checkpoints: Count,
     /// Times that the stream was found lost.
     pub lost_streams: Count,
     /// Up to when what came into each shard owned here was taken in, milliseconds since 1970.

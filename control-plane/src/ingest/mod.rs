@@ -1,11 +1,13 @@
 //! Takes audit records in: the owner of each shard of the stream, and the control plane's own records.
 //!
-//! [`spawn`] starts a task for each shard and one for upkeep. `docs/audit-protocol.md` names the steps (O1 to O5).
+//! [`spawn`] starts a task for each shard and one for upkeep. `docs/audit-protocol.md` names the steps (O1 to O7).
 
 mod arrival;
 pub mod change;
+mod checkpoints;
 mod commit;
 mod loaded;
+mod marks;
 pub mod metrics;
 mod owner;
 mod personal;
@@ -18,11 +20,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::Clock;
-use secrets::{MasterKey, Purpose, Sealer};
+use secrets::{MasterKey, Purpose, Sealer, SigningKey};
 use service::drain::Drain;
 use store::PgPool;
 use uuid::Uuid;
 
+pub use self::checkpoints::{origin, verifier_key};
 pub use self::metrics::Metrics;
 pub(crate) use self::personal::{SUBJECT, month_of};
 
@@ -37,6 +40,8 @@ pub struct Needs {
     pub deployment: String,
     /// Wraps the keys of personal parts, opens frames, seals acks.
     pub master: Arc<MasterKey>,
+    /// Signs checkpoints of the logs.
+    pub checkpoints: Arc<SigningKey>,
     /// Tells the time of ids.
     pub clock: Clock,
     /// How many shards: a power of two, at most 256, the same on nodes and control planes.

@@ -14,7 +14,9 @@ use uuid::Uuid;
 
 use super::Means;
 use super::arrival::{self, Incoming, Judged, Verdict};
+use super::checkpoints::{self, SignError, Signer};
 use super::commit::{CommitError, Committed, INBOX_MAX, LEASE, Plan, commit};
+use super::marks;
 use super::placing::Caches;
 use super::stream::Stream;
 use crate::problem::causes;
@@ -37,6 +39,7 @@ pub(super) struct Owner {
     process: Uuid,
     fence: Option<i64>,
     caches: Caches,
+    signer: Signer,
     /// A record of the inbox does not enter the log: take them one by one.
     inbox_is_stuck: bool,
 }
@@ -56,8 +59,20 @@ enum Ended {
     Version(#[from] UnknownVersion),
     #[error(transparent)]
     Commit(#[from] CommitError),
+    #[error("checkpoints could not be signed")]
+    Sign(#[source] SignError),
     #[error(transparent)]
     Database(#[from] store::Error),
+}
+
+impl From<SignError> for Ended {
+    fn from(error: SignError) -> Self {
+        match error {
+            SignError::Fenced => Self::Fenced,
+            SignError::Redis(error) => Self::Redis(error),
+            error => Self::Sign(error),
+        }
+    }
 }
 
 impl Ended {
@@ -69,8 +84,8 @@ impl Ended {
 
 impl Owner {
     pub(super) fn new(means: Means, shard: u16, process: Uuid) -> Self {
-        let caches = Caches::new(&means);
-        Self { means, shard, process, fence: None, caches, inbox_is_stuck: false }
+        let (caches, signer) = (Caches::new(&means), Signer::new(&means));
+        Self { means, shard, process, fence: None, caches, signer, inbox_is_stuck: false }
     }
 
     /// Owns the shard, again and again, until `begun`.
@@ -208,6 +223,16 @@ impl Owner {
         if read_all && reading.ticked.elapsed() >= TICK && reading.committed.elapsed() < 2 * TICK {
             reading.ticked = Instant::now();
             stream.tick(reading.fence.cast_unsigned(), reading.tick + 1).await?;
+        }
+        if reading.signed.elapsed() >= checkpoints::EVERY {
+            reading.signed = Instant::now();
+            self.signer.sign(&self.means, (self.shard, reading.fence), stream).await?;
+        }
+        if reading.marked.elapsed() >= marks::LOOK {
+            reading.marked = Instant::now();
+            if !marks::note(&self.means, (self.shard, reading.fence)).await? {
+                return Err(Ended::Fenced);
+            }
         }
         if reading.trimmed.elapsed() >= TRIM {
             reading.trimmed = Instant::now();
@@ -371,11 +396,23 @@ struct Reading {
     committed: Instant,
     ticked: Instant,
     trimmed: Instant,
+    signed: Instant,
+    marked: Instant,
 }
 
 impl Reading {
     fn new(fence: i64, name: String) -> Self {
         let now = Instant::now();
-        Self { fence, name, cursor: StreamId::default(), tick: 0, committed: now, ticked: now, trimmed: now }
+        Self {
+            fence,
+            name,
+            cursor: StreamId::default(),
+            tick: 0,
+            committed: now,
+            ticked: now,
+            trimmed: now,
+            signed: now,
+            marked: now,
+        }
     }
 }

@@ -10,6 +10,7 @@ use domain::projection::keys;
 use redis::aio::MultiplexedConnection;
 use redis::streams::{StreamInfoStreamReply, StreamReadReply};
 use redis::{AsyncCommands as _, RedisError};
+use store::audit::checkpoint::Signed;
 
 use super::Means;
 use super::arrival::{self, Incoming, Payload};
@@ -92,6 +93,25 @@ impl Stream {
         pipeline.get(keys::audit_incarnation(self.shard));
         let (name,): (Option<String>,) = pipeline.query_async(&mut self.connection).await?;
         Ok(name)
+    }
+
+    /// The last checkpoint of each of these logs that is kept here.
+    pub(super) async fn checkpoints(&mut self, tenants: &[TenantId]) -> Result<Vec<Option<String>>, RedisError> {
+        let keys: Vec<String> = tenants.iter().map(|tenant| keys::checkpoint(*tenant)).collect();
+        let mut pipeline = redis::pipe();
+        for key in keys {
+            pipeline.get(key);
+        }
+        pipeline.query_async(&mut self.connection).await
+    }
+
+    /// Keeps checkpoints outside of the database that has the logs (O6).
+    pub(super) async fn keep_checkpoints(&mut self, signed: &[Signed]) -> Result<(), RedisError> {
+        let mut pipeline = redis::pipe();
+        for signed in signed {
+            pipeline.set(keys::checkpoint(signed.tenant), &signed.note).ignore();
+        }
+        pipeline.query_async(&mut self.connection).await
     }
 
     /// Lets the shard's clock go on (O5).

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
-use store::audit::{open, partition, quarantine, rollup, source, subject_key};
+use chrono::{DateTime, Days, NaiveDate, NaiveTime, TimeDelta, Utc};
+use store::audit::{checkpoint, open, partition, quarantine, rollup, source, subject_key};
 use store::{Error, IngestTx};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -51,7 +51,20 @@ pub(super) async fn round(needs: &Needs) -> Result<(), Error> {
     source::forget(&mut tx, now - horizon).await?;
     open::forget(&mut tx, now - horizon).await?;
     tx.commit().await?;
+    thin_out_checkpoints(needs, now).await?;
     drop_old(needs, now).await
+}
+
+/// Of the checkpoints older than an hour, one for each hour is enough.
+pub(super) async fn thin_out_checkpoints(needs: &Needs, now: DateTime<Utc>) -> Result<(), Error> {
+    loop {
+        let mut tx = IngestTx::begin(&needs.pool, NO_SHARD).await?;
+        let gone = checkpoint::thin_out(&mut tx, now - TimeDelta::hours(1), COUNTS).await?;
+        tx.commit().await?;
+        if gone == 0 {
+            return Ok(());
+        }
+    }
 }
 
 /// Drops the days of the log that are older than it is kept, one at a time, then what was made of them and what was put

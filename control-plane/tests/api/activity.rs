@@ -17,6 +17,7 @@ async fn app(pool: &PgPool, drain: &Drain) -> App {
         redis_url: "redis://127.0.0.1:1/".to_owned(),
         deployment: "dep_0123456789abcdef".to_owned(),
         master: app.parts.master.clone(),
+        checkpoints: std::sync::Arc::new(secrets::SigningKey::generate()),
         clock: app.parts.clock.clone(),
         shards: 1,
         hold: ingest::HOLD,

@@ -8,6 +8,7 @@ use axum::http::{Request, StatusCode, header};
 use axum::routing::post;
 use control_plane::app::{Parts, router};
 use control_plane::console::Site;
+use control_plane::evidence::Log;
 use control_plane::login::{Mail, Passwords};
 use control_plane::publish::Live;
 use control_plane::{First, Relay, Sandbox, bootstrap};
@@ -111,6 +112,7 @@ impl App {
             tenants_per_person: 3,
             site: Site::new("https://console.example.com".parse().unwrap(), "dep_0123456789abcdef").unwrap(),
             passwords: Passwords::cheap(),
+            log: Log::new("dep_test", &SigningKey::generate()),
             sandbox: Sandbox(Some("https://sandbox.example/mcp".parse().unwrap())),
             mail: Mail::kept(std::env::temp_dir().join("sluice-test-mails")).unwrap(),
             drain: Drain::new(),

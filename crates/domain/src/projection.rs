@@ -85,6 +85,12 @@ pub mod keys {
         format!("audit:{{{shard}}}:ack")
     }
 
+    /// The last signed checkpoint of a tenant's log, kept outside of the database that has the log.
+    #[must_use]
+    pub fn checkpoint(tenant: TenantId) -> String {
+        format!("{{{tenant}}}:checkpoint")
+    }
+
     /// Channel: a tenant's log has grown. A hint only.
     #[must_use]
     pub fn log(tenant: TenantId) -> String {

@@ -12,6 +12,7 @@ mod clients;
 mod conservation;
 mod console;
 mod eras;
+mod evidence;
 mod house;
 mod isolation;
 mod publishing;

@@ -4,6 +4,7 @@ mod frames;
 mod log;
 mod over_redis;
 mod retention;
+mod signing;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use audit::{Entry, Frame, Record, Source, frame};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use domain::{BootId, CallId, Clock, NodeId, RecordId, ServerId, TenantId, TokenId};
-use secrets::MasterKey;
+use secrets::{MasterKey, SigningKey};
 use serde_json::Value;
 use sqlx::PgPool;
 use store::audit::{search, shard};
@@ -39,6 +40,7 @@ pub(super) fn needs(pool: &PgPool, redis_url: &str) -> Needs {
         redis_url: redis_url.to_owned(),
         deployment: "dep_test".to_owned(),
         master: Arc::new(MasterKey::generate()),
+        checkpoints: Arc::new(SigningKey::generate()),
         clock: clock(),
         shards: 1,
         hold: HOLD,

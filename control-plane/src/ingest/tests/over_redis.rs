@@ -49,7 +49,7 @@ impl Drop for Redis {
 }
 
 /// Asks until it is so, at most 30 s.
-async fn within(mut is_so: impl AsyncFnMut() -> bool) {
+pub(super) async fn within(mut is_so: impl AsyncFnMut() -> bool) {
     let mut turns = tokio::time::interval(Duration::from_millis(20));
     let asked = async {
         while !is_so().await {
@@ -60,16 +60,16 @@ async fn within(mut is_so: impl AsyncFnMut() -> bool) {
 }
 
 /// A deployment with one shard, its stream and its database.
-struct House {
+pub(super) struct House {
     redis: Redis,
-    means: Means,
-    connection: ConnectionManager,
+    pub(super) means: Means,
+    pub(super) connection: ConnectionManager,
 }
 
 /// An owner in a task; dropping it kills it wherever it is.
-struct Running {
-    task: JoinHandle<()>,
-    stop: CancellationToken,
+pub(super) struct Running {
+    pub(super) task: JoinHandle<()>,
+    pub(super) stop: CancellationToken,
 }
 
 impl Drop for Running {
@@ -79,7 +79,7 @@ impl Drop for Running {
 }
 
 impl House {
-    async fn new(pool: &PgPool) -> Self {
+    pub(super) async fn new(pool: &PgPool) -> Self {
         let redis = Redis::start().await;
         let needs = Needs { ..needs(pool, &redis.url) };
         let means = Means::new(&needs, Arc::new(Metrics::default()));
@@ -87,14 +87,14 @@ impl House {
         Self { redis, means, connection }
     }
 
-    fn start(&self, process: u128) -> Running {
+    pub(super) fn start(&self, process: u128) -> Running {
         let stop = CancellationToken::new();
         let owner = Owner::new(self.means.clone(), SHARD, Uuid::from_u128(process));
         let begun = stop.clone();
         Running { task: tokio::spawn(async move { owner.run(&begun).await }), stop }
     }
 
-    async fn send(&mut self, source: Source, s: u64, entries: Vec<Entry>) {
+    pub(super) async fn send(&mut self, source: Source, s: u64, entries: Vec<Entry>) {
         let wire = wire(&self.means, source, s, entries).to_vec();
         let () = self.connection.xadd(keys::audit(SHARD), "*", &[(frame::FIELD, wire)]).await.unwrap();
     }
@@ -105,7 +105,7 @@ impl House {
         sealed.map(|sealed| Ack::parse(&self.means.acks.open(&aad.parts(), &sealed).unwrap()).unwrap())
     }
 
-    async fn acked(&mut self, source: Source, s: u64) {
+    pub(super) async fn acked(&mut self, source: Source, s: u64) {
         within(async || self.ack(source).await.is_some_and(|ack| ack.wm >= s)).await;
     }
 }

@@ -28,6 +28,8 @@ pub struct ControlKeys {
     pub shared: NodeKeys,
     /// Signs what nodes believe.
     pub signing: SigningKey,
+    /// Signs checkpoints of the audit log.
+    pub checkpoint: SigningKey,
 }
 
 /// Why a key could not be had. The message says what to do, and never what was read.
@@ -81,6 +83,7 @@ pub enum KeyError {
 
 const MASTER: &str = "master.key";
 const SIGNING: &str = "signing.key";
+const CHECKPOINT: &str = "checkpoint.key";
 const VERIFYING: &str = "verifying.keys";
 const DEPLOYMENT: &str = "deployment.id";
 /// Larger than any key file of ours.
@@ -92,14 +95,17 @@ const MAX_BYTES: u64 = 4096;
 /// [`KeyError::Exists`] when one of the files is there already; nothing is written then.
 pub fn create(dir: &Path) -> Result<ControlKeys, KeyError> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(io_error(dir))?;
-    if let Some(path) =
-        [MASTER, SIGNING, VERIFYING, DEPLOYMENT].map(|name| dir.join(name)).into_iter().find(|path| path.exists())
+    if let Some(path) = [MASTER, SIGNING, CHECKPOINT, VERIFYING, DEPLOYMENT]
+        .map(|name| dir.join(name))
+        .into_iter()
+        .find(|path| path.exists())
     {
         return Err(KeyError::Exists { path });
     }
     let (master, signing) = (MasterKey::generate(), SigningKey::generate());
     write(&dir.join(MASTER), &master.to_text())?;
     write(&dir.join(SIGNING), &signing.to_text())?;
+    write(&dir.join(CHECKPOINT), &SigningKey::generate().to_text())?;
     write(&dir.join(VERIFYING), &Secret::new(signing.verifying_text() + "\n"))?;
     write(&dir.join(DEPLOYMENT), &Secret::new(format!("dep_{}\n", hex::encode(random::<8>()))))?;
     ControlKeys::load(dir)
@@ -120,12 +126,16 @@ impl NodeKeys {
 }
 
 impl ControlKeys {
-    /// Reads what a node reads, and `signing.key`.
+    /// Reads what a node reads, `signing.key` and `checkpoint.key`.
     ///
     /// # Errors
     /// [`KeyError`] naming the file and what to do.
     pub fn load(dir: &Path) -> Result<Self, KeyError> {
-        Ok(Self { shared: NodeKeys::load(dir)?, signing: SigningKey::from_file(&dir.join(SIGNING))? })
+        Ok(Self {
+            shared: NodeKeys::load(dir)?,
+            signing: SigningKey::from_file(&dir.join(SIGNING))?,
+            checkpoint: SigningKey::from_file(&dir.join(CHECKPOINT))?,
+        })
     }
 }
 

@@ -1,8 +1,11 @@
 //! The audit tables: what the shard's owner keeps, and the log that is searched.
 
+pub mod checkpoint;
 pub mod head;
 pub mod held;
 pub mod inbox;
+pub mod leaf;
+pub mod mark;
 pub mod open;
 pub mod partition;
 pub mod quarantine;
