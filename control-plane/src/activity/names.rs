@@ -6,7 +6,7 @@ use domain::{Label, UserId};
 use store::audit::search::Among;
 use store::people::Membership;
 use store::servers::Server;
-use store::tools::Tool;
+use store::tools::Offered;
 
 /// What a tenant calls things.
 #[derive(Debug, Clone, Default)]
@@ -14,7 +14,7 @@ pub(crate) struct Names {
     pub(crate) people: Vec<Membership>,
     pub(crate) servers: Vec<Server>,
     /// Tools, where labels are asked for; they are not read otherwise.
-    pub(crate) tools: Vec<Tool>,
+    pub(crate) tools: Vec<Offered>,
 }
 
 impl Names {

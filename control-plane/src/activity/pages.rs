@@ -173,7 +173,7 @@ fn push_url(response: &mut Response, url: &str) {
 /// own records is told no other person's name: a search for a caller would tell who there is.
 pub(crate) async fn names(tx: &mut TenantTx, scope: Scope, asked: &Asked) -> Result<Names, store::Error> {
     let needs_tools = asked.get("q").is_some() || asked.get("label").is_some();
-    let tools = if needs_tools { tools::list_live(tx).await? } else { Vec::new() };
+    let tools = if needs_tools { tools::list_offered(tx).await? } else { Vec::new() };
     let mut people = people::list(tx).await?;
     if let Scope::Own(user) = scope {
         people.retain(|person| person.user == user);

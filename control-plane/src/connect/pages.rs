@@ -1,14 +1,12 @@
 //! The pages of connecting a client.
 
-use std::collections::HashSet;
-
 use askama::Template;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Duration, Utc};
-use domain::{Clock, ServerId, TokenScope};
+use domain::{Clock, TokenScope};
 use serde::Deserialize;
-use store::{TenantTx, policies, servers, tokens, tools};
+use store::{policies, tokens, tools};
 
 use super::Needs;
 use super::blocked::{self, Tried};
@@ -190,16 +188,9 @@ async fn ready(can: &Can<may::CallTools>, now: DateTime<Utc>) -> Result<Ready, P
     let good = held.iter().filter(|token| token.revoked_at.is_none() && token.expires_at > now);
     Ok(Ready {
         tokens: good.count(),
-        tools: live_tools(&mut tx).await?,
+        tools: tools::count_live(&mut tx).await?,
         policies: policies::list(&mut tx).await?.iter().filter(|policy| policy.active_version.is_some()).count(),
     })
-}
-
-/// How many tools there are to be called. Their definitions, which may be long, are left where they are.
-async fn live_tools(tx: &mut TenantTx) -> Result<usize, store::Error> {
-    let present: HashSet<ServerId> = servers::list(tx).await?.into_iter().map(|server| server.id).collect();
-    let counted = tools::count(tx).await?.into_iter().filter(|counted| present.contains(&counted.server));
-    Ok(counted.map(|counted| usize::try_from(counted.live).unwrap_or_default()).sum())
 }
 
 async fn live(needs: &Needs, shell: &Shell, can: &Can<may::CallTools>, query: &Query) -> Result<LiveCard, Problem> {

@@ -94,7 +94,7 @@ async fn search(tx: &mut TenantTx, shell: &Shell, wanted: &str) -> Result<Vec<Fo
         }
     }
     if shell.may(Permission::ViewServers) && found.len() < SHOWN {
-        for tool in tools::list_live(tx).await?.into_iter().filter(|tool| holds(&tool.name)) {
+        for tool in tools::list_offered(tx).await?.into_iter().filter(|tool| holds(&tool.name)) {
             let url = shell.to(&format!("servers/{}", tool.server));
             found.push(Found { kind: "Tool", icon: "wrench", text: tool.name, url });
         }

@@ -127,7 +127,7 @@ async fn top_tools(tx: &mut TenantTx, range: Range, names: &Names) -> Result<Vec
     let first = range.from.duration_trunc(TimeDelta::hours(1).min(step)).unwrap_or(range.from);
     let steps = (range.until - first).num_seconds() / i64::from(range.step_s).max(1);
     let points = rollup::top_tools(tx, &range, first, TOOLS).await?;
-    let risks = if points.is_empty() { Vec::new() } else { tools::list_live(tx).await? };
+    let risks = if points.is_empty() { Vec::new() } else { tools::list_offered(tx).await? };
     let mut found: BTreeMap<(Uuid, String), Counted> = BTreeMap::new();
     for point in points {
         let counted = found.entry((point.server, point.tool)).or_insert_with(|| Counted::over(steps));

@@ -184,7 +184,7 @@ async fn own(
 async fn steps(tx: &mut TenantTx, needs: &Needs, shell: &Shell, names: &Names) -> Result<Steps, store::Error> {
     let endpoint = needs.endpoint(&shell.workspace.slug);
     let servers: Vec<String> = names.servers.iter().map(|server| server.key.to_string()).collect();
-    let tools = tools::list_live(tx).await?.len();
+    let tools = tools::count_live(tx).await?;
     let has_tokens =
         tokens::list_gateway(tx).await?.iter().any(|token| token.revoked_at.is_none() && token.expires_at > shell.now);
     let has_policies = !policies::list_active(tx).await?.is_empty();

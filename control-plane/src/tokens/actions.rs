@@ -124,7 +124,7 @@ async fn check_scope(tx: &mut TenantTx, scope: &TokenScope) -> Result<(), TokenE
     }
     if let Reach::Only(wanted) = &scope.tools {
         let known: std::collections::BTreeSet<ToolId> =
-            tools::list_live(tx).await?.iter().map(|tool| tool.id).collect();
+            tools::list_offered(tx).await?.iter().map(|tool| tool.id).collect();
         if let Some(unknown) = wanted.difference(&known).next() {
             return Err(TokenError::NoSuchTool(*unknown));
         }

@@ -118,8 +118,8 @@ async fn new_page(shell: Shell, can: &Can<may::OwnTokens>, sent: Sent, faults: F
 }
 
 /// The live tools that whoever asks may know of: all, or those they see at the gateway themselves.
-async fn live_for(tx: &mut TenantTx, can: &Can<may::OwnTokens>) -> Result<Vec<tools::Tool>, Problem> {
-    let live = tools::list_live(tx).await?;
+async fn live_for(tx: &mut TenantTx, can: &Can<may::OwnTokens>) -> Result<Vec<tools::Offered>, Problem> {
+    let live = tools::list_offered(tx).await?;
     if can.actor().role().allows(Permission::ViewServers) {
         return Ok(live);
     }

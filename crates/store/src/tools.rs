@@ -163,6 +163,61 @@ pub async fn list_live(tx: &mut TenantTx) -> Result<Vec<Tool>, Error> {
     rows.into_iter().map(Row::read).collect()
 }
 
+/// A live tool without its definition, which may be long.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offered {
+    /// Its id.
+    pub id: ToolId,
+    /// Whose it is.
+    pub server: ServerId,
+    /// The name the upstream knows it by.
+    pub name: String,
+    /// The worst it can do.
+    pub risk: RiskClass,
+    /// Its own labels.
+    pub labels: BTreeSet<Label>,
+}
+
+/// What [`list_live`] lists, in the same order, without definitions.
+///
+/// # Errors
+/// [`Error`] when the database failed.
+pub async fn list_offered(tx: &mut TenantTx) -> Result<Vec<Offered>, Error> {
+    let rows = sqlx::query!(
+        r#"select t.tool_id as "id: ToolId", t.server_id as "server: ServerId", t.name, t.risk, t.labels
+           from tools t
+           join servers s on s.tenant_id = t.tenant_id and s.server_id = t.server_id and s.removed_at is null
+           where t.digest is not null order by t.server_id, t.position, t.name"#
+    )
+    .fetch_all(tx.connection())
+    .await?;
+    let offered = rows.into_iter().map(|row| {
+        Ok(Offered {
+            id: row.id,
+            server: row.server,
+            risk: read("tools.risk", RiskClass::find(&row.risk))?,
+            labels: from_words("tools.labels", &row.labels)?,
+            name: row.name,
+        })
+    });
+    offered.collect()
+}
+
+/// How many tools [`list_live`] lists.
+///
+/// # Errors
+/// [`Error`] when the database failed.
+pub async fn count_live(tx: &mut TenantTx) -> Result<usize, Error> {
+    let count = sqlx::query_scalar!(
+        r#"select count(*) as "count!" from tools t
+           join servers s on s.tenant_id = t.tenant_id and s.server_id = t.server_id and s.removed_at is null
+           where t.digest is not null"#
+    )
+    .fetch_one(tx.connection())
+    .await?;
+    Ok(usize::try_from(count).unwrap_or_default())
+}
+
 /// How many tools a server has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Counted {
