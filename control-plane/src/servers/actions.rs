@@ -412,19 +412,38 @@ pub(crate) async fn change_tool(
     (server, tool): (ServerId, ToolId),
     wanted: ToolReview,
 ) -> Result<Tool, ServerError> {
+    let changed = change_tools(tx, author, server, vec![(tool, wanted)]).await?;
+    changed.into_iter().next().ok_or(ServerError::NotFound)
+}
+
+/// Writes a person's review of several tools of a server, which is locked and read once.
+pub(crate) async fn change_tools(
+    tx: &mut TenantTx,
+    author: &Author,
+    server: ServerId,
+    wanted: Vec<(ToolId, ToolReview)>,
+) -> Result<Vec<Tool>, ServerError> {
     locked(tx, server).await?;
-    let before = tools::list(tx, server).await?.into_iter().find(|found| found.id == tool);
-    let before = before.ok_or(ServerError::NotFound)?;
+    let known = tools::list(tx, server).await?;
+    let mut changed = Vec::new();
+    for (tool, wanted) in wanted {
+        let before = known.iter().find(|found| found.id == tool).ok_or(ServerError::NotFound)?;
+        changed.push(reviewed(tx, author, before, wanted).await?);
+    }
+    Ok(changed)
+}
+
+async fn reviewed(tx: &mut TenantTx, author: &Author, before: &Tool, wanted: ToolReview) -> Result<Tool, ServerError> {
     let mut after = before.clone();
     if let Some(risk) = wanted.risk {
         (after.risk, after.risk_reviewed) = (risk, true);
     }
     after.labels = wanted.labels.unwrap_or(after.labels);
-    if after != before {
+    if after != *before {
         tools::change(tx, &after).await?;
         let seen = |tool: &Tool| serde_json::json!([tool.risk, tool.risk_reviewed, tool.labels]);
-        let change = Change::new("tool.change", "tool", tool).named(after.name.as_str());
-        author.changed(tx, change.before(&seen(&before)).after(&seen(&after))).await?;
+        let change = Change::new("tool.change", "tool", after.id).named(after.name.as_str());
+        author.changed(tx, change.before(&seen(before)).after(&seen(&after))).await?;
     }
     Ok(after)
 }

@@ -214,15 +214,15 @@ async fn accepted(
     let mut tx = can.begin().await?;
     let guessed = tools::list_changes(&mut tx, version).await?;
     let known = tools::list(&mut tx, server).await?;
-    for (tool, risk) in classes {
-        // Only what differs from what was shown is a person's word; the rest stays a guess.
+    // Only what differs from what was shown is a person's word; the rest stays a guess.
+    let is_said = |&(tool, risk): &(ToolId, RiskClass)| {
         let reviewed = known.iter().find(|known| known.id == tool && known.risk_reviewed).map(|known| known.risk);
         let shown = reviewed.or_else(|| guessed.iter().find(|change| change.tool == tool).map(|change| change.risk));
-        if shown != Some(risk) {
-            let review = ToolReview { risk: Some(risk), labels: None };
-            actions::change_tool(&mut tx, &author, (server, tool), review).await?;
-        }
-    }
+        shown != Some(risk)
+    };
+    let review = |(tool, risk)| (tool, ToolReview { risk: Some(risk), labels: None });
+    let reviews = classes.into_iter().filter(is_said).map(review).collect();
+    actions::change_tools(&mut tx, &author, server, reviews).await?;
     let count = counted(&which, &guessed);
     actions::accept(&mut tx, &author, (server, version), which).await?;
     tx.commit().await?;
