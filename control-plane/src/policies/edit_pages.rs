@@ -8,7 +8,7 @@ use domain::{Clock, Permission, PolicyId};
 use policy::packs::Pack;
 use policy::{Finding, Severity};
 use serde::{Deserialize, Serialize};
-use store::policies::{self, Policy, Version};
+use store::policies::{self, Policy, Version, Written};
 
 use super::actions::{self, PolicyError, TEXT_MAX_BYTES};
 use super::diff::{self, Row};
@@ -228,13 +228,14 @@ pub(super) async fn edit_page<P: Permitted>(
     let mut tx = can.begin().await?;
     let policy = policies::find(&mut tx, policy).await?.ok_or_else(Problem::not_found)?;
     let names = names(&mut tx).await?;
-    let found = policies::list_versions(&mut tx, policy.id).await?;
+    let found = policies::list_written(&mut tx, policy.id).await?;
+    let newest = policies::find_version(&mut tx, policy.id, policy.latest_version).await?;
+    let newest = newest.map(|version| version.text).unwrap_or_default();
     let live = live_pages::view(&mut tx, &live).await?;
     drop(tx);
-    let newest = found.first().map(|version| version.text.clone()).unwrap_or_default();
     let mut sent = sent.unwrap_or_else(|| Sent { text: newest.clone(), ..Sent::default() });
     let checked = look(can, &sent.text).await?;
-    let row = |version: Version| VersionRow {
+    let row = |version: Written| VersionRow {
         is_live: policy.active_version == Some(version.version),
         version: version.version,
         written_at: version.written_at,

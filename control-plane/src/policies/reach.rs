@@ -119,13 +119,13 @@ pub(crate) async fn flips(
     aside(work).await.ok_or(PolicyError::NotChecked)?
 }
 
-/// The people of whom a change need be worked out: of those no policy can tell apart, one, with all their names.
-pub(crate) fn told_apart(people: Vec<Membership>, texts: &[&str]) -> Vec<Membership> {
+/// The people of whom a change need be worked out: of each kind one, with all their names.
+pub(crate) fn told_apart(kinds: Vec<Vec<Membership>>) -> Vec<Membership> {
     let named = |kind: Vec<Membership>| {
         let names: Vec<String> = kind.iter().map(|member| member.name.clone()).collect();
         kind.into_iter().next().map(|first| Membership { name: names.join(", "), ..first })
     };
-    kinds(people, texts).into_iter().filter_map(named).collect()
+    kinds.into_iter().filter_map(named).collect()
 }
 
 /// What policies can tell people apart by: role, groups, and who they are where a text names them.

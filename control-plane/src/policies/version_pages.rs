@@ -1,5 +1,7 @@
 //! One version of a policy: what it changes, and putting it in force or taking it out.
 
+use std::cmp::Reverse;
+
 use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -24,6 +26,8 @@ use crate::problem::Problem;
 
 /// Most changed tools that are listed.
 const FLIPS_MAX: usize = 100;
+/// Most answers, each of a kind of people and a tool, that are worked out for one page.
+const ANSWERS_MAX: usize = 20_000;
 
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Against {
@@ -61,6 +65,8 @@ struct Effect {
     stricter: usize,
     /// Why it can't be said.
     unknown: String,
+    /// For how many people, of how many, it was worked out.
+    people: (usize, usize),
 }
 
 /// `GET …/policies/{policy}/versions/{version}`.
@@ -83,11 +89,13 @@ async fn page<P: Permitted>(
 ) -> Result<VersionPage, Problem> {
     let mut tx = can.begin().await?;
     let policy = policies::find(&mut tx, policy).await?.ok_or_else(Problem::not_found)?;
-    let versions = policies::list_versions(&mut tx, policy.id).await?;
-    let find = |number: u32| versions.iter().find(|version| version.version == number).cloned();
-    let version = find(version).ok_or_else(Problem::not_found)?;
+    let versions = policies::list_written(&mut tx, policy.id).await?;
+    let version = policies::find_version(&mut tx, policy.id, version).await?.ok_or_else(Problem::not_found)?;
     let other = query.against.parse().ok().or(policy.active_version.filter(|active| *active != version.version));
-    let other = other.or_else(|| version.version.checked_sub(1)).and_then(find);
+    let other = match other.or_else(|| version.version.checked_sub(1)) {
+        Some(other) => policies::find_version(&mut tx, policy.id, other).await?,
+        None => None,
+    };
     let written_by = named(&names(&mut tx).await?, version.written_by);
     let live = live_pages::view(&mut tx, &live).await?;
     // One connection at a time: whoever holds one and waits for another may wait for ever.
@@ -134,17 +142,28 @@ async fn effect(
         sha256: version.sha256.clone(),
     }));
     let texts: Vec<&str> = before.iter().chain(&after).map(|text| text.text.as_str()).collect();
-    let people = reach::told_apart(people, &texts);
+    let mut kinds = reach::kinds(people, &texts);
+    let all = kinds.iter().map(Vec::len).sum();
+    let tools: usize = present.vocabulary.servers.iter().map(|server| server.tools.len()).sum();
+    asked_of(&mut kinds, tools);
+    let asked = kinds.iter().map(Vec::len).sum();
+    let people = reach::told_apart(kinds);
     match reach::flips(present, after, people, clock.now()).await {
         Ok(mut flips) => {
             let looser = flips.iter().filter(|flip| flip.is_looser()).count();
             let stricter = flips.len() - looser;
             flips.truncate(FLIPS_MAX);
-            Ok(Effect { flips, looser, stricter, unknown: String::new() })
+            Ok(Effect { flips, looser, stricter, unknown: String::new(), people: (asked, all) })
         }
         Err(PolicyError::NotCompiled(why)) => Ok(Effect { unknown: why, ..Effect::default() }),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Keeps the kinds that most people are of, as many as are worked out in a moment with so many tools; one at least.
+fn asked_of<T>(kinds: &mut Vec<Vec<T>>, tools: usize) {
+    kinds.sort_by_key(|kind| Reverse(kind.len()));
+    kinds.truncate((ANSWERS_MAX / tools.max(1)).max(1));
 }
 
 #[derive(Debug, Deserialize)]
@@ -226,6 +245,10 @@ impl Effect {
     const fn all(&self) -> usize {
         self.looser + self.stricter
     }
+
+    const fn is_of_some(&self) -> bool {
+        self.people.0 < self.people.1
+    }
 }
 
 impl VersionPage {
@@ -250,5 +273,21 @@ impl VersionPage {
 
     fn may_publish(&self) -> bool {
         self.shell.may(Permission::Publish)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_kinds_are_asked_and_no_more_than_a_moment_allows() {
+        let kinds = || vec![vec![(); 1], vec![(); 30], vec![(); 7]];
+        for (tools, sizes) in [(0, vec![30, 7, 1]), (6_000, vec![30, 7, 1]), (10_000, vec![30, 7]), (90_000, vec![30])]
+        {
+            let mut asked = kinds();
+            asked_of(&mut asked, tools);
+            assert_eq!(asked.iter().map(Vec::len).collect::<Vec<_>>(), sizes, "{tools}");
+        }
     }
 }

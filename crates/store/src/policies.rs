@@ -193,6 +193,37 @@ pub async fn list_versions(tx: &mut TenantTx, policy: PolicyId) -> Result<Vec<Ve
     Ok(rows.into_iter().map(Version::from).collect())
 }
 
+/// A version without its text, which may be long.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// From 1.
+    pub version: u32,
+    /// When.
+    pub written_at: DateTime<Utc>,
+    /// By whom.
+    pub written_by: UserId,
+}
+
+/// What [`list_versions`] lists, in the same order, without texts.
+///
+/// # Errors
+/// [`Error`] when the database failed.
+pub async fn list_written(tx: &mut TenantTx, policy: PolicyId) -> Result<Vec<Written>, Error> {
+    let rows = sqlx::query!(
+        r#"select version, written_at, written_by as "written_by: UserId"
+           from policy_versions where policy_id = $1 order by version desc"#,
+        policy.uuid(),
+    )
+    .fetch_all(tx.connection())
+    .await?;
+    let written = rows.into_iter().map(|row| Written {
+        version: row.version.cast_unsigned(),
+        written_at: row.written_at,
+        written_by: row.written_by,
+    });
+    Ok(written.collect())
+}
+
 /// The newest versions of all policies that were not removed, and those in force.
 ///
 /// # Errors
