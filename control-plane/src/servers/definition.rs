@@ -4,6 +4,8 @@ use domain::Annotations;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use crate::console::show;
+
 /// Largest definition, bytes.
 pub(crate) const DEFINITION_MAX_BYTES: usize = 64 * 1024;
 /// Longest tool name, characters.
@@ -96,6 +98,14 @@ pub(crate) fn differences(before: &str, after: &str) -> Vec<&'static str> {
     let read = |text: &str| serde_json::from_str::<Map<String, Value>>(text).unwrap_or_default();
     let (before, after) = (read(before), read(after));
     DIGESTED.into_iter().filter(|member| before.get(*member) != after.get(*member)).collect()
+}
+
+/// The beginning of what a definition says of itself.
+pub(super) fn description(definition: Option<&str>) -> String {
+    let read = definition.and_then(|text| Definition::read(text).ok());
+    let said = read.and_then(|read| read.description.or(read.title)).unwrap_or_default();
+    let first = said.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
+    show::clip(first.trim(), 140)
 }
 
 #[cfg(test)]

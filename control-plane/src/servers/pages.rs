@@ -16,7 +16,9 @@ use store::tools::Counted;
 use store::{TenantTx, audit, credentials, health, servers, tools};
 
 use super::usage::{self, Usage};
-use super::{Needs, add_pages, detail_pages, review_pages, sandbox_pages, settings_pages, tool_pages};
+use super::{
+    Needs, add_pages, calls_pages, review_pages, sandbox_pages, settings_pages, tool_pages, tools_pages, version_pages,
+};
 use crate::access::{Can, may};
 use crate::console::{Choice, Hx, Page, Shell, show};
 use crate::input::Form;
@@ -30,9 +32,9 @@ pub(crate) fn routes(needs: Needs) -> Router {
         .route("/w/{tenant}/servers/new", get(add_pages::open).post(add_pages::look))
         .route("/w/{tenant}/servers/add", post(add_pages::add))
         .route("/w/{tenant}/servers/sandbox", post(sandbox_pages::add))
-        .route(&at(""), get(detail_pages::tools))
-        .route(&at("/calls"), get(detail_pages::calls))
-        .route(&at("/versions"), get(detail_pages::versions))
+        .route(&at(""), get(tools_pages::show))
+        .route(&at("/calls"), get(calls_pages::show))
+        .route(&at("/versions"), get(version_pages::show))
         .route(&at("/settings"), get(settings_pages::open).post(settings_pages::change))
         .route(&at("/pause"), post(settings_pages::pause))
         .route(&at("/resume"), post(settings_pages::resume))

@@ -13,7 +13,8 @@ use store::tools::{self, ChangeKind, ChangeState};
 
 use super::Needs;
 use super::actions::{self, ServerError, ToolReview, Which};
-use super::detail_pages::{description, flag, lines, says};
+use super::change::{flag, lines, says};
+use super::definition::description;
 use super::diff::Line;
 use super::pages::Head;
 use crate::access::{Can, may};
