@@ -67,7 +67,8 @@ impl Scope {
         }
     }
 
-    fn narrow(self, filter: &mut Filter) -> bool {
+    /// Narrows a search to it; false where it holds nothing of what is looked for.
+    pub(crate) fn narrow(self, filter: &mut Filter) -> bool {
         let Self::Own(user) = self else { return true };
         let own = user.to_string();
         // Somebody else's records are none, not refused: the answer does not tell whether there are any.
@@ -96,7 +97,7 @@ pub(crate) struct Page {
 pub(crate) enum SearchError {
     #[error("a text is searched for in at most {} days", TEXT_RANGE.num_days())]
     RangeTooLong,
-    #[error("not even the first records could be read within {BUDGET:?}")]
+    #[error("not even the first records could be read in the time a search has")]
     OutOfTime,
     #[error(transparent)]
     Database(#[from] store::Error),
@@ -106,9 +107,20 @@ pub(crate) enum SearchError {
 pub(crate) async fn search(
     tx: &mut TenantTx,
     scope: Scope,
-    mut filter: Filter,
+    filter: Filter,
     after: Option<Place>,
     limit: usize,
+) -> Result<Page, SearchError> {
+    search_within(tx, scope, filter, (after, limit), BUDGET).await
+}
+
+/// The same for whoever has more time, or less.
+pub(crate) async fn search_within(
+    tx: &mut TenantTx,
+    scope: Scope,
+    mut filter: Filter,
+    (after, limit): (Option<Place>, usize),
+    budget: Duration,
 ) -> Result<Page, SearchError> {
     if filter.text.is_some() && filter.until - filter.from > TEXT_RANGE {
         return Err(SearchError::RangeTooLong);
@@ -117,11 +129,11 @@ pub(crate) async fn search(
     if !scope.narrow(&mut filter) {
         return Ok(Page { next: None, ..page });
     }
-    search::prepare(tx, u32::try_from(BUDGET.as_millis()).unwrap_or(1000)).await?;
+    search::prepare(tx, millis(budget)).await?;
     let partitions = search::partitions(tx, filter.from, filter.until).await?;
     let wanted = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
     let step = if filter.text.is_some() { STEP } else { wanted };
-    let deadline = Instant::now() + BUDGET;
+    let deadline = Instant::now() + budget;
     loop {
         match search::step(tx, &filter, partitions, page.next, step).await {
             Ok(found) => {
@@ -146,6 +158,10 @@ pub(crate) async fn search(
             return Ok(Page { is_partial: true, ..page });
         }
     }
+}
+
+fn millis(budget: Duration) -> u32 {
+    u32::try_from(budget.as_millis()).unwrap_or(u32::MAX)
 }
 
 /// Callers' counts that are read at most, and records that are where a text is looked for.
@@ -176,7 +192,7 @@ pub(crate) async fn by_caller(
     if !scope.narrow(&mut filter) {
         return Ok((Vec::new(), false));
     }
-    search::prepare(tx, u32::try_from(BUDGET.as_millis()).unwrap_or(1000)).await?;
+    search::prepare(tx, millis(BUDGET)).await?;
     let partitions = search::partitions(tx, filter.from, filter.until).await?;
     match search::by_caller(tx, &filter, partitions, i64::try_from(COUNTS).unwrap_or(i64::MAX)).await {
         Ok(counts) => Ok((counts, false)),

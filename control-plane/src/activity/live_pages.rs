@@ -30,8 +30,8 @@ use crate::problem::Problem;
 
 /// Rows the page begins with.
 const FIRST: usize = 50;
-/// Most rows that come at once.
-const AT_ONCE: i64 = 200;
+/// Most rows that come at once; of more the latest are shown, and that others are left out is said.
+const AT_ONCE: usize = 200;
 /// How often the log is looked at.
 const EVERY: Duration = Duration::from_secs(1);
 /// How long one stream lasts; the browser then begins another, and goes on where this one ended.
@@ -134,6 +134,8 @@ fn from_place(text: &str) -> Option<(i64, i64)> {
 #[template(path = "activity/_live_rows.html")]
 struct LiveRows {
     rows: Vec<Row>,
+    /// Where those are that are left out; empty where none is.
+    rest: String,
 }
 
 /// `GET /w/{tenant}/live/events`: rows as they come in, at most once a second.
@@ -190,37 +192,42 @@ impl Tail {
         while Instant::now() < self.until {
             self.every.tick().await;
             let mut tx = self.can.begin().await.ok()?;
-            let rows = self.look(&mut tx).await.ok()?;
+            let came = self.look(&mut tx).await.ok()?;
             drop(tx);
-            if rows.is_empty() {
+            if came.rows.is_empty() {
                 continue;
             }
             // A carriage return would end the line of the event.
-            let html = LiveRows { rows }.render().ok()?.replace('\r', "");
+            let html = came.render().ok()?.replace('\r', "");
             return Some((Ok(Event::default().id(to_place(self.place)).data(html)), self));
         }
         None
     }
 
-    /// What came in since the last look, newest first.
-    async fn look(&mut self, tx: &mut TenantTx) -> Result<Vec<Row>, store::Error> {
+    /// What came in since the last look, newest first. However much that was, the next look begins after it.
+    async fn look(&mut self, tx: &mut TenantTx) -> Result<LiveRows, store::Error> {
         self.shell.now = self.can.now();
-        let came = search::newer(tx, self.place, self.shell.now - BACK, AT_ONCE).await?;
-        let Some(last) = came.last() else { return Ok(Vec::new()) };
-        self.place = (last.epoch, last.seq);
+        let mut came = LiveRows { rows: Vec::new(), rest: String::new() };
+        // Before the rows are read: what comes in between is not passed over.
+        let end = search::end(tx).await?;
+        let mut wanted = filter(&self.names, self.outcome, self.shell.present());
+        wanted.from = self.shell.now - BACK;
+        if end <= self.place || !self.scope.narrow(&mut wanted) {
+            return Ok(came);
+        }
+        let limit = i64::try_from(AT_ONCE).unwrap_or(i64::MAX).saturating_add(1);
+        let mut found = search::newer(tx, self.place, &wanted, limit).await?;
+        self.place = found.first().map_or(end, |row| end.max((row.epoch, row.seq)));
+        if found.len() > AT_ONCE {
+            found.truncate(AT_ONCE);
+            came.rest = self.shell.to("activity");
+        }
         let is_strange = |row: &search::Row| row.server_id.is_some_and(|id| self.names.server(id).is_none());
-        if came.iter().any(is_strange) {
+        if found.iter().any(is_strange) {
             self.names = pages::names(tx, self.scope, &Asked::default()).await?;
         }
-        let shown = came.iter().rev().filter(|row| self.shows(row));
-        Ok(shown.map(|row| shown_row(row, &self.names, &self.shell)).collect())
-    }
-
-    fn shows(&self, row: &search::Row) -> bool {
-        let outcome = Outcome::of(row.effect.as_deref(), row.status.as_deref());
-        row.kind == "call"
-            && self.scope.holds(row.actor_id.as_deref())
-            && (self.outcome.is_none() || outcome == self.outcome)
+        came.rows = found.iter().map(|row| shown_row(row, &self.names, &self.shell)).collect();
+        Ok(came)
     }
 }
 

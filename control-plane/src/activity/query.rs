@@ -207,7 +207,7 @@ pub(crate) struct Resolved {
 pub(crate) fn resolve(asked: &Asked, names: &Names, present: Present) -> Resolved {
     let (from, until) = times(asked, present);
     let mut resolved = Resolved {
-        filter: empty(from, until),
+        filter: Filter { kinds: vec!["call".to_owned()], ..Filter::of(from, until) },
         after: asked.get("after").and_then(actions::from_cursor),
         chips: Vec::new(),
         is_counted: true,
@@ -287,24 +287,6 @@ impl Resolved {
         };
         self.is_counted &= is_counted;
         Ok(shown)
-    }
-}
-
-fn empty(from: DateTime<Utc>, until: DateTime<Utc>) -> Filter {
-    Filter {
-        from,
-        until,
-        kinds: vec!["call".to_owned()],
-        actor: None,
-        token: None,
-        server: None,
-        tool: None,
-        effect: None,
-        statuses: Vec::new(),
-        call: None,
-        trace: None,
-        text: None,
-        among: None,
     }
 }
 

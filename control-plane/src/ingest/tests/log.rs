@@ -17,21 +17,7 @@ use crate::activity::actions::{self, Scope};
 use crate::ingest::change::{self, Actor, By, Change};
 
 fn everything() -> Filter {
-    Filter {
-        from: long_ago(1),
-        until: clock().now() + Duration::hours(1),
-        kinds: Vec::new(),
-        actor: None,
-        token: None,
-        server: None,
-        tool: None,
-        effect: None,
-        statuses: Vec::new(),
-        call: None,
-        trace: None,
-        text: None,
-        among: None,
-    }
+    Filter::of(long_ago(1), clock().now() + Duration::hours(1))
 }
 
 #[sqlx::test(migrator = "store::MIGRATOR")]

@@ -224,17 +224,42 @@ async fn the_live_tail_goes_on_where_it_was(pool: PgPool) {
     assert!(page.text.contains("hx-sse:connect=\"/w/acme/live/events?decision=denied"), "{}", page.text);
     let paused = owner.get("/w/acme/live?pause=yes").await.expect(200);
     assert!(!paused.text.contains("hx-sse") && !paused.text.contains("http-equiv"));
-    let cookies: Vec<String> = owner.cookies().iter().map(|(name, value)| format!("{name}={value}")).collect();
-    let request = Request::get("/w/acme/live/events?decision=all&after=1-9")
+    let event = first_event(&app, &owner, "decision=all&after=1-9", "1-19").await;
+    assert!(event.contains("id: 1-29") || event.contains("id:1-29"), "{event}");
+    assert_eq!(event.matches("<tr ").count(), 10);
+}
+
+/// What the live page hears first, of what came after a place.
+async fn first_event(app: &App, browser: &Browser<'_>, query: &str, seen: &str) -> String {
+    let cookies: Vec<String> = browser.cookies().iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let request = Request::get(format!("/w/acme/live/events?{query}"))
         .header(header::COOKIE, cookies.join("; "))
-        .header("last-event-id", "1-19")
+        .header("last-event-id", seen)
         .body(Body::empty());
     let response = app.router.clone().oneshot(request.unwrap()).await.unwrap();
     assert_eq!(response.headers()[header::CONTENT_TYPE], "text/event-stream");
     let mut body = response.into_body().into_data_stream();
-    let event = String::from_utf8(body.next().await.unwrap().unwrap().to_vec()).unwrap();
-    assert!(event.contains("id: 1-29") || event.contains("id:1-29"), "{event}");
-    assert_eq!(event.matches("<tr ").count(), 10);
+    String::from_utf8(body.next().await.unwrap().unwrap().to_vec()).unwrap()
+}
+
+#[sqlx::test(migrator = "store::MIGRATOR")]
+async fn the_live_tail_keeps_up_and_says_what_it_leaves_out(pool: PgPool) {
+    let app = App::new(&pool).await;
+    let (owner, person) = Browser::of_owner(&app).await;
+    seed(&app, &person, 1000, 600).await;
+    let all = first_event(&app, &owner, "decision=all", "1-9").await;
+    assert_eq!(all.matches("<tr id=").count(), 200, "at once");
+    assert!(all.contains("1-999") && text(&all).contains("some are left out"), "the latest: {all}");
+    let denied = first_event(&app, &owner, "decision=denied", "1--1").await;
+    assert_eq!(denied.matches("<tr id=").count(), 40, "of all 1,000 and not of the first 200");
+    assert!(denied.contains("1-999") && !text(&denied).contains("left out"), "{denied}");
+    // Whoever sees their own calls only is shown no others.
+    app.member(&person, "mia@acme.example", "member").await;
+    let mia = Browser::of(&app, "mia@acme.example").await;
+    mia.get("/w/acme/live").await.expect(200);
+    let none = first_event(&app, &mia, "decision=all", "1-9");
+    let none = tokio::time::timeout(std::time::Duration::from_millis(2500), none).await;
+    assert!(none.is_err(), "{none:?}");
 }
 
 #[sqlx::test(migrator = "store::MIGRATOR")]

@@ -47,6 +47,26 @@ pub struct Among {
 }
 
 impl Filter {
+    /// Everything of a range of time.
+    #[must_use]
+    pub const fn of(from: DateTime<Utc>, until: DateTime<Utc>) -> Self {
+        Self {
+            from,
+            until,
+            kinds: Vec::new(),
+            actor: None,
+            token: None,
+            server: None,
+            tool: None,
+            effect: None,
+            statuses: Vec::new(),
+            call: None,
+            trace: None,
+            text: None,
+            among: None,
+        }
+    }
+
     fn among(&self) -> (Option<&[Uuid]>, &[Uuid]) {
         self.among.as_ref().map_or((None, &[]), |among| (Some(among.servers.as_slice()), among.tools.as_slice()))
     }
@@ -270,14 +290,15 @@ pub async fn leaves(tx: &mut TenantTx, epoch: i64, from_seq: i64, limit: i64) ->
     .await?)
 }
 
-/// Records that came into the log after a place of it, in the log's order; `since` bounds the partitions looked into.
+/// Records that came into the log after a place of it, the latest first: those of the filter's kinds, actor and statuses,
+/// in partitions from its beginning on. It asks for nothing else.
 ///
 /// # Errors
 /// [`Error`] when the database failed.
 pub async fn newer(
     tx: &mut TenantTx,
     (epoch, seq): (i64, i64),
-    since: DateTime<Utc>,
+    filter: &Filter,
     limit: i64,
 ) -> Result<Vec<Row>, Error> {
     Ok(sqlx::query_as!(
@@ -286,10 +307,16 @@ pub async fn newer(
                client_name, method, server_id, tool_name, effect, status, duration_us, result_bytes, trace_id,
                change_action, true as "holds_text!"
            from audit_record where (epoch, seq) > ($1, $2) and part_time >= $3
-           order by epoch, seq limit $4"#,
+               and (cardinality($4::text[]) = 0 or kind = any($4))
+               and ($5::text is null or actor_id = $5)
+               and (cardinality($6::text[]) = 0 or status = any($6))
+           order by epoch desc, seq desc limit $7"#,
         epoch,
         seq,
-        since,
+        filter.from,
+        &filter.kinds,
+        filter.actor,
+        &filter.statuses,
         limit,
     )
     .fetch_all(tx.connection())
