@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::State;
@@ -12,7 +13,6 @@ use domain::{CallId, Clock, RecordId, TokenId};
 use futures_util::stream;
 use serde::Serialize;
 use serde_json::value::RawValue;
-use store::TenantTx;
 use store::audit::search::{self, Filter, Place, Row};
 use uuid::Uuid;
 
@@ -28,6 +28,8 @@ use crate::problem::Problem;
 
 /// Records that are read at once.
 const PAGE: usize = 1000;
+/// How long a page of a file may take: nobody waits for it in front of a screen.
+const BUDGET: Duration = Duration::from_secs(30);
 /// Most records in a file.
 const RECORDS_MAX: usize = 1_000_000;
 
@@ -167,34 +169,42 @@ impl Writing {
         // Whoever lost the right meanwhile gets no further.
         let mut tx = self.can.begin().await?;
         let limit = PAGE.min(self.left);
-        let page = actions::search(&mut tx, self.scope, self.filter.clone(), self.after, limit).await?;
+        let filter = self.filter.clone();
+        let page = actions::search_within(&mut tx, self.scope, filter, (self.after, limit), BUDGET).await?;
+        drop(tx);
         let text = match self.format {
             Format::Csv => page.rows.iter().map(|row| csv_line(row, &self.names)).collect::<String>(),
-            Format::Ndjson => ndjson(&mut tx, &self.filter, &page.rows).await?,
+            Format::Ndjson => self.ndjson(&page.rows).await?,
         };
         self.left -= page.rows.len();
         self.after = page.next;
         Ok((Bytes::from(text), page.next.is_none() || self.left == 0))
     }
+
+    /// In a transaction of its own: one whose search ran out of time reads nothing more.
+    async fn ndjson(&self, rows: &[Row]) -> Result<String, Problem> {
+        let mut tx = self.can.begin().await?;
+        let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
+        let partitions = search::partitions(&mut tx, self.filter.from, self.filter.until).await?;
+        let bodies = search::bodies(&mut tx, &ids, partitions).await?;
+        let mut bodies: HashMap<Uuid, Vec<u8>> = bodies.into_iter().collect();
+        Ok(rows.iter().map(|row| ndjson_line(row, bodies.remove(&row.id))).collect())
+    }
 }
 
-async fn ndjson(tx: &mut TenantTx, filter: &Filter, rows: &[Row]) -> Result<String, Problem> {
-    let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
-    let partitions = search::partitions(tx, filter.from, filter.until).await?;
-    let bodies: HashMap<Uuid, Vec<u8>> = search::bodies(tx, &ids, partitions).await?.into_iter().collect();
-    let line = |row: &Row| {
-        let body = bodies.get(&row.id).and_then(|body| String::from_utf8(body.clone()).ok());
-        let record = body.and_then(|body| RawValue::from_string(body).ok());
-        let line = serde_json::json!({
-            "id": RecordId::from_uuid(row.id), "epoch": row.epoch, "seq": row.seq,
-            "received_at": row.received_at.to_rfc3339_opts(SecondsFormat::Micros, true),
-        });
-        let line = line.to_string();
-        // The record stands as its bytes are, for whoever checks its hash.
-        let head = line.strip_suffix('}').unwrap_or(&line).to_owned();
-        record.map_or_else(String::new, |record| format!("{head},\"record\":{}}}\n", record.get()))
-    };
-    Ok(rows.iter().map(line).collect())
+fn ndjson_line(row: &Row, body: Option<Vec<u8>>) -> String {
+    let record = body.and_then(|body| RawValue::from_string(String::from_utf8(body).ok()?).ok());
+    let line = serde_json::json!({
+        "id": RecordId::from_uuid(row.id), "epoch": row.epoch, "seq": row.seq,
+        "received_at": row.received_at.to_rfc3339_opts(SecondsFormat::Micros, true),
+    });
+    let line = line.to_string();
+    // The record stands as its bytes are, for whoever checks its hash. One that can't stand here is not left out in silence.
+    let head = line.strip_suffix('}').unwrap_or(&line);
+    record.map_or_else(
+        || format!("{head},\"record\":null,\"fault\":\"The record's bytes could not be read\"}}\n"),
+        |record| format!("{head},\"record\":{}}}\n", record.get()),
+    )
 }
 
 fn csv_line(row: &Row, names: &Names) -> String {

@@ -1,6 +1,6 @@
 //! What a tenant calls its people, servers and tools.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use domain::{Label, UserId};
 use store::audit::search::Among;
@@ -15,12 +15,24 @@ pub(crate) struct Names {
     pub(crate) servers: Vec<Server>,
     /// Tools, where labels are asked for; they are not read otherwise.
     pub(crate) tools: Vec<Offered>,
+    /// Where each person is among them, by the id that records have.
+    places: HashMap<String, usize>,
 }
 
 impl Names {
+    /// Of a tenant's people, servers and tools.
+    pub(crate) fn new(people: Vec<Membership>, servers: Vec<Server>, tools: Vec<Offered>) -> Self {
+        let places = people.iter().enumerate().map(|(place, person)| (person.user.to_string(), place)).collect();
+        Self { people, servers, tools, places }
+    }
+
     /// The person's name in the tenant.
     pub(crate) fn person(&self, id: &str) -> Option<&str> {
-        self.people.iter().find(|person| person.user.to_string() == id).map(|person| person.name.as_str())
+        self.known(id).map(|person| person.name.as_str())
+    }
+
+    fn known(&self, id: &str) -> Option<&Membership> {
+        self.people.get(*self.places.get(id)?)
     }
 
     /// The server.
@@ -63,7 +75,7 @@ impl Names {
 
     fn find_person(&self, text: &str) -> Result<&Membership, String> {
         let wanted = text.to_lowercase();
-        if let Some(person) = self.people.iter().find(|person| person.user.to_string() == text) {
+        if let Some(person) = self.known(text) {
             return Ok(person);
         }
         let exact: Vec<_> = self.people.iter().filter(|person| person.name.to_lowercase() == wanted).collect();

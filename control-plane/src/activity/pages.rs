@@ -178,7 +178,7 @@ pub(crate) async fn names(tx: &mut TenantTx, scope: Scope, asked: &Asked) -> Res
     if let Scope::Own(user) = scope {
         people.retain(|person| person.user == user);
     }
-    Ok(Names { people, servers: servers::list(tx).await?, tools })
+    Ok(Names::new(people, servers::list(tx).await?, tools))
 }
 
 /// Counts for the chart; none for those who see only their own calls, which are not counted apart.

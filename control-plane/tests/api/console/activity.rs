@@ -208,6 +208,48 @@ async fn an_export_holds_what_the_search_finds_and_is_recorded(pool: PgPool) {
     assert_eq!(answer.status.as_u16(), 403, "no token of the session");
 }
 
+#[sqlx::test(migrator = "store::MIGRATOR")]
+async fn an_export_may_take_longer_than_a_page(pool: PgPool) {
+    let app = App::new(&pool).await;
+    let (owner, person) = Browser::of_owner(&app).await;
+    seed(&app, &person, 30, 600).await;
+    owner.get("/w/acme/activity").await.expect(200);
+    // Whoever reads records waits until somebody has waited for longer than a page may take.
+    let mut other = pool.begin().await.unwrap();
+    sqlx::raw_sql("lock table audit_record").execute(&mut *other).await.unwrap();
+    let waited = async {
+        let wait = "do $$ declare begun timestamptz := clock_timestamp(); begin
+            while clock_timestamp() < begun + interval '5 s' and not exists (select from pg_stat_activity
+                where datname = current_database() and wait_event_type = 'Lock'
+                    and clock_timestamp() - query_start > interval '1.2 s') loop
+                perform pg_sleep(0.02);
+                perform pg_stat_clear_snapshot();
+            end loop; end $$";
+        sqlx::raw_sql(wait).execute(&mut *other).await.unwrap();
+        other.commit().await.unwrap();
+    };
+    let fields = [("format", "ndjson"), ("range", "24h")];
+    let (file, ()) = futures_util::join!(owner.post("/w/acme/activity/export", &fields), waited);
+    assert_eq!(file.expect(200).text.lines().count(), 31);
+}
+
+#[sqlx::test(migrator = "store::MIGRATOR")]
+async fn a_record_that_cannot_be_read_is_in_the_file_all_the_same(pool: PgPool) {
+    let app = App::new(&pool).await;
+    let (owner, person) = Browser::of_owner(&app).await;
+    seed(&app, &person, 30, 600).await;
+    let spoilt = "create temporary table spoilt as select * from audit_record limit 1;
+        update spoilt set id = gen_random_uuid(), seq = 9000, body = '\\xff';
+        insert into audit_record select * from spoilt";
+    sqlx::raw_sql(spoilt).execute(&mut *superuser(&pool).await).await.unwrap();
+    owner.get("/w/acme/activity").await.expect(200);
+    let file = owner.post("/w/acme/activity/export", &[("format", "ndjson"), ("range", "24h")]).await.expect(200);
+    let lines: Vec<Value> = file.text.lines().skip(1).map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 31);
+    let spoilt = lines.iter().find(|line| line["seq"] == 9000).unwrap();
+    assert!(spoilt["record"].is_null() && spoilt["fault"].is_string(), "{spoilt}");
+}
+
 /// A connection that sees all rows of the inbox.
 async fn superuser(pool: &PgPool) -> sqlx::pool::PoolConnection<sqlx::Postgres> {
     let mut connection = pool.acquire().await.unwrap();
