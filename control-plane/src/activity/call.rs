@@ -78,7 +78,10 @@ pub(crate) struct Fact {
 pub(crate) struct Timing {
     pub(crate) parts: Vec<Part>,
     pub(crate) segments: Vec<Segment>,
-    /// The whole, and whether anything left Sluice.
+    /// The whole, microseconds, and whether anything left Sluice.
+    pub(crate) total: u64,
+    pub(crate) has_left: bool,
+    /// Both in words.
     pub(crate) sum: String,
     pub(crate) label: String,
 }
@@ -89,6 +92,7 @@ pub(crate) struct Part {
     pub(crate) key: &'static str,
     pub(crate) name: &'static str,
     pub(crate) took: String,
+    pub(crate) micros: u64,
 }
 
 /// An argument, and what is kept of its value.
@@ -126,6 +130,11 @@ impl Call {
             raw,
             trace: at.text("/trace/id"),
         })
+    }
+
+    /// The program that called, as it calls itself.
+    pub(crate) fn client(&self) -> &str {
+        self.caller_facts.iter().find(|fact| fact.name == "Client").map_or("", |fact| fact.value.as_str())
     }
 }
 
@@ -193,6 +202,9 @@ fn verdict(record: &Value, outcome: Option<Outcome>) -> Option<Verdict> {
     if effect == "allow" && outcome == Some(Outcome::Failed) {
         reason = format!("{reason} It then failed: {}.", failure(&at));
     }
+    if effect == "allow" && at.find("/outcome/status") == Some("cancelled") {
+        reason = format!("{reason} The client then cancelled it.");
+    }
     Some(Verdict { kind, icon, title, policy, reason, others: policies })
 }
 
@@ -221,6 +233,7 @@ fn reason(code: &str, effect: &str) -> &'static str {
         "obligation_unsupported" => "The policy asks for something this gateway can't do, so the call is denied.",
         "audit_unavailable" => "The call could not be recorded, so it was not forwarded.",
         _ if effect == "allow" => "The call was allowed.",
+        _ if effect == "rate_limited" => "There were too many calls. This one was not forwarded.",
         _ => "The call was stopped before it reached the server.",
     }
 }
@@ -271,13 +284,18 @@ fn timing(record: &Value) -> Option<Timing> {
     let found = PARTS.iter().filter_map(|part| Some((part, at.number(&format!("/dur/{}", part.0))?)));
     let found: Vec<_> = found.collect();
     let sizes: Vec<_> = found.iter().map(|((_, _, class, _), took)| (*class, *took)).collect();
-    let parts: Vec<Part> =
-        found.iter().map(|((_, name, _, key), took)| Part { key, name, took: show::took(*took) }).collect();
+    let part = |((_, name, _, key), micros): &(&(_, &'static str, _, &'static str), u64)| Part {
+        key,
+        name,
+        took: show::took(*micros),
+        micros: *micros,
+    };
+    let parts: Vec<Part> = found.iter().map(part).collect();
     let label = parts.iter().map(|part| format!("{} {}", part.name, part.took)).collect::<Vec<_>>().join(", ");
     let whole = show::took(total);
     let has_left = at.number("/dur/upstream").is_some() || at.find("/time_forwarded").is_some();
     let sum = if has_left { whole } else { format!("{whole}, never left Sluice") };
-    Some(Timing { segments: segments(&sizes), parts, sum, label })
+    Some(Timing { segments: segments(&sizes), parts, total, has_left, sum, label })
 }
 
 /// What is kept of the arguments: by default types and lengths.

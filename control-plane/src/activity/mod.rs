@@ -2,11 +2,11 @@
 
 pub(crate) mod actions;
 mod api;
-mod call;
+pub(crate) mod call;
 pub(crate) mod counts;
 mod export;
 mod live_pages;
-mod names;
+pub(crate) mod names;
 pub(crate) mod outcome;
 pub(crate) mod pages;
 mod people;

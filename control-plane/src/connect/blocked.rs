@@ -1,8 +1,8 @@
 //! A call that policy denies, made on purpose, so that a person sees a denial before their agent meets one.
 //!
 //! It goes the way of every call: to the gateway's public address, with a token of the person, and onto the record. Nothing
-//! may come of it if a rule is loosened in the same second, so four things must hold: every node has today's rules, these
-//! rules deny the call, the tool needs arguments and gets none, and the token reaches this one tool and is revoked at once.
+//! may come of it if a policy is loosened in the same second, so four things must hold: every node has today's policies, these
+//! policies deny the call, the tool needs arguments and gets none, and the token reaches this one tool and is revoked at once.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -1,15 +1,15 @@
-//! A call as the person who made it is shown it: who, with what, what was decided and by which rule.
+//! A call as the person who made it is shown it: who, with what, what was decided, by which policy, and why.
 
 use axum::http::StatusCode;
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::{RecordId, UserId};
 use secrets::MasterKey;
-use serde::Deserialize;
-use serde_json::Value;
 use store::TenantTx;
-use store::audit::search::{Filter, Row};
+use store::audit::search::{Filter, Leaf, Row};
 
 use crate::activity::actions::{self, Scope, SearchError};
+use crate::activity::call::Call;
+use crate::activity::names::Names;
 use crate::console::show;
 use crate::problem::Problem;
 
@@ -24,21 +24,17 @@ pub(super) struct Heard {
     pub(super) call: Option<Card>,
 }
 
-/// A call that was decided.
+/// A call that was decided: the record as Activity reads it, and what only this card shows.
 #[derive(Debug, Clone)]
 pub(super) struct Card {
     pub(super) at: DateTime<Utc>,
-    pub(super) call: String,
     pub(super) tool: String,
     pub(super) client: String,
-    /// A word of `ui::decision`.
-    pub(super) decision: &'static str,
+    pub(super) call: Call,
     /// In words: why.
     pub(super) because: String,
-    /// The rules that decided it, by name.
-    pub(super) rules: Vec<String>,
-    /// Each argument's name and shape; values are not kept.
-    pub(super) arguments: Vec<(String, String)>,
+    /// The policies that decided it, by name.
+    pub(super) policies: Vec<String>,
     /// What took how long.
     pub(super) took: Vec<(&'static str, String)>,
     pub(super) total: String,
@@ -56,21 +52,10 @@ pub(super) async fn heard(
     user: UserId,
     (since, now): (DateTime<Utc>, DateTime<Utc>),
 ) -> Result<Heard, Problem> {
+    // Nodes whose clocks run ahead are believed.
     let filter = Filter {
-        from: since,
-        // Nodes whose clocks run ahead are believed.
-        until: now + TimeDelta::minutes(5),
         kinds: vec!["call".to_owned(), "mcp_request".to_owned()],
-        actor: None,
-        token: None,
-        server: None,
-        tool: None,
-        effect: None,
-        statuses: Vec::new(),
-        call: None,
-        trace: None,
-        text: None,
-        among: None,
+        ..Filter::of(since, now + TimeDelta::minutes(5))
     };
     let page = match actions::search(tx, Scope::Own(user), filter, None, LOOKED_AT).await {
         Ok(page) => page,
@@ -92,123 +77,32 @@ pub(super) async fn heard(
 async fn find(tx: &mut TenantTx, master: &MasterKey, user: UserId, row: &Row) -> Result<Option<Card>, Problem> {
     let found = actions::find(tx, Scope::Own(user), master, RecordId::from_uuid(row.id)).await?;
     let Some((leaf, personal)) = found else { return Ok(None) };
-    let record: Record = serde_json::from_slice(&leaf.body).map_err(|error| {
-        tracing::error!(%error, "a record can't be read");
-        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "A record can't be read")
-    })?;
-    let personal: Personal = personal.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
-    Ok(Some(card(row, record, &personal)))
-}
-
-#[derive(Debug, Deserialize, Default)]
-#[serde(default)]
-struct Record {
-    call_id: String,
-    client: Client,
-    decision: Decision,
-    dur: Durations,
-    outcome: Outcome,
-    args: Args,
-}
-
-#[derive(Debug, Deserialize, Default)]
-#[serde(default)]
-struct Client {
-    name: String,
-    version: String,
-}
-
-#[derive(Debug, Deserialize, Default)]
-#[serde(default)]
-struct Decision {
-    code: String,
-    policies: Vec<Rule>,
-}
-
-#[derive(Debug, Deserialize, Default)]
-#[serde(default)]
-struct Rule {
-    name: String,
-}
-
-#[derive(Debug, Deserialize, Default)]
-#[serde(default)]
-struct Outcome {
-    status: String,
-}
-
-#[derive(Debug, Deserialize, Default)]
-#[serde(default)]
-struct Args {
-    keys: Vec<String>,
-}
-
-#[derive(Debug, Deserialize, Default)]
-#[serde(default)]
-struct Durations {
-    auth: Option<u64>,
-    policy: Option<u64>,
-    credential: Option<u64>,
-    upstream: Option<u64>,
-    audit_wait: Option<u64>,
-    total: Option<u64>,
-}
-
-#[derive(Debug, Deserialize, Default)]
-#[serde(default)]
-struct Personal {
-    args: PersonalArgs,
-}
-
-#[derive(Debug, Deserialize, Default)]
-#[serde(default)]
-struct PersonalArgs {
-    redacted: Value,
-}
-
-fn card(row: &Row, record: Record, personal: &Personal) -> Card {
-    let effect = row.effect.as_deref().unwrap_or_default();
-    let status = record.outcome.status.as_str();
-    let decision = match (effect, status) {
-        ("require_approval", _) => "approval",
-        ("allow", "success") => "allow",
-        ("allow", "denied") | ("deny" | "rate_limited", _) => "deny",
-        _ => "error",
+    let Some(call) = Call::of(&leaf, personal.as_deref(), &Names::default()) else {
+        tracing::error!(record = %row.id, "a record can't be read");
+        return Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "A record can't be read"));
     };
-    let rules: Vec<String> = record.decision.policies.into_iter().map(|rule| rule.name).collect();
+    Ok(Some(card(&leaf, row.tool_name.as_deref().unwrap_or_default(), call)))
+}
+
+fn card(leaf: &Leaf, tool: &str, call: Call) -> Card {
+    let verdict = call.verdict.as_ref();
+    let policies = verdict.into_iter().flat_map(|verdict| verdict.policy.iter().chain(&verdict.others));
+    let parts = call.timing.iter().flat_map(|timing| &timing.parts);
+    let total = call.timing.as_ref().map_or_else(String::new, |timing| {
+        let whole = exactly(timing.total);
+        if timing.has_left { whole } else { format!("{whole}, never left Sluice") }
+    });
     Card {
-        at: row.time,
-        call: record.call_id,
-        tool: row.tool_name.clone().unwrap_or_default(),
-        client: format!("{} {}", record.client.name, record.client.version).trim().to_owned(),
-        decision,
-        because: because(decision, &record.decision.code, !rules.is_empty()).to_owned(),
-        rules,
-        arguments: arguments(&personal.args.redacted, record.args.keys),
-        took: took(&record.dur),
-        total: record.dur.total.map_or_else(String::new, exactly),
-        place: show::count(row.seq),
+        at: leaf.time,
+        tool: tool.to_owned(),
+        client: call.client().to_owned(),
+        because: verdict.map_or_else(String::new, |verdict| verdict.reason.clone()),
+        policies: policies.map(|policy| policy.name.clone()).collect(),
+        took: parts.map(|part| (part.name, exactly(part.micros))).collect(),
+        total,
+        place: show::count(leaf.seq),
+        call,
     }
-}
-
-fn because(decision: &str, code: &str, by_rule: bool) -> &'static str {
-    match (decision, code) {
-        ("allow", _) => "A rule allows it, and none forbids it.",
-        ("approval", _) => "A rule asks for a person first.",
-        ("deny", _) if by_rule => "A rule forbids it. It never left Sluice.",
-        ("deny", "unknown_tool") => "There is no such tool for you. It never left Sluice.",
-        ("deny", _) => "No rule allows it. It never left Sluice.",
-        _ => "It was allowed, and failed at the server.",
-    }
-}
-
-/// Names and shapes; the record has them as `{"name": "string/7"}`.
-fn arguments(redacted: &Value, keys: Vec<String>) -> Vec<(String, String)> {
-    let Some(members) = redacted.as_object() else {
-        return keys.into_iter().map(|key| (key, String::new())).collect();
-    };
-    let shape = |value: &Value| value.as_str().unwrap_or_default().replace('/', " of ");
-    members.iter().map(|(name, value)| (name.clone(), shape(value))).collect()
 }
 
 /// Deciding takes microseconds, which is the point.
@@ -216,13 +110,48 @@ fn exactly(micros: u64) -> String {
     if micros < 1000 { format!("{micros} µs") } else { show::took(micros) }
 }
 
-fn took(dur: &Durations) -> Vec<(&'static str, String)> {
-    let parts = [
-        ("Identify", dur.auth),
-        ("Decide", dur.policy),
-        ("Credential", dur.credential),
-        ("Upstream", dur.upstream),
-        ("Record", dur.audit_wait),
-    ];
-    parts.into_iter().filter_map(|(name, micros)| Some((name, exactly(micros?)))).collect()
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn shown(effect: &str, code: &str, status: &str) -> (&'static str, String) {
+        let record = json!({"decision": {"effect": effect, "code": code}, "outcome": {"status": status}});
+        let at = DateTime::UNIX_EPOCH;
+        let leaf = Leaf {
+            id: uuid::Uuid::nil(),
+            actor_id: None,
+            seq: 7,
+            epoch: 1,
+            leaf_hash: Vec::new(),
+            received_at: at,
+            time: at,
+            part_time: at,
+            body: record.to_string().into_bytes(),
+            pii: None,
+        };
+        let card = card(&leaf, "wiki__read", Call::of(&leaf, None, &Names::default()).unwrap());
+        (card.call.badge, card.because)
+    }
+
+    #[test]
+    fn each_end_of_a_call_has_its_own_reason() {
+        for (effect, code, status, badge, says) in [
+            ("allow", "allowed", "success", "allow", "none forbids it"),
+            ("allow", "allowed", "cancelled", "allow", "The client then cancelled it"),
+            ("allow", "allowed", "timeout", "error", "the server did not answer in time"),
+            ("require_approval", "approval_required", "approval_pending", "approval", "once a person has agreed"),
+            ("deny", "not_permitted", "denied", "deny", "No policy permits"),
+            ("deny", "server_paused", "denied", "deny", "The server is paused"),
+            ("deny", "outside_token_scope", "denied", "deny", "The token's scope"),
+            ("deny", "arguments_do_not_fit", "denied", "deny", "do not fit the tool's reviewed schema"),
+            ("deny", "audit_unavailable", "denied", "deny", "could not be recorded"),
+            ("rate_limited", "", "rate_limited", "Rate limited", "too many calls"),
+        ] {
+            let (shown, because) = shown(effect, code, status);
+            assert_eq!(shown, badge, "{code} {status}");
+            assert!(because.contains(says), "{code} {status}: {because}");
+        }
+    }
 }

@@ -72,7 +72,7 @@ struct Blocked {
 struct LiveCard {
     heard: Heard,
     /// The names of the policies in force.
-    rules: Vec<String>,
+    policies: Vec<String>,
     /// How far they have come.
     reach: LiveView,
     /// Where the part is asked for again.
@@ -197,13 +197,13 @@ async fn live(needs: &Needs, shell: &Shell, can: &Can<may::CallTools>, query: &Q
     let (client, since) = (Client::find(&query.client).as_str(), query.since(shell.now));
     let mut tx = can.begin().await?;
     let heard = card::heard(&mut tx, &needs.master, can.actor().user(), (since, shell.now)).await?;
-    let rules = policies::list(&mut tx).await?.into_iter().filter(|policy| policy.active_version.is_some());
+    let in_force = policies::list(&mut tx).await?.into_iter().filter(|policy| policy.active_version.is_some());
     let reach = live_pages::view(&mut tx, &needs.live).await?;
     let named =
         |path: &str, since: &DateTime<Utc>| shell.to(&format!("{path}?client={client}&since={}", show::iso(since)));
     Ok(LiveCard {
         heard,
-        rules: rules.map(|policy| policy.name).collect(),
+        policies: in_force.map(|policy| policy.name).collect(),
         reach,
         url: named("connect/calls", &since),
         page: named("connect", &since),

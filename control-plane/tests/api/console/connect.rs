@@ -3,6 +3,7 @@
 use serde_json::json;
 use sqlx::PgPool;
 
+use super::activity::seed;
 use super::browser::Browser;
 use super::markup::{tags, text};
 use crate::app::{App, tool};
@@ -132,4 +133,23 @@ async fn it_listens_for_a_while_and_then_says_that_it_stopped(pool: PgPool) {
     let hour_ago = (app.parts.clock.now() - chrono::Duration::hours(1)).format("%Y-%m-%dT%H:%M:%SZ");
     let stopped = owner.get_part(&format!("/w/acme/connect/calls?since={hour_ago}")).await.expect(200);
     assert!(!polls(&stopped.text) && text(&stopped.text).contains("Listen again"), "{}", stopped.text);
+}
+
+#[sqlx::test(migrator = "store::MIGRATOR")]
+async fn a_call_is_told_as_activity_tells_it(pool: PgPool) {
+    let app = App::new(&pool).await;
+    let (owner, person) = Browser::of_owner(&app).await;
+    seed(&app, &person, 2, 60).await;
+    let denied = text(&owner.get("/w/acme/connect").await.expect(200).text);
+    for part in [
+        "Your call arrived",
+        "A policy forbids this call.",
+        "Policy",
+        "no-deletes",
+        "1.9 ms, never left Sluice",
+        "query not kept",
+    ] {
+        assert!(denied.contains(part), "{part} is not in {denied}");
+    }
+    assert!(!denied.to_lowercase().contains("rule"), "{denied}");
 }
