@@ -67,6 +67,20 @@ const allowed = await recorded(await call('notes__list_notes'));
 await lands(await recorded(await call('notes__delete_note')), 'denied');
 await isThere(allowed, 'denied');
 
+// Without a connection it says that it is live no more; with one again it goes on where it was.
+await page.goto(`${base}/live`);
+const state = (text) => page.locator('[data-live] .status', { hasText: text }).waitFor().catch(() => found(`the live page does not say ${text}`));
+await lands(await recorded(await call('notes__list_notes')), 'before the connection is lost');
+await state(/^Live$/);
+await page.context().setOffline(true);
+await state(/^Reconnecting$/);
+if (await page.locator('.dot.live').count() > 0) found('the live page is lit without a connection');
+const missed = await recorded(await call('notes__list_notes'));
+await page.context().setOffline(false);
+await lands(missed, 'connected again');
+await state(/^Live$/);
+if (await page.locator('#toasts .toast').count() > 0) found('a lost stream is said in a toast');
+
 // The page keeps 500 rows.
 await page.evaluate(() => {
   const body = document.getElementById('live-rows');
@@ -106,6 +120,37 @@ await page.locator('#inspector').waitFor({ state: 'detached' });
 if (page.url().includes('call=')) found('the address says that a record is open');
 const back = await until(() => page.evaluate(() => document.activeElement.closest('tr')?.id));
 if (back !== next) found(`after Escape the focus is not at the row that was open, but at ${back}`);
+
+// What a page asks for by itself fails without a word; what a person asks for is said once, however often it fails.
+await page.goto(`${base}/connect`);
+let failed = 0;
+page.on('requestfailed', () => { failed += 1; });
+await page.route('**/connect/**', (route) => route.abort());
+if (!await until(() => failed >= 3)) found('the page of connecting does not listen');
+if (await page.locator('#toasts .toast').count() > 0) found('what a page repeats by itself is said in a toast');
+const attempt = async (times) => {
+  const before = failed;
+  await page.getByRole('button', { name: 'Try a blocked call' }).click();
+  await page.locator('#toasts .toast.err').waitFor();
+  await until(() => failed > before && page.locator('#try-blocked:enabled').count());
+  const shown = await page.locator('#toasts .toast').count();
+  if (shown !== 1) found(`${shown} toasts after ${times} attempts`);
+};
+await attempt(1);
+await attempt(2);
+await page.unroute('**/connect/**');
+
+// Who is signed out meanwhile is told so, and is not asked for again.
+const other = await open();
+await signIn(other);
+await other.goto(`${base}/live`);
+const heard = await recorded(await call('notes__list_notes'));
+await other.locator(`#live-rows tr[id="${heard}"]`).waitFor();
+await other.context().setOffline(true);
+await other.context().clearCookies();
+await other.getByText('Reconnecting').waitFor().catch(() => found('the live page does not say that it reconnects'));
+await other.context().setOffline(false);
+await other.getByText('Stopped: you are signed out').waitFor().catch(() => found('the live page does not say that one is signed out'));
 
 await page.goto(`${base}/activity?decision=limited`);
 await page.getByText('No records match.').waitFor();

@@ -32,10 +32,11 @@ export async function open(options = {}) {
   const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, colorScheme: 'light', ...options });
   context.setDefaultTimeout(20_000);
   const page = await context.newPage();
-  // A message of the browser is a broken rule of the policy, a script that failed, or a file that is not there.
+  // A message of the browser is a broken rule of the policy, a script that failed, or a file that is not there. That a
+  // request was refused, or got nowhere, scripts bring about on purpose.
   page.on('pageerror', (error) => found(`${page.url()}: ${error.message}`));
   page.on('console', (message) => {
-    const expected = /status of (4\d\d)/.test(message.text());
+    const expected = /status (of )?4\d\d|ERR_INTERNET_DISCONNECTED|ERR_FAILED|Failed to fetch/.test(message.text());
     if (message.type() === 'error' && !expected) found(`${page.url()}: ${message.text().slice(0, 300)}`);
   });
   return page;

@@ -22,6 +22,8 @@
   function toast(text, { detail = '', error = false } = {}) {
     const box = find('#toasts');
     if (!box) return;
+    // What is said again takes the place of what was said before.
+    all('.toast', box).find((other) => find('b', other)?.textContent === text)?.remove();
     const element = document.createElement('div');
     element.className = error ? 'toast err' : 'toast';
     element.innerHTML = '<svg class="icon" aria-hidden="true"><use/></svg><div><b></b></div><button type="button" data-dismiss>Dismiss</button>';
@@ -34,6 +36,13 @@
   all('#toasts .toast').forEach(expire);
   on('toast', (event) => toast(event.detail.text, event.detail));
 
+  // No connection: said for as long as it lasts.
+  const offline = find('#offline');
+  const showOffline = () => { if (offline) offline.hidden = navigator.onLine; };
+  addEventListener('online', showOffline);
+  addEventListener('offline', showOffline);
+  showOffline();
+
   // htmx: the session's token on what changes something, and a word when nothing came of it.
   const looks = (event) => /^(GET|HEAD)$/i.test(event.detail?.ctx?.request?.method ?? '');
   const unknown = (event) => looks(event) ? 'Try again in a moment.' : 'Load the page again and look whether your change was made.';
@@ -41,14 +50,39 @@
     const request = event.detail.ctx.request;
     if (!looks(event)) request.headers['X-CSRF-Token'] = meta('csrf');
     // What a page repeats by itself does not keep anybody signed in.
-    if (/^every/.test(event.detail.ctx.sourceElement?.getAttribute('hx-trigger') ?? '')) request.headers['X-Poll'] = '1';
+    if (repeats(event.detail.ctx)) request.headers['X-Poll'] = '1';
   });
-  on('htmx:error', (event) => toast('Could not reach Sluice', { detail: `Check your connection. ${unknown(event)}`, error: true }));
+  const repeats = (ctx) => /^every/.test(ctx?.sourceElement?.getAttribute('hx-trigger') ?? '');
+  const streams = (ctx) => ctx?.sourceElement?.hasAttribute('hx-sse:connect');
+  // Nobody asked for what the page asks for by itself, and the bar above says it when there is no connection.
+  function fault(ctx, text, detail) {
+    if (streams(ctx)) tellLive('fail', 'Stopped');
+    else if (!repeats(ctx) && (offline?.hidden ?? true)) toast(text, { detail, error: true });
+  }
+  on('htmx:error', (event) => fault(event.detail.ctx, 'Could not reach Sluice', `Check your connection. ${unknown(event)}`));
   on('htmx:response:error', (event) => {
-    const response = event.detail.ctx?.response;
-    if (response?.status === 429) toast('Too many requests', { detail: `Try again in ${response.headers?.get?.('Retry-After') ?? 'a few'} seconds.`, error: true });
-    else if ((response?.status ?? 0) >= 500) toast('That did not work', { detail: unknown(event), error: true });
+    const ctx = event.detail.ctx, response = ctx?.response;
+    if (response?.status === 429) fault(ctx, 'Too many requests', `Try again in ${response.headers?.get?.('Retry-After') ?? 'a few'} seconds.`);
+    else if ((response?.status ?? 0) >= 500 || streams(ctx)) fault(ctx, 'That did not work', unknown(event));
   });
+  // A stream says in words whether it still is one. It is not asked for again by whom the server refuses.
+  let stream;
+  function tellLive(colour, text) {
+    const status = find('[data-live] .status');
+    if (!status) return;
+    find('.dot', status).className = `dot ${colour}`;
+    status.lastChild.textContent = text;
+  }
+  on('htmx:sse:after:connection', (event) => { stream = event.detail.connection; tellLive('live', 'Live'); });
+  on('htmx:sse:error', (event) => {
+    const { status, connection } = event.detail;
+    if (status >= 400 && status < 500 && status !== 429) {
+      connection.config.reconnect = false;
+      tellLive('fail', status === 401 ? 'Stopped: you are signed out' : 'Stopped');
+    } else tellLive('wait', 'Reconnecting');
+  });
+  addEventListener('offline', () => stream?.reader?.cancel());
+  addEventListener('online', () => stream?.delayCanceller?.());
   // After a swap the focus goes to what is wrong, if something is; else it stays.
   const focusWrong = (root) => find('[aria-invalid="true"], [data-focus]', root)?.focus();
   // What was swapped may be gone by now, or be named only; whoever is in a dialog stays in it.
@@ -94,13 +128,6 @@
     for (const button of all('[data-theme-pick]')) button.setAttribute('aria-pressed', String(button.dataset.themePick === chosen));
   }
   showTheme();
-
-  // No connection: said for as long as it lasts.
-  const offline = find('#offline');
-  const showOffline = () => { if (offline) offline.hidden = navigator.onLine; };
-  addEventListener('online', showOffline);
-  addEventListener('offline', showOffline);
-  showOffline();
 
   // The session ends: said two minutes before, and asked first, since another tab may have been used meanwhile.
   const session = find('#session'), WARN_S = 120;
