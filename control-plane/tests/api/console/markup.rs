@@ -1,8 +1,12 @@
 //! What every page of the console keeps, read from its HTML.
 
 use std::collections::BTreeSet;
+use std::io::Write as _;
 
 use crate::app::Answer;
+
+/// Largest page, as a browser takes it: without its style, script and icons.
+const PAGE_MAX: usize = 15_000;
 
 /// A tag with its attributes; values are as written, entities and all.
 #[derive(Debug)]
@@ -67,6 +71,14 @@ pub(crate) fn csrf(html: &str) -> Option<String> {
     field.get("value").map(str::to_owned)
 }
 
+/// How many bytes a page is as it is sent.
+pub(crate) fn compressed(page: &str) -> usize {
+    let params = brotli::enc::BrotliEncoderParams { quality: 5, ..Default::default() };
+    let mut writer = brotli::CompressorWriter::with_params(Vec::new(), 4096, &params);
+    writer.write_all(page.as_bytes()).unwrap();
+    writer.into_inner().len()
+}
+
 /// Checks a whole page.
 pub(crate) fn check_page(path: &str, answer: &Answer) {
     let header = |name: &str| answer.headers.get(name).map_or("", |value| value.to_str().unwrap());
@@ -76,6 +88,9 @@ pub(crate) fn check_page(path: &str, answer: &Answer) {
     assert_eq!(header("cache-control"), "no-store", "{path}");
     assert!(header("vary").contains("HX-Request"), "{path}");
     assert!(answer.text.starts_with("<!doctype html>"), "{path}: {:.200}", answer.text);
+    // What is small enough as it is need not be compressed to know.
+    let is_small = answer.text.len() < PAGE_MAX;
+    assert!(is_small || compressed(&answer.text) < PAGE_MAX, "{path}: {} bytes", compressed(&answer.text));
     let tags = tags(&answer.text);
     check_tags(path, &tags);
     let named = |name: &'static str| tags.iter().filter(move |tag| tag.name == name);

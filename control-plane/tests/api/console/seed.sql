@@ -1,5 +1,5 @@
 -- Puts {COUNT} calls of the tenant {TENANT} into its log, spread evenly over the {SECONDS} seconds before now: by the
--- person {USER} and somebody who is gone, at the server {SERVER} (`wiki`), of six tools; of a hundred 94 are allowed,
+-- person {USER} and somebody who is gone, at the server {SERVER} (`wiki`), of six tools, or of {TOOLS} where that is more; of a hundred 94 are allowed,
 -- four denied and two failed. Text {NASTY} is one tool's name. The counts by minute and hour are kept along.
 begin;
 set local role sluice_ingest;
@@ -29,7 +29,7 @@ from (
         case when n % 3 = 0 then 'usr_somebodygone' else '{USER}' end as actor,
         case when n % 50 = 7 then '=cmd|calc' else 'claude-code' end as client,
         case when n % 97 = 5 then {NASTY} else 'wiki__' || (array['search', 'read_page', 'list_pages', 'write_page',
-            'delete_page'])[1 + n % 5] end as tool,
+            'delete_page'])[1 + n % 5] || case when {TOOLS} > 1 then '_' || n % {TOOLS} else '' end end as tool,
         case when n % 25 = 1 then 'deny' else 'allow' end as effect,
         case when n % 25 = 1 then 'forbidden_by_policy' else 'allowed' end as code,
         case when n % 25 = 1 then 'denied' when n % 50 = 3 then 'timeout' else 'success' end as status,
