@@ -18,8 +18,13 @@ const NAMES: [&str; 13] =
 /// Those of them that may be typed into the search bar, as `name:value`.
 const TYPED: [&str; 10] = ["decision", "caller", "tool", "server", "label", "kind", "trace", "from", "until", "group"];
 /// Kinds of records that may be asked for, and what they are called.
-const KINDS: [(&str, &str); 5] =
-    [("call", "Calls"), ("admin", "Changes"), ("auth", "Sign-ins"), ("server", "Server events"), ("all", "Everything")];
+const KINDS: [(&str, &str); 5] = [
+    ("call", "Calls"),
+    ("admin", "Changes"),
+    ("auth", "Refused requests"),
+    ("server", "Server events"),
+    ("all", "Everything"),
+];
 
 /// A range of time that has a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

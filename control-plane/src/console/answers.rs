@@ -63,7 +63,8 @@ pub(super) async fn finish(State(needs): State<Needs>, request: Request, next: N
     }
     if let Some(done) = response.extensions_mut().remove::<Done>() {
         response = gone_on(done, &asked, &needs.site);
-    } else if had_flash && is_html(&response) {
+    } else if had_flash && !asked.by_htmx && is_html(&response) {
+        // A part of a page has not shown it, whichever tab that is of.
         response.headers_mut().extend(set_cookie(cookie::clear(&needs.site, needs.site.flash_cookie())));
     }
     let headers = response.headers_mut();

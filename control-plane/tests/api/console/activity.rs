@@ -123,6 +123,8 @@ async fn what_does_not_fit_is_said_and_narrows_nothing(pool: PgPool) {
     {
         owner.get(&format!("/w/acme/activity{odd}")).await.expect(200);
     }
+    let refused = owner.get("/w/acme/activity?kind=auth").await.expect(200);
+    assert!(text(&refused.text).contains("Refused requests"), "what gateways refused before they knew who called");
     owner.get("/w/acme/activity?q=%00").await.expect(400);
     let none = owner.get("/w/acme/activity?q=nothinglikethis&range=6h").await.expect(200);
     assert!(text(&none.text).contains("No records match."));

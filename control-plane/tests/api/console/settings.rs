@@ -22,6 +22,8 @@ async fn each_form_changes_its_own_part(pool: PgPool) {
     let kept = (tenant["title"].as_str(), tenant["prefix"].as_str(), tenant["blind_max_s"].as_u64());
     assert_eq!(kept, (Some("Acme <b>Rockets</b>"), Some("on_conflict"), Some(15)));
     assert_eq!(tenant["slug"], "acme");
+    // What another tab asks for by itself in between is not where it is said.
+    owner.get_part("/w/acme").await.expect(200);
     let page = owner.get(PATH).await.expect(200);
     assert!(page.text.contains("The settings are saved.") && !page.text.contains("<b>Rockets"));
 }
