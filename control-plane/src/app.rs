@@ -81,7 +81,8 @@ fn api(parts: &Parts) -> Router {
 
 /// A line for each feature's pages.
 fn pages(parts: &Parts) -> Router {
-    let Parts { pool, clock, master, gateway_url, live, site, passwords, mail, tenants_per_person, .. } = parts.clone();
+    let Parts { pool, clock, master, gateway_url, live, site, passwords, mail, tenants_per_person, drain, .. } =
+        parts.clone();
     let access = Access { pool, clock: clock.clone() };
     let connect = connect::Needs {
         access: access.clone(),
@@ -89,6 +90,7 @@ fn pages(parts: &Parts) -> Router {
         master: master.clone(),
         gateway_url: gateway_url.clone(),
         live: live.clone(),
+        drain,
     };
     let policies = policies::Needs { access: access.clone(), clock: clock.clone(), live };
     let tokens = tokens::Needs { access: access.clone(), clock, gateway_url: gateway_url.clone() };

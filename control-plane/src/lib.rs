@@ -8,6 +8,7 @@ pub mod config;
 mod connect;
 pub mod console;
 mod credentials;
+mod endpoint;
 pub mod evidence;
 pub mod ingest;
 pub mod input;

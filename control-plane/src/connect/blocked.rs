@@ -9,13 +9,15 @@ use std::time::Duration;
 
 use domain::principal::Reach;
 use domain::snapshot::Prefix;
-use domain::{Permission, Principal, ServerId, TenantSnapshot, TokenId, TokenScope, ToolId};
+use domain::{Permission, Principal, Role, ServerId, TenantSnapshot, TokenId, TokenScope, TokenText, ToolId};
 use policy::{CallContext, Effect, World};
 use reqwest::StatusCode;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use store::{TenantTx, people, published};
+use service::Drain;
+use store::{PgPool, TenantTx, people, published};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 use url::Url;
 
@@ -23,6 +25,7 @@ use super::Needs;
 use crate::access::{Can, may};
 use crate::problem::Problem;
 use crate::publish::snapshot;
+use crate::recorded::Author;
 use crate::tokens::actions::{self as tokens, Wanted};
 
 /// How long the nodes get to learn of the token.
@@ -89,23 +92,55 @@ pub(super) async fn attempt(needs: &Needs, can: &Can<may::CallTools>) -> Result<
         servers: Reach::Only(BTreeSet::from([tool.server])),
         tools: Reach::Only(BTreeSet::from([tool.id])),
     };
-    let wanted = Wanted { member: None, title: "Try a blocked call".to_owned(), days: 1 };
-    let (token, text) = tokens::issue_gateway(&mut tx, &author, can.actor().role(), wanted, scope).await?;
-    tx.commit().await?;
-    let called = call(&needs.endpoint(can.actor().slug()), text.expose(), &tool.name).await;
-    revoke(needs, can, &author, token.id).await?;
-    Ok(called.map_or_else(Tried::Not, |says| Tried::Blocked { tool: tool.name, says }))
+    let (by, endpoint) = (can.actor().role(), needs.endpoint(can.actor().slug()));
+    let brief = Brief { pool: needs.access.pool.clone(), author, by, scope };
+    let name = tool.name.clone();
+    let called = brief.run(&needs.drain, tx, move |token| async move { call(&endpoint, token.expose(), &name).await });
+    Ok(called.await?.map_or_else(Tried::Not, |says| Tried::Blocked { tool: tool.name, says }))
 }
 
-async fn revoke(
-    needs: &Needs,
-    can: &Can<may::CallTools>,
-    author: &crate::recorded::Author,
-    token: TokenId,
-) -> Result<(), Problem> {
-    let mut tx = TenantTx::begin(&needs.access.pool, can.actor().tenant()).await?;
-    tokens::revoke_gateway(&mut tx, author, can.actor().role(), token).await?;
-    Ok(tx.commit().await?)
+/// A token for as long as one call takes.
+struct Brief {
+    pool: PgPool,
+    author: Author,
+    /// The role of whoever tries.
+    by: Role,
+    scope: TokenScope,
+}
+
+impl Brief {
+    /// Issues the token, calls with it and revokes it, as one task: a browser that goes away meanwhile, which drops what
+    /// waits here, leaves no token behind that is good.
+    async fn run<C, T>(
+        self,
+        drain: &Drain,
+        tx: TenantTx,
+        call: impl FnOnce(TokenText) -> C + Send + 'static,
+    ) -> Result<T, Problem>
+    where
+        C: Future<Output = T> + Send,
+        T: Send + 'static,
+    {
+        let (send, called) = oneshot::channel();
+        drain.spawn(async move {
+            if let Err(Err(problem)) = send.send(self.used(tx, call).await) {
+                tracing::warn!(?problem, "a call that was to be blocked failed, and nobody waits for it");
+            }
+        });
+        called.await.map_err(|_| Problem::internal())?
+    }
+
+    async fn used<C: Future>(self, mut tx: TenantTx, call: impl FnOnce(TokenText) -> C) -> Result<C::Output, Problem> {
+        let tenant = tx.tenant();
+        let wanted = Wanted { member: None, title: "Try a blocked call".to_owned(), days: 1 };
+        let (token, text) = tokens::issue_gateway(&mut tx, &self.author, self.by, wanted, self.scope).await?;
+        tx.commit().await?;
+        let called = call(text).await;
+        let mut tx = TenantTx::begin(&self.pool, tenant).await?;
+        tokens::revoke_gateway(&mut tx, &self.author, self.by, token.id).await?;
+        tx.commit().await?;
+        Ok(called)
+    }
 }
 
 /// The first tool whose calls are denied; one whose denial says why comes before others.
@@ -239,5 +274,55 @@ mod tests {
         assert!(is_tried(r#"{"type":"object","required":["name"]}"#));
         assert!(!is_tried(r#"{"type":"object","required":[]}"#));
         assert!(!is_tried(r#"{"type":"object"}"#));
+    }
+    /// A workspace with an owner.
+    async fn workspace(pool: &PgPool, clock: &domain::Clock) -> (domain::TenantId, Author) {
+        let tenant = domain::TenantId::new(clock);
+        let mut platform = store::PlatformTx::begin(pool).await.unwrap();
+        let new = domain::UserId::new(clock);
+        let user = people::find_or_add_user(&mut platform, "a@example.com", new, clock.now()).await.unwrap();
+        store::tenants::add(&mut platform, tenant, &"acme".parse().unwrap(), user, clock.now()).await.unwrap();
+        let mut tx = platform.into_tenant(tenant).await.unwrap();
+        let settings = store::tenants::Settings { title: "Acme".to_owned(), blind_max_s: 60, prefix: Prefix::Always };
+        store::tenants::add_settings(&mut tx, &settings).await.unwrap();
+        let owner = people::Membership {
+            id: domain::MembershipId::new(clock),
+            user,
+            name: "Ada".to_owned(),
+            role: Role::Owner,
+            groups: BTreeSet::new(),
+            created_at: clock.now(),
+        };
+        people::add(&mut tx, &owner).await.unwrap();
+        tx.commit().await.unwrap();
+        let actor = crate::ingest::change::Actor::System;
+        (tenant, Author { user, actor, clock: clock.clone() })
+    }
+
+    #[sqlx::test(migrator = "store::MIGRATOR")]
+    async fn the_token_is_revoked_though_the_browser_goes_away_during_the_call(pool: PgPool) {
+        let (clock, drain) = (service::clock(), Drain::new());
+        let (tenant, author) = workspace(&pool, &clock).await;
+        let tx = TenantTx::begin(&pool, tenant).await.unwrap();
+        let brief = Brief { pool: pool.clone(), author, by: Role::Owner, scope: TokenScope::default() };
+        let (begin, begun) = oneshot::channel();
+        let (answer, answered) = oneshot::channel::<()>();
+        let call = move |_| async move {
+            begin.send(()).unwrap();
+            let _ = answered.await;
+        };
+        tokio::select! {
+            _ = brief.run(&drain, tx, call) => panic!("the call is not over"),
+            begun = begun => begun.unwrap(),
+        }
+        let mut tx = TenantTx::begin(&pool, tenant).await.unwrap();
+        let is_revoked = async |tx: &mut TenantTx| -> Vec<bool> {
+            let tokens = store::tokens::list_gateway(tx).await.unwrap();
+            tokens.iter().map(|token| token.revoked_at.is_some()).collect()
+        };
+        assert_eq!(is_revoked(&mut tx).await, [false]);
+        answer.send(()).unwrap();
+        drain.finish(Duration::from_secs(30)).await.unwrap();
+        assert_eq!(is_revoked(&mut tx).await, [true]);
     }
 }

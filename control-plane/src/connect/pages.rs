@@ -4,7 +4,7 @@ use askama::Template;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Duration, Utc};
-use domain::{Clock, TokenScope};
+use domain::{Clock, TokenId, TokenScope};
 use serde::Deserialize;
 use store::{policies, tokens, tools};
 
@@ -13,11 +13,12 @@ use super::blocked::{self, Tried};
 use super::card::{self, Heard};
 use super::setup::{Client, Setup};
 use crate::access::{Can, may};
-use crate::console::{Choice, Hx, Page, Shell, show};
-use crate::input::Form;
+use crate::console::{Choice, Done, Hx, Page, Shell, show};
+use crate::input::{At, Form};
 use crate::policies::live_pages::{self, LiveView};
 use crate::problem::Problem;
 use crate::tokens::actions::{self, Wanted};
+use crate::tokens::issued_pages::{Opened, shown_already, taken};
 
 /// For how long a token that is issued here is good, days.
 const DAYS: u32 = 90;
@@ -38,6 +39,8 @@ struct ConnectPage {
     endpoint: String,
     /// A token just issued: it is on this page and on no other.
     secret: Option<String>,
+    /// The mark of the form that issues one.
+    form: String,
     ready: Ready,
     live: LiveCard,
     tried: Option<Tried>,
@@ -91,6 +94,9 @@ pub(super) struct Query {
     /// Listens for calls from this time on.
     #[serde(default)]
     since: String,
+    /// The mark of the form that was sent.
+    #[serde(default)]
+    form: String,
 }
 
 impl Query {
@@ -111,9 +117,8 @@ pub(super) async fn show(
     Ok(Page::new(page(&needs, shell, &can, &query).await?).into_response())
 }
 
-/// `POST /w/{tenant}/connect/token`: issues the person's own token. The answer is the only page that shows it.
+/// `POST /w/{tenant}/connect/token`: issues the person's own token, once for each form, and goes on to where it is shown.
 pub(super) async fn issue(
-    State(needs): State<Needs>,
     State(clock): State<Clock>,
     shell: Shell,
     can: Can<may::CallTools>,
@@ -121,19 +126,43 @@ pub(super) async fn issue(
 ) -> Result<Response, Problem> {
     can.also(domain::Permission::OwnTokens)?;
     let client = Client::find(&query.client);
-    // The page first: a token that is issued and can't be shown is lost.
+    let opened = Opened::of(&shell.signed, &query.form);
+    let mut tx = can.begin().await?;
+    let before = opened.issued(&mut tx, clock.now()).await?;
+    let id = if let Some(before) = before {
+        before
+    } else {
+        let wanted = Wanted { member: None, title: client.title().to_owned(), days: DAYS };
+        let (author, by) = (can.author(&clock), can.actor().role());
+        let (token, text) = actions::issue_gateway(&mut tx, &author, by, wanted, TokenScope::default()).await?;
+        opened.keep(&mut tx, token.id, text.expose()).await?;
+        token.id
+    };
+    tx.commit().await?;
+    Ok(Done::to(shell.to(&format!("connect/issued/{id}?client={}", client.as_str()))).into_response())
+}
+
+/// `GET /w/{tenant}/connect/issued/{token}`: the only page that shows a token that was just issued.
+pub(super) async fn issued(
+    State(needs): State<Needs>,
+    shell: Shell,
+    can: Can<may::CallTools>,
+    At((_, id)): At<(String, TokenId)>,
+    Form(query): Form<Query>,
+) -> Result<Response, Problem> {
+    let client = Client::find(&query.client);
+    // The page first: a token that is taken and can't be shown is lost.
     let mut page = page(&needs, shell, &can, &query).await?;
     let mut tx = can.begin().await?;
-    let wanted = Wanted { member: None, title: client.title().to_owned(), days: DAYS };
-    let by = can.actor().role();
-    let (_, text) = actions::issue_gateway(&mut tx, &can.author(&clock), by, wanted, TokenScope::default()).await?;
+    let Some(secret) = taken(&mut tx, &page.shell.signed, id, can.now()).await? else {
+        return Ok(shown_already(&page.shell, &format!("connect?client={}", client.as_str())));
+    };
     tx.commit().await?;
-    page.ready.tokens += 1;
-    let of = |client| Setup::new(client, &page.endpoint, Some(text.expose()));
+    let of = |client| Setup::new(client, &page.endpoint, Some(&secret));
     let others = Client::ALL.into_iter().filter(|other| *other != client).map(of).collect();
     page.setup = of(client);
     page.others = others;
-    page.secret = Some(text.expose().to_owned());
+    page.secret = Some(secret);
     Ok(Page::new(page).into_response())
 }
 
@@ -179,7 +208,20 @@ async fn page(needs: &Needs, shell: Shell, can: &Can<may::CallTools>, query: &Qu
     let tabs = Client::ALL.into_iter().map(|other| Choice::new(other.title(), url(other), other == client)).collect();
     let ready = ready(can, shell.now).await?;
     let setup = Setup::new(client, &endpoint, None);
-    Ok(ConnectPage { shell, tabs, client, setup, others: Vec::new(), endpoint, secret: None, ready, live, tried: None })
+    let form = Opened::mark();
+    Ok(ConnectPage {
+        shell,
+        tabs,
+        client,
+        setup,
+        others: Vec::new(),
+        endpoint,
+        secret: None,
+        form,
+        ready,
+        live,
+        tried: None,
+    })
 }
 
 async fn ready(can: &Can<may::CallTools>, now: DateTime<Utc>) -> Result<Ready, Problem> {

@@ -12,6 +12,7 @@ use domain::{Clock, Slug};
 use url::Url;
 
 use crate::access::Access;
+use crate::endpoint;
 use crate::servers::Sandbox;
 
 /// What this feature needs.
@@ -27,9 +28,7 @@ pub(crate) struct Needs {
 impl Needs {
     /// A workspace's address for clients.
     fn endpoint(&self, slug: &Slug) -> String {
-        let mut url = Url::clone(&self.gateway_url);
-        url.set_path(&format!("/{slug}/mcp"));
-        url.into()
+        endpoint::of(&self.gateway_url, slug).into()
     }
 }
 

@@ -13,6 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::Needs;
 use super::actions::{self, CreateError, NewTenant, QuotaError};
 use crate::access::{Actor, Can, may};
+use crate::endpoint;
 use crate::input::{Body, check_title};
 use crate::problem::Problem;
 use crate::recorded::Author;
@@ -166,8 +167,7 @@ pub(super) async fn change(
 }
 
 fn shown(gateway: &Url, (id, slug): (TenantId, Slug), settings: Settings, revision: u64) -> Tenant {
-    let mut mcp_url = gateway.clone();
-    mcp_url.set_path(&format!("/{slug}/mcp"));
+    let mcp_url = endpoint::of(gateway, &slug);
     let Settings { title, blind_max_s, prefix } = settings;
     Tenant { id, slug, title, blind_max_s, prefix, revision, mcp_url }
 }

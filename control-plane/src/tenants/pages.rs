@@ -13,6 +13,7 @@ use store::{people, policies, servers};
 use super::{Needs, actions};
 use crate::access::{Can, Permitted, may};
 use crate::console::{Conflict, Done, Faults, Field, Page, Shell, show};
+use crate::endpoint;
 use crate::input::{Form, check_title};
 use crate::policies::actions::POLICIES_MAX;
 use crate::problem::Problem;
@@ -116,12 +117,10 @@ async fn page<P: Permitted>(needs: &Needs, shell: Shell, can: &Can<P>) -> Result
         limit("Servers", servers::list(&mut tx).await?.len(), Some(SERVERS_MAX)),
         limit("Policies", policies::list(&mut tx).await?.len(), Some(POLICIES_MAX)),
     ];
-    let mut mcp_url = url::Url::clone(&needs.gateway_url);
-    mcp_url.set_path(&format!("/{}/mcp", can.actor().slug()));
     Ok(SettingsPage {
         may_change: shell.may(Permission::ManageTenant),
         shell,
-        mcp_url: mcp_url.to_string(),
+        mcp_url: endpoint::of(&needs.gateway_url, can.actor().slug()).into(),
         revision: show::count(revision),
         kept: Sent::of(&settings),
         sent: Sent::of(&settings),

@@ -87,7 +87,7 @@ pub(super) async fn start(
     can: Can<may::OwnTokens>,
     Form(mut sent): Form<Sent>,
 ) -> Result<Response, Problem> {
-    sent.form = hex::encode(secrets::random::<16>());
+    sent.form = Opened::mark();
     new_page(shell, &can, sent, Faults::none()).await.map(|page| Page::new(page).into_response())
 }
 

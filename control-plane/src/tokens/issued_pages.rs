@@ -18,6 +18,7 @@ use url::Url;
 use crate::access::{Can, may};
 use crate::connect::setup::{Client, Setup};
 use crate::console::{Done, Page, Shell, SignedIn, show};
+use crate::endpoint;
 use crate::input::At;
 use crate::problem::Problem;
 
@@ -26,25 +27,30 @@ const WITHIN: TimeDelta = TimeDelta::minutes(15);
 
 /// The form of one browser that issues a token.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Opened<'a> {
+pub(crate) struct Opened<'a> {
     signed: &'a SignedIn,
     form: FormId,
 }
 
 impl<'a> Opened<'a> {
+    /// The mark of a form that is opened now.
+    pub(crate) fn mark() -> String {
+        hex::encode(secrets::random::<16>())
+    }
+
     /// A form as it was sent; without a mark of its own it is as if it was opened just now.
-    pub(super) fn of(signed: &'a SignedIn, sent: &str) -> Self {
+    pub(crate) fn of(signed: &'a SignedIn, sent: &str) -> Self {
         let form = hex::decode(sent).ok().and_then(|bytes| bytes.try_into().ok());
         Self { signed, form: form.unwrap_or_else(secrets::random) }
     }
 
     /// The token that this very form has issued before.
-    pub(super) async fn issued(&self, tx: &mut TenantTx, now: DateTime<Utc>) -> Result<Option<TokenId>, store::Error> {
+    pub(crate) async fn issued(&self, tx: &mut TenantTx, now: DateTime<Utc>) -> Result<Option<TokenId>, store::Error> {
         shown_once::claim(tx, (self.signed.session(), self.form), (now, now + WITHIN)).await
     }
 
     /// Keeps the token's text until it is shown.
-    pub(super) async fn keep(&self, tx: &mut TenantTx, token: TokenId, text: &str) -> Result<(), store::Error> {
+    pub(crate) async fn keep(&self, tx: &mut TenantTx, token: TokenId, text: &str) -> Result<(), store::Error> {
         let sealed = secrets::shown::seal(self.signed.shown_key(), tx.tenant(), token, text.as_bytes());
         shown_once::keep(tx, (self.signed.session(), self.form), token, &sealed).await
     }
@@ -77,8 +83,7 @@ pub(super) async fn gateway(
     let token = tokens::find_gateway(&mut tx, id).await?.ok_or_else(Problem::not_found)?;
     let holder = name(&mut tx, token.user).await?;
     tx.commit().await?;
-    let mut url = Url::clone(&gateway);
-    url.set_path(&format!("/{}/mcp", shell.workspace.slug));
+    let url = endpoint::of(&gateway, can.actor().slug());
     let setups = Client::ALL.into_iter().map(|client| Setup::new(client, url.as_str(), Some(&secret))).collect();
     let (reach, title, expires_at) = (Some(reach_said(&token.scope)), token.title, token.expires_at);
     Ok(Page::new(IssuedPage { shell, secret, title, holder, expires_at, reach, setups }).into_response())
@@ -103,7 +108,7 @@ pub(super) async fn api(
 }
 
 /// The text of a token that this session issued and was not shown yet; it is gone with the transaction.
-async fn taken(
+pub(crate) async fn taken(
     tx: &mut TenantTx,
     signed: &SignedIn,
     id: TokenId,
@@ -114,7 +119,8 @@ async fn taken(
     Ok(opened.and_then(|bytes| String::from_utf8(bytes).ok()))
 }
 
-fn shown_already(shell: &Shell, path: &str) -> Response {
+/// On to another page, which says that the token is not shown again.
+pub(crate) fn shown_already(shell: &Shell, path: &str) -> Response {
     let said = "A token is shown once only. Revoke this one and issue another if it is lost.";
     Done::to(shell.to(path)).saying(said).into_response()
 }

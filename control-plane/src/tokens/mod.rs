@@ -3,7 +3,7 @@
 pub(crate) mod actions;
 mod api;
 mod issue_pages;
-mod issued_pages;
+pub(crate) mod issued_pages;
 mod pages;
 
 use std::sync::Arc;

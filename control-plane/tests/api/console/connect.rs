@@ -40,16 +40,18 @@ async fn a_token_is_issued_in_place_and_shown_once(pool: PgPool) {
     let app = App::new(&pool).await;
     let (owner, person) = Browser::of_owner(&app).await;
     owner.get("/w/acme/connect").await.expect(200);
-    let issued =
-        owner.post("/w/acme/connect/token", &[("client", "cursor"), ("user", "usr_x"), ("days", "9999")]).await;
-    let issued = issued.expect(200);
+    let fields = [("client", "cursor"), ("user", "usr_x"), ("days", "9999")];
+    let way = owner.post("/w/acme/connect/token", &fields).await.expect(303).location().to_owned();
+    let issued = owner.get(&way).await.expect(200);
     let token = secret(&issued.text).unwrap().to_owned();
-    assert_eq!(token.len(), secret(&issued.text).unwrap().len());
+    assert!(token.starts_with("slc_") && !way.contains(&token), "{way}");
     let link = tags(&issued.text)
         .into_iter()
         .find_map(|tag| tag.get("href").map(str::to_owned).filter(|href| href.starts_with("cursor:")));
     assert!(link.is_some(), "no link for Cursor");
     assert!(text(&issued.text).contains("codex mcp add"), "the other clients' ways are beside it");
+    // Loaded again, it is not there.
+    assert_eq!(owner.get(&way).await.expect(303).location(), "/w/acme/connect?client=cursor");
     assert_eq!(secret(&owner.get("/w/acme/connect?client=cursor").await.expect(200).text), None);
     let kept = app.get(&person, "/tenants/acme/gateway-tokens").await.expect(200).json();
     let kept = kept["tokens"].as_array().unwrap();
@@ -65,18 +67,43 @@ async fn a_token_is_issued_only_where_it_can_be_shown(pool: PgPool) {
     let app = App::new(&pool).await;
     let (owner, person) = Browser::of_owner(&app).await;
     owner.get("/w/acme/connect").await.expect(200);
-    // What the page says beside the token is away; issuing alone would succeed.
-    sqlx::query("alter table policies rename to elsewhere").execute(&pool).await.unwrap();
+    // Where it would rest until it is shown is away.
+    sqlx::query("alter table shown_once rename to elsewhere").execute(&pool).await.unwrap();
     let failed = owner.post("/w/acme/connect/token", &[("client", "cursor")]).await.expect(500);
     let said = text(&failed.text);
     assert!(said.contains("not known whether your change was made") && !said.contains("nothing was changed"), "{said}");
-    let looked = text(&owner.get("/w/acme/connect").await.expect(500).text);
-    assert!(!looked.contains("your change"), "looking changes nothing: {looked}");
     let kept = app.get(&person, "/tenants/acme/gateway-tokens").await.expect(200).json();
     assert_eq!(kept["tokens"], json!([]), "nobody has seen it, and nobody can");
+    sqlx::query("alter table elsewhere rename to shown_once").execute(&pool).await.unwrap();
+    // What the page says beside the token is away: it waits until it can be shown.
+    let way = owner.post("/w/acme/connect/token", &[("client", "cursor")]).await.expect(303).location().to_owned();
+    sqlx::query("alter table policies rename to elsewhere").execute(&pool).await.unwrap();
+    let looked = text(&owner.get(&way).await.expect(500).text);
+    assert!(!looked.contains("your change"), "looking changes nothing: {looked}");
     sqlx::query("alter table elsewhere rename to policies").execute(&pool).await.unwrap();
-    let issued = owner.post("/w/acme/connect/token", &[("client", "cursor")]).await.expect(200);
-    assert!(secret(&issued.text).is_some());
+    assert!(secret(&owner.get(&way).await.expect(200).text).is_some());
+}
+
+#[sqlx::test(migrator = "store::MIGRATOR")]
+async fn a_double_click_issues_one_token(pool: PgPool) {
+    let app = App::new(&pool).await;
+    let (owner, person) = Browser::of_owner(&app).await;
+    let page = owner.get("/w/acme/connect?client=codex").await.expect(200);
+    let mark = page.text.split("name=\"form\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    let fields = [("client", "codex"), ("form", &*mark)];
+    let (one, two) =
+        tokio::join!(owner.post("/w/acme/connect/token", &fields), owner.post("/w/acme/connect/token", &fields));
+    assert_eq!(one.expect(303).location(), two.expect(303).location());
+    let tokens = async || {
+        let kept = app.get(&person, "/tenants/acme/gateway-tokens").await.expect(200).json();
+        kept["tokens"].as_array().unwrap().len()
+    };
+    assert_eq!(tokens().await, 1);
+    // The page opened again has a form of its own.
+    let again = owner.get("/w/acme/connect?client=codex").await.expect(200);
+    assert!(!again.text.contains(&mark));
+    owner.post("/w/acme/connect/token", &[("client", "codex")]).await.expect(303);
+    assert_eq!(tokens().await, 2);
 }
 
 #[sqlx::test(migrator = "store::MIGRATOR")]
@@ -93,7 +120,7 @@ async fn who_calls_nothing_connects_nothing(pool: PgPool) {
     auditor.post("/w/acme/connect/blocked", &[]).await.expect(403);
     let member = Browser::of(&app, "mia@acme.example").await;
     member.get("/w/acme/connect").await.expect(200);
-    member.post("/w/acme/connect/token", &[("client", "codex")]).await.expect(200);
+    member.post("/w/acme/connect/token", &[("client", "codex")]).await.expect(303);
     // Another workspace is not there, and a form without its token does nothing.
     app.stranger(&person).await;
     let stranger = Browser::of(&app, "greta@globex.example").await;

@@ -93,7 +93,8 @@ GET  /w/{tenant}/tokens/api/{token}                      200 200 404 200 404
 POST /w/{tenant}/tokens/api/{token}                      404 404 404 404 404
 GET  /w/{tenant}/tokens/api/{token}/issued               303 303 303 403 303
 GET  /w/{tenant}/connect                                 200 200 200 403 200
-POST /w/{tenant}/connect/token                           200 200 200 403 200
+POST /w/{tenant}/connect/token                           303 303 303 403 303
+GET  /w/{tenant}/connect/issued/{token}                  303 303 303 403 303
 GET  /w/{tenant}/connect/calls                           200 200 200 403 200
 POST /w/{tenant}/connect/blocked                         200 200 200 403 200
 GET  /w/{tenant}/people                                  200 200 200 200 403
