@@ -101,15 +101,27 @@ impl InvitedPage {
     }
 }
 
-/// `GET /invitations/{token}`. Looks only.
+/// `GET /invitations/{token}`. Looks only; who is a member already is where they wanted to be.
 pub(super) async fn show(
     State(needs): State<Needs>,
     visitor: Visitor,
     At(token): At<String>,
 ) -> Result<Response, Problem> {
+    if let Some(slug) = joined(&needs, &visitor, &token).await? {
+        return Ok(Done::to(format!("/w/{slug}")).saying("You are a member already.").into_response());
+    }
     let name = visitor.signed_in.as_ref().and_then(|signed| signed.workspaces().first());
     let name = name.map_or_else(String::new, |workspace| workspace.name.clone());
     page(&needs, &visitor, token, (name, Faults::none())).await
+}
+
+/// The workspace that a link is for, where whoever opens it is the person it was mailed to, and a member.
+async fn joined(needs: &Needs, visitor: &Visitor, token: &str) -> Result<Option<Slug>, Problem> {
+    let Some(signed) = &visitor.signed_in else { return Ok(None) };
+    let mut tx = PlatformTx::begin(&needs.access.pool).await?;
+    let opened = invitations::find(&mut tx, digest(token), needs.access.clock.now()).await?;
+    let own = opened.filter(|opened| opened.invitation.email == signed.email()).map(|opened| opened.slug);
+    Ok(own.filter(|slug| signed.workspaces().iter().any(|workspace| workspace.slug == *slug)))
 }
 
 async fn page(
@@ -235,6 +247,11 @@ async fn add(
     session: domain::SessionId,
 ) -> Result<Slug, LoginError> {
     let mut tx = tx.into_tenant(opened.tenant).await?;
+    if people::find_user(&mut tx, user).await?.is_some() {
+        // They were added in the meantime: the link is used up, and they are where they wanted to be.
+        tx.commit().await?;
+        return Ok(opened.slug.clone());
+    }
     let author = author(needs, user, session);
     let place = people::Membership {
         id: MembershipId::new(&author.clock),
@@ -246,7 +263,7 @@ async fn add(
     };
     match people::add(&mut tx, &place).await {
         Ok(()) => {}
-        // They were added in the meantime: the link is used up, and they are where they wanted to be.
+        // They are added in this very moment: nothing is done, and the link, opened again, brings them in.
         Err(people::AddError::AlreadyMember) => return Err(LoginError::Link),
         Err(people::AddError::Database(error)) => return Err(error.into()),
     }

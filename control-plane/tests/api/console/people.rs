@@ -71,6 +71,23 @@ async fn a_person_with_an_account_signs_in_and_joins(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "store::MIGRATOR")]
+async fn whoever_is_a_member_already_gets_the_workspace_of_their_invitation(pool: PgPool) {
+    let app = App::new(&pool).await;
+    let (owner, person) = Browser::of_owner(&app).await;
+    let (opened, sent) = (invite(&owner, MEI, "admin").await, [("name", "Mei")]);
+    // Somebody adds them in the meantime, as what they are then.
+    app.member(&person, MEI, "member").await;
+    let mei = Browser::of(&app, MEI).await;
+    assert_eq!(mei.get(&opened).await.expect(303).location(), "/w/acme");
+    mei.get("/account").await.expect(200);
+    assert_eq!(mei.post(&opened, &sent).await.expect(303).location(), "/w/acme");
+    mei.get("/w/acme/people").await.expect(403);
+    // Used once, it is used up.
+    mei.get(&opened).await.expect(404);
+    assert!(!owner.get("/w/acme/people").await.text.contains("/withdraw"));
+}
+
+#[sqlx::test(migrator = "store::MIGRATOR")]
 async fn an_invitation_ends_when_it_is_withdrawn_repeated_or_its_author_falls(pool: PgPool) {
     let app = App::new(&pool).await;
     let (owner, person) = Browser::of_owner(&app).await;
