@@ -129,6 +129,13 @@
   }
   showTheme();
 
+  // A form sent without a connection would be lost with its page: it stays, with what was typed.
+  on('submit', (event) => {
+    if (navigator.onLine || event.defaultPrevented) return;
+    event.preventDefault();
+    toast('Not sent: there is no connection', { detail: 'What you typed stays here. Send it again when the connection is back.', error: true });
+  });
+
   // The session ends: said two minutes before, and asked first, since another tab may have been used meanwhile.
   const session = find('#session'), WARN_S = 120;
   let sessionTimer;
