@@ -34,7 +34,8 @@ export async function open(options = {}) {
   const page = await context.newPage();
   // A message of the browser is a broken rule of the policy, a script that failed, or a file that is not there. That a
   // request was refused, or got nowhere, scripts bring about on purpose.
-  page.on('pageerror', (error) => found(`${page.url()}: ${error.message}`));
+  // A fade between two pages that the browser leaves out, since it is busy, is none.
+  page.on('pageerror', (error) => { if (!/^Transition was (aborted|skipped)/.test(error.message)) found(`${page.url()}: ${error.message}`); });
   page.on('console', (message) => {
     const expected = /status (of )?4\d\d|ERR_INTERNET_DISCONNECTED|ERR_FAILED|Failed to fetch/.test(message.text());
     if (message.type() === 'error' && !expected) found(`${page.url()}: ${message.text().slice(0, 300)}`);

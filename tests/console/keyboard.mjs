@@ -1,4 +1,5 @@
-// The console by keyboard alone: the palette, the letters, the list of them, and turning them off.
+// The console by keyboard alone: the palette, the letters, the list of them and turning them off, a form, a dialog.
+// A row of Activity is opened by keyboard in activity.mjs.
 import { accessible, console_url, drawn, endpoints, finish, found, open, signIn } from './browser.mjs';
 
 const page = await open();
@@ -13,7 +14,7 @@ await page.keyboard.press('Enter');
 await at('/people', 'the palette');
 await page.keyboard.press('Control+k');
 await page.keyboard.type('owner');
-await page.locator('#palette-found [role=option]').first().waitFor();
+await page.locator('#palette-found [role=option]').first().filter({ hasText: /owner/i }).waitFor();
 await accessible(page, 'the palette with what was found');
 await page.keyboard.press('Enter');
 await page.waitForURL(/\/people\/mem_/);
@@ -47,6 +48,46 @@ await page.keyboard.press('g');
 await page.keyboard.press('c');
 await drawn(page).catch(() => { left = true; });
 if (left || !page.url().endsWith('/people/invite')) found('letters do something though they are off');
+
+/** Goes on by Tab to what has this name. */
+async function reach(name) {
+  for (let turn = 0; turn < 80; turn += 1) {
+    await page.keyboard.press('Tab');
+    if (await page.evaluate((name) => (document.activeElement.ariaLabel ?? document.activeElement.textContent).trim() === name, name)) return;
+  }
+  found(`${name} is not reached by Tab on ${page.url()}`);
+}
+
+// A form is filled in and sent, and what is wrong in it has the focus.
+await page.goto(`${console_url}/w/${endpoints.tenant}/people/invite`);
+await page.focus('#email');
+await page.keyboard.type('nobody');
+await page.keyboard.press('Enter');
+if (await page.evaluate(() => document.activeElement.id) !== 'email') found('the address that is wrong has not the focus');
+const email = `kim-${crypto.randomUUID()}@keys.example`;
+await page.keyboard.press('Control+a');
+await page.keyboard.type(email);
+await page.keyboard.press('Tab');
+await page.keyboard.press('ArrowUp');
+await reach('Mail the invitation');
+await page.keyboard.press('Enter');
+await page.locator('.mail').waitFor();
+if (!(await page.locator('main').innerText()).includes(email)) found('who was invited by keyboard is not there');
+
+// A dialog: it opens, has the focus in it, and gives it back to what opened it.
+const added = await fetch(`${endpoints.api_url}/tenants/${endpoints.tenant}/members`, {
+  method: 'POST', headers: { authorization: `Bearer ${endpoints.api_token}`, 'content-type': 'application/json' },
+  body: JSON.stringify({ name: 'Kim', email, role: 'member', groups: [] }),
+});
+await page.goto(`${console_url}/w/${endpoints.tenant}/people/${(await added.json()).id}`);
+await reach('Remove…');
+await page.keyboard.press('Enter');
+await page.locator('#remove[open]').waitFor();
+await accessible(page, 'an open dialog');
+if (!await page.evaluate(() => document.querySelector('#remove').contains(document.activeElement))) found('the focus is not in the dialog');
+await page.keyboard.press('Escape');
+await page.locator('#remove:not([open])').waitFor({ state: 'attached' });
+if (!await page.evaluate(() => document.activeElement.textContent.trim() === 'Remove…')) found('the focus does not come back from the dialog');
 
 // Every control of a page can be reached, in order, and what has the focus is seen.
 await page.goto(`${console_url}/w/${endpoints.tenant}/connect`);

@@ -9,7 +9,15 @@ for (const name of ['Servers', 'Policies', 'Tokens', 'People', 'Settings']) {
   const response = await page.goto(console_url + await link.getAttribute('href'));
   if (!response.ok()) found(`${name}: ${response.status()}`);
 }
-await page.goto(`${workspace}/palette`);
+// Activity is filtered by its form.
+await page.goto(`${workspace}/activity`);
+await page.fill('main input[name=q]', 'tool:no_such_tool');
+await page.press('main input[name=q]', 'Enter');
+if (!new URL(page.url()).search.includes('no_such_tool')) found(`the filter of Activity is not in the address: ${page.url()}`);
+if (await page.locator('main a.rowlink').count() > 0) found('Activity shows calls that were not asked for');
+// Search has a link of its own where no script opens the palette.
+await page.goto(workspace);
+await page.getByRole('link', { name: 'Search without a script' }).click();
 await page.fill('main input[name=q]', 'notes');
 await page.press('main input[name=q]', 'Enter');
 if (await page.locator('main .list a').count() === 0) found('searching finds nothing');
@@ -22,15 +30,12 @@ if ((await page.content()).includes(token)) found('the token is shown twice');
 await page.getByRole('button', { name: 'Try a blocked call' }).click();
 if (await page.locator('#blocked .note').count() === 0) found('nothing is said of a blocked call');
 // The newest token is the one just issued: it is revoked, and is worth nothing.
+const list = { method: 'POST', headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json', accept: 'application/json, text/event-stream' }, body: '{"jsonrpc":"2.0","id":1,"method":"tools/list"}' };
+const answers = async (wanted) => until(async () => (await fetch(endpoints.tenant_url, list)).status !== 401 === wanted);
+if (!await answers(true)) found('an issued token is not good');
 await page.goto(`${workspace}/tokens`);
-const one = page.locator('main a[href*="/tokens/gateway/"]', { hasText: 'Codex' }).first();
-if (await one.count() > 0) {
-  await page.goto(console_url + await one.getAttribute('href'));
-  await page.getByRole('button', { name: /Revoke/ }).last().click();
-  const refused = await until(async () => {
-    const answer = await fetch(endpoints.tenant_url, { method: 'POST', headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json', accept: 'application/json, text/event-stream' }, body: '{"jsonrpc":"2.0","id":1,"method":"tools/list"}' });
-    return answer.status === 401;
-  });
-  if (!refused) found('a revoked token is still good');
-}
+await page.locator('main a[href*="/tokens/gateway/"]', { hasText: 'Codex' }).first().click();
+await page.getByRole('button', { name: 'Revoke token' }).click();
+await page.getByText('The token is revoked').waitFor();
+if (!await answers(false)) found('a revoked token is still good');
 await finish({});

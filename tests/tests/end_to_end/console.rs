@@ -71,6 +71,19 @@ fn the_console_is_used_by_keyboard_alone() {
 }
 
 #[test]
+fn a_lost_connection_and_a_session_that_is_over_take_nothing_unsaid() {
+    let Some(browser) = installed() else { return };
+    run("away.mjs", &browser, &[]);
+}
+
+#[test]
+fn each_role_is_told_what_it_may_not_and_is_offered_none_of_it() {
+    let Some(browser) = installed() else { return };
+    let done = run("roles.mjs", &browser, &[]);
+    assert_eq!(done["roles"], 5, "{done}");
+}
+
+#[test]
 fn calls_land_live_and_are_found_by_keyboard() {
     let Some(browser) = installed() else { return };
     run("activity.mjs", &browser, &[]);
@@ -92,6 +105,7 @@ async fn names_that_mean_harm_are_shown_and_do_nothing() {
         "description": format!("</textarea><script>window.ran = true</script>{}\u{200b}", "A".repeat(4000)),
         "inputSchema": {"type": "object", "properties": {"<b>q</b>": {"type": "string"}}},
     }));
-    house().api.add_server("harm", &upstream.url()).await;
-    tokio::task::spawn_blocking(move || run("hostile_names.mjs", &browser, &[])).await.unwrap();
+    let server = house().api.add_server("harm", &upstream.url()).await;
+    let run = move || run("hostile_names.mjs", &browser, &[("SERVER", Path::new(&server))]);
+    tokio::task::spawn_blocking(run).await.unwrap();
 }
