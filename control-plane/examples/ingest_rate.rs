@@ -69,6 +69,7 @@ async fn main() {
         redis_url: url,
         deployment: "dep".to_owned(),
         master,
+        checkpoints: Arc::new(secrets::SigningKey::generate()),
         clock,
         shards: 1,
         hold: HOLD,
