@@ -5,6 +5,8 @@ use axum::Router;
 use axum::routing::get;
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::chart::{self, Bars, Column, Line, Segment};
+use super::merge::{Conflict, Contested};
 use super::{Choice, Page};
 
 pub(super) fn routes() -> Router {
@@ -20,12 +22,63 @@ struct Components {
     ranges: Vec<Choice>,
     tabs: Vec<Choice>,
     hostile: &'static str,
+    conflict: Conflict,
+    bars: Bars,
+    strip: Bars,
+    p50: Line,
+    p99: Line,
+    spark: Line,
+    shares: Vec<Segment>,
+    timing: Timing,
+    diff: [DiffLine; 3],
+}
+
+/// What the timing bar is given.
+struct Timing {
+    label: &'static str,
+    segments: Vec<Segment>,
+    parts: [TimingPart; 3],
+}
+
+struct TimingPart {
+    key: &'static str,
+    name: &'static str,
+    took: &'static str,
+}
+
+/// What a diff's line is given: its class, its numbers with its sign, and the text around the changed words.
+struct DiffLine {
+    class: &'static str,
+    numbers: [&'static str; 3],
+    parts: [&'static str; 3],
+}
+
+impl DiffLine {
+    const fn class(&self) -> &'static str {
+        self.class
+    }
+
+    const fn before_number(&self) -> &'static str {
+        self.numbers[0]
+    }
+
+    const fn after_number(&self) -> &'static str {
+        self.numbers[1]
+    }
+
+    const fn sign(&self) -> &'static str {
+        self.numbers[2]
+    }
 }
 
 async fn components() -> Page<Components> {
     let now = DateTime::from_timestamp(1_795_183_392, 0).unwrap_or_default();
     let choice = |text: &str, is_current| Choice::new(text, format!("#{text}"), is_current);
     let counted = |text: &str, count: &str, is_current| Choice { count: count.to_owned(), ..choice(text, is_current) };
+    let contested = Contested { label: "Name", now: "Kestrel".to_owned(), sent: "Kestrel Freight".to_owned() };
+    let (columns, hours) = (columns(), || ["13:00", "14:00", "15:00"].map(str::to_owned).to_vec());
+    let took =
+        |from: f64| (0..12).map(|turn| (turn != 7).then_some(from * f64::from(turn % 5 + 1))).collect::<Vec<_>>();
     Page::new(Components {
         now,
         earlier: now - TimeDelta::seconds(12),
@@ -33,5 +86,81 @@ async fn components() -> Page<Components> {
         ranges: vec![choice("1h", true), choice("24h", false), choice("7d", false)],
         tabs: vec![counted("Tools", "43", true), choice("Versions", false), choice("Credentials", false)],
         hostile: "<img src=x onerror=alert(1)> safe\u{202e}gpj.exe\u{200b}",
+        conflict: Conflict { who: "Tomasz Wolak".to_owned(), at: Some(now), fields: vec![contested] },
+        bars: chart::bars(&columns, hours(), "Calls by decision: 4 of 150 denied".to_owned()),
+        strip: chart::strip(&columns, hours(), "Calls over two hours".to_owned()),
+        p50: chart::log_line(&took(30.0)),
+        p99: chart::log_line(&took(400.0)),
+        spark: chart::spark(&[3, 5, 4, 9, 2, 6, 7]),
+        shares: chart::segments(&[("s-allow", 90), ("s-deny", 6), ("s-fail", 4)]),
+        timing: timing(),
+        diff: diff(),
     })
+}
+
+fn columns() -> Vec<Column> {
+    let column = |turn: u64| {
+        let parts = vec![
+            ("s-allow", 9 + turn % 5),
+            ("s-deny", turn % 3),
+            ("s-fail", u64::from(turn == 8)),
+            ("s-wait", u64::from(turn == 4)),
+        ];
+        Column { parts, tip: format!("{} calls", 9 + turn % 5) }
+    };
+    (0..12).map(column).collect()
+}
+
+fn timing() -> Timing {
+    let part = |key, name, took| TimingPart { key, name, took };
+    Timing {
+        label: "182 ms, 180 of them upstream",
+        segments: chart::segments(&[("t1", 1), ("t2", 1), ("t5", 180)]),
+        parts: [part("k1", "Identify", "0.4 ms"), part("k2", "Decide", "0.1 ms"), part("k5", "Upstream", "180 ms")],
+    }
+}
+
+const fn diff() -> [DiffLine; 3] {
+    [
+        DiffLine { class: "", numbers: ["1", "1", ""], parts: ["description", "", ""] },
+        DiffLine { class: "del", numbers: ["2", "", "−"], parts: ["Reads ", "one note", "."] },
+        DiffLine { class: "add", numbers: ["", "2", "+"], parts: ["Reads ", "and sends every note", "."] },
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    /// Files of macros that pages share, and the name each is imported by.
+    const MACROS: [(&str, &str); 3] = [
+        ("ui", include_str!("../../../web/templates/ui/ui.html")),
+        ("chart", include_str!("../../../web/templates/ui/chart.html")),
+        ("parts", include_str!("../../../web/templates/servers/parts.html")),
+    ];
+    /// What only other macros use, or the frame of a page.
+    const INSIDE: [&str; 9] = [
+        "ui::described",
+        "ui::under",
+        "ui::risk_bars",
+        "ui::copy",
+        "ui::session",
+        "chart::columns",
+        "chart::grid",
+        "chart::labels",
+        "parts::credential",
+    ];
+
+    #[test]
+    fn every_part_is_on_the_page() {
+        let page = include_str!("../../../web/templates/dev/components.html");
+        let names = MACROS.iter().flat_map(|(file, text)| {
+            text.split("{% macro ").skip(1).filter_map(move |rest| Some(format!("{file}::{}", rest.split_once('(')?.0)))
+        });
+        let all: BTreeSet<String> = names.collect();
+        assert!(INSIDE.iter().all(|name| all.contains(*name)), "one of {INSIDE:?} is gone");
+        let missing: Vec<&String> =
+            all.iter().filter(|name| !INSIDE.contains(&name.as_str()) && !page.contains(&format!("{name}("))).collect();
+        assert!(missing.is_empty(), "put these on /dev/components: {missing:?}");
+    }
 }
