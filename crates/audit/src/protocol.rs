@@ -3,6 +3,8 @@
 //! The owner of a shard loads what [`Needs`] names inside its transaction, calls [`World::apply`] for each frame and
 //! [`World::lapse`] for each source that is due, then writes down what changed. The model checker runs the same code.
 
+mod log;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::{CallId, Id, TenantId};
@@ -11,6 +13,8 @@ use uuid::Uuid;
 use crate::entry::{Body, Entry};
 use crate::frame::{Frame, Source};
 use crate::ranges::Ranges;
+
+pub use log::{Append, GapReason, Log, What};
 
 /// The log of the deployment itself: notes about sources that concern no tenant, or not only tenants.
 pub const DEPLOYMENT: TenantId = Id::from_uuid(Uuid::nil());
@@ -93,87 +97,6 @@ pub enum Open {
     Done,
 }
 
-/// What a place in a tenant's log is given to.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum What {
-    /// A call's final record, as the node formed it.
-    Final(Body),
-    /// A note, as its maker formed it.
-    Note(Body),
-    /// The final record of a call whose node is gone; the body is the intent.
-    Unknown(Body),
-    /// The true outcome of a call that had been closed.
-    Late {
-        /// The record as the node formed it.
-        body: Body,
-        /// The place of the final record it corrects.
-        amends: u64,
-    },
-    /// Frames that did not come or can't be read.
-    Gap {
-        /// Whose.
-        source: Source,
-        /// Which.
-        missing: Ranges,
-        /// Why.
-        reason: GapReason,
-    },
-    /// A frame came that a gap had named.
-    GapFilled {
-        /// Whose.
-        source: Source,
-        /// Which.
-        s: u64,
-    },
-    /// A source is over.
-    BootEnd {
-        /// Which.
-        source: Source,
-        /// Its last frame that came.
-        last_s: u64,
-        /// The tenant's last record that came.
-        last_n: Option<u64>,
-        /// Whether it said good-bye with no frame missing.
-        clean: bool,
-        /// The frames that never came.
-        missing: Ranges,
-    },
-}
-
-/// Why there is a gap.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum GapReason {
-    /// The frames did not come before their source fell silent.
-    Lost,
-    /// Too many frames waited for them.
-    Overdue,
-    /// The frame came and can't be read.
-    Unreadable,
-}
-
-impl GapReason {
-    /// The stable word.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Lost => "lost",
-            Self::Overdue => "overdue",
-            Self::Unreadable => "unreadable",
-        }
-    }
-}
-
-/// A record that enters a tenant's log.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Append {
-    /// Whose log.
-    pub tenant: TenantId,
-    /// Its place.
-    pub seq: u64,
-    /// The record, or what it is to be made from ([`crate::notes::render`]).
-    pub what: What,
-}
-
 /// What happened to a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Verdict {
@@ -183,26 +106,6 @@ pub enum Verdict {
     Duplicate,
     /// It waits for its predecessors.
     Held,
-}
-
-/// Tenants' logs, as far as they are touched.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
-pub struct Log {
-    /// The next free place of each log; a log without records is absent or 0.
-    pub next: BTreeMap<TenantId, u64>,
-    /// What is to be appended, in order.
-    pub appends: Vec<Append>,
-}
-
-impl Log {
-    /// Gives something the next place in a tenant's log.
-    pub fn push(&mut self, tenant: TenantId, what: What) -> u64 {
-        let next = self.next.entry(tenant).or_default();
-        let seq = *next;
-        *next += 1;
-        self.appends.push(Append { tenant, seq, what });
-        seq
-    }
 }
 
 /// The rows of the table of open calls, as far as they are touched.
