@@ -100,6 +100,8 @@ async fn what_an_operator_watches_is_there(pool: PgPool) {
     insta::assert_snapshot!(families.into_iter().collect::<Vec<_>>().join("\n"), @r"
     sluice_api_request_seconds_count
     sluice_api_request_seconds_sum
+    sluice_checkpoints_refused_total
+    sluice_checkpoints_total
     sluice_database_connections_max
     sluice_database_connections_open
     sluice_database_connections_used
