@@ -1,5 +1,5 @@
 // Calls in a browser: they land on the live page, wait while it is paused or hidden, and are found, opened and asked for by
-// keyboard alone.
+// keyboard alone. DENIED is a tool that policy denies.
 import { accessible, console_url, endpoints, finish, found, open, signIn, until } from './browser.mjs';
 
 const base = `${console_url}/w/${endpoints.tenant}`;
@@ -64,7 +64,7 @@ await lands(waiting, 'resumed');
 await page.getByRole('link', { name: 'Denied', exact: true }).click();
 await page.waitForURL(/decision=denied/);
 const allowed = await recorded(await call('notes__list_notes'));
-await lands(await recorded(await call('notes__delete_note')), 'denied');
+await lands(await recorded(await call(process.env.DENIED)), 'denied');
 await isThere(allowed, 'denied');
 
 // Without a connection it says that it is live no more; with one again it goes on where it was.

@@ -363,6 +363,7 @@ impl Api {
     /// What every operation that only reads says.
     pub async fn crawl(&self, server_key: &str) -> String {
         let ids = self.ids(server_key).await;
+        until("the log is signed for", async || self.checkpoint().await).await;
         let mut said = String::new();
         for (_, path) in self.routes().await.iter().filter(|(method, _)| method == "get") {
             let path = filled(path, &self.slug, &ids);

@@ -86,7 +86,7 @@ fn each_role_is_told_what_it_may_not_and_is_offered_none_of_it() {
 #[test]
 fn calls_land_live_and_are_found_by_keyboard() {
     let Some(browser) = installed() else { return };
-    run("activity.mjs", &browser, &[]);
+    run("activity.mjs", &browser, &[("DENIED", Path::new("modern__delete_all"))]);
 }
 
 #[test]
