@@ -27,7 +27,7 @@ async function come(role) {
 
 // Of each page: the status, and what of the controls named is there.
 const controls = {
-  '/servers': 'Add a server', '/policies': 'New policy', '/tokens': 'Issue a token', '/people': 'Invite', '/settings': 'Save the name',
+  '/servers': 'Add a server', '/policies': 'New policy', '/tokens': 'Issue a token', '/people': 'Invite', '/settings': 'Save name',
 };
 const may = {
   owner: { '/servers': true, '/policies': true, '/tokens': true, '/people': true, '/settings': true },

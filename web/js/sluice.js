@@ -238,6 +238,8 @@
     palette.addEventListener('toggle', () => { if (palette.open) { input.value = ''; found.replaceChildren(); filter(); } });
   }
 
+  if (!/Mac|iP/.test(navigator.platform)) for (const key of all('kbd')) key.textContent = key.textContent.replace(/^⌘ ?/, 'Ctrl ');
+
   // Keys: ⌘K, /, J K, G and a letter, ?. None of the single ones in a field or a dialog, or where they are turned off.
   // A key pressed in the policy editor comes from inside its shadow root: outside, the target is only the host.
   const isTyping = (target) => target.closest?.('input, textarea, select, [contenteditable]');

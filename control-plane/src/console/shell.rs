@@ -53,7 +53,7 @@ type Section = (&'static str, &'static str, &'static str, &'static str, &'static
 
 const GROUPS: [(&str, &[Section]); 3] = [
     (
-        "Activity",
+        "Monitor",
         &[
             ("", "layout-dashboard", "Overview", "o", &[Permission::ViewTenant]),
             ("live", "activity", "Live calls", "l", &[Permission::OwnActivity]),

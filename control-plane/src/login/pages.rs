@@ -91,7 +91,7 @@ pub(super) fn said(error: LoginError) -> Result<(StatusCode, Faults), Problem> {
         }
         LoginError::TooMany => (
             StatusCode::TOO_MANY_REQUESTS,
-            Faults::whole("Too many tries. Wait 15 minutes, or choose a new password with “Forgotten it?”."),
+            Faults::whole("Too many tries. Wait 15 minutes, or reset it with “Forgot your password?”."),
         ),
         LoginError::Busy(_) => (
             StatusCode::SERVICE_UNAVAILABLE,

@@ -191,7 +191,9 @@ async fn steps(tx: &mut TenantTx, needs: &Needs, shell: &Shell, names: &Names) -
     // In the order of the page: workspace, server, policy, client, team.
     let done = [true, tools > 0, has_policies, false, names.people.len() > 1];
     Ok(Steps {
-        command: format!("claude mcp add --transport http sluice {endpoint}"),
+        command: format!(
+            "claude mcp add --transport http sluice {endpoint} --header \"Authorization: Bearer YOUR_TOKEN\""
+        ),
         endpoint,
         servers,
         has_sandbox: needs.sandbox.0.is_some(),

@@ -43,7 +43,7 @@ const COLUMNS: [(&str, Permission); 8] = [
 
 pub(super) const fn says(role: Role) -> &'static str {
     match role {
-        Role::Owner => "Everything. There is always one.",
+        Role::Owner => "Can do everything. A workspace always has one.",
         Role::Admin => "Everything, but makes, changes and removes no owner.",
         Role::PolicyAuthor => {
             "Writes policies, sees servers and everyone’s calls, calls tools. Puts no policy in force and changes no server."

@@ -193,8 +193,13 @@ fn choices(page: &str, query: &Query, rows: &[Reached]) -> Vec<Choice> {
     for row in rows {
         *counts.entry(short(row.answer)).or_default() += 1;
     }
-    let words =
-        [("", "All"), ("allow", "Allowed"), ("approval", "Need approval"), ("depends", "Depend"), ("deny", "Denied")];
+    let words = [
+        ("", "All"),
+        ("allow", "Allowed"),
+        ("approval", "Need approval"),
+        ("depends", "Depends on arguments"),
+        ("deny", "Denied"),
+    ];
     let choice = |(word, text): (&str, &str)| {
         let number = if word.is_empty() { rows.len() } else { counts.get(word).copied().unwrap_or_default() };
         let url = address(page, query, (word, ""));

@@ -102,7 +102,7 @@ fn hints(read: &Definition) -> Vec<(&'static str, bool)> {
     let claims = read.annotations;
     vec![
         ("Only reads", claims.read_only),
-        ("Destroys", claims.destructive),
+        ("Destroys", claims.destructive && !claims.read_only),
         ("Harmless to repeat", claims.idempotent),
         ("Reaches outside", claims.open_world),
     ]

@@ -44,6 +44,15 @@ pub(super) struct Sent {
 }
 
 impl Sent {
+    /// What a token of this kind may be for.
+    fn example(&self) -> &'static str {
+        if self.is_api() { "Terraform in CI" } else { "Claude Code on my laptop" }
+    }
+
+    fn holder_hint(&self) -> &'static str {
+        if self.is_api() { "It may do what this person may." } else { "Calls are made in this person’s name." }
+    }
+
     fn is_api(&self) -> bool {
         self.kind == "api"
     }

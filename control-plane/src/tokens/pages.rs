@@ -88,8 +88,11 @@ pub(super) async fn list(
     let ended = gateway.iter().chain(&api).filter(|row| row.has_ended(&shell.now)).count();
     let good = gateway.len() + api.len() - ended;
     let choices = vec![
-        Choice { count: show::count(good), ..Choice::new("Good", shell.to("tokens"), !shows_ended) },
-        Choice { count: show::count(ended), ..Choice::new("Ended", shell.to("tokens?show=ended"), shows_ended) },
+        Choice { count: show::count(good), ..Choice::new("Active", shell.to("tokens"), !shows_ended) },
+        Choice {
+            count: show::count(ended),
+            ..Choice::new("Expired or revoked", shell.to("tokens?show=ended"), shows_ended)
+        },
     ];
     let gateway = gateway.into_iter().filter(is_shown).collect();
     let api = api.into_iter().filter(is_shown).collect();

@@ -143,7 +143,7 @@ async fn another_tenants_tokens_are_not_there(pool: PgPool) {
     greta.get("/w/globex/tokens/new").await.expect(200);
     greta.post(&path.replace("/acme/", "/globex/"), &[]).await.expect(404);
     owner.send(Browser::form(&path), axum::body::Body::empty()).await.expect(403);
-    assert!(text(&owner.get(&path).await.text).contains("Good"));
+    assert!(text(&owner.get(&path).await.text).contains("Active"));
 }
 
 #[sqlx::test(migrator = "store::MIGRATOR")]
