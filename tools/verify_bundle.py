@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Verifies a bundle of a Sluice audit log, by docs/audit-bundle.md alone: a second opinion beside `sluice audit verify`.
+"""Verifies a bundle of a Sluice audit log, by the rules of docs/audit-bundle.md: a second opinion beside `sluice audit verify`.
 
     verify_bundle.py BUNDLE VKEY [OLD_CHECKPOINT]
 
