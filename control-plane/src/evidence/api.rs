@@ -6,7 +6,6 @@ use axum::extract::{Query, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use chrono::{DateTime, Utc};
-use domain::Permission;
 use serde::{Deserialize, Serialize};
 use store::audit::checkpoint::{self, Signed};
 use store::audit::leaf;
@@ -75,13 +74,15 @@ pub(super) struct BundleQuery {
     responses((status = 200, content_type = "application/zstd", body = Vec<u8>), (status = "4XX", body = Problem)))]
 pub(super) async fn bundle(
     State(needs): State<Needs>,
-    can: Can<may::ViewActivity>,
+    can: Can<may::ExportActivity>,
     query: Result<Query<BundleQuery>, QueryRejection>,
 ) -> Result<Response, Problem> {
-    can.also(Permission::ViewActivity)?;
     let Query(query) = query.map_err(|rejection| {
         Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", "A value does not fit").detail(rejection.body_text())
     })?;
+    if query.first.zip(query.end).is_some_and(|(first, end)| first > end) {
+        return Err(Problem::invalid("first", "must not be above `end`"));
+    }
     let mut tx = can.begin().await?;
     let signed = last(checkpoint::last(&mut tx).await?)?;
     let leaves = match (query.from, query.until) {

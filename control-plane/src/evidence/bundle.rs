@@ -44,7 +44,7 @@ enum Part {
 
 /// A bundle that is being written.
 pub(super) struct Bundle {
-    can: Can<may::ViewActivity>,
+    can: Can<may::ExportActivity>,
     origin: String,
     signed: Signed,
     parts: VecDeque<Part>,
@@ -54,7 +54,7 @@ pub(super) struct Bundle {
 impl Bundle {
     /// Plans a bundle: the leaves, the last checkpoint, and those within the range.
     pub(super) fn new(
-        can: Can<may::ViewActivity>,
+        can: Can<may::ExportActivity>,
         origin: String,
         (leaves, signed, within): (Leaves, Signed, Vec<Signed>),
     ) -> Self {

@@ -89,6 +89,9 @@ impl Signer {
         for (head, kept) in heads.iter().zip(kept) {
             signed.extend(self.one(means, &mut tx, head, kept.as_deref()).await?);
         }
+        if signed.is_empty() {
+            return Ok(());
+        }
         // Outside first: what is signed is never forgotten by both.
         stream.keep_checkpoints(&signed).await?;
         checkpoint::add(&mut tx, &signed).await?;
@@ -108,12 +111,12 @@ impl Signer {
         let kept = kept.and_then(|note| self.key.open(note).ok()).filter(|kept| kept.origin == origin);
         if let Some(kept) = kept
             && kept.size > head.signed_size
-            && (kept.size > head.size || root_at(tx, head, kept.size).await? != kept.root)
+            && !goes_on_from(tx, head, &kept).await?
         {
             if self.refused.insert(head.tenant) {
                 let (tenant, was, is) = (head.tenant, kept.size, head.size);
                 error!(
-                    "the log of {tenant} was signed with {was} records and now has other ones ({is}): the database was set back. No checkpoint is signed for it again; run `sluice restore`"
+                    "the log of {tenant} was signed with {was} records and now has other ones ({is}): the database was set back. No checkpoint is signed for it again until that is settled"
                 );
             }
             means.metrics.refused_checkpoints.add(1);
@@ -124,6 +127,19 @@ impl Signer {
         let note = checkpoint.signed(&self.key, |text| self.signing.sign(text));
         let signed_at = means.needs.clock.now();
         Ok(Some(Signed { tenant: head.tenant, epoch: head.epoch, size: head.size, note, signed_at }))
+    }
+}
+
+/// Whether the log still begins with what that checkpoint is over. One that can't be read does not: it is not signed, and
+/// the shard's other logs are.
+async fn goes_on_from(tx: &mut IngestTx, head: &Head, kept: &Checkpoint) -> Result<bool, SignError> {
+    if kept.size > head.size {
+        return Ok(false);
+    }
+    match root_at(tx, head, kept.size).await {
+        Ok(root) => Ok(root == kept.root),
+        Err(SignError::Tile | SignError::Frontier(_)) => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

@@ -103,3 +103,14 @@ async fn counts_are_for_those_who_see_everybody_s_calls(pool: PgPool) {
     assert_eq!((&series["points"], &series["step_s"]), (&json!([]), &json!(3600)));
     app.get(&member, &path).await.expect(403);
 }
+
+#[sqlx::test(migrator = "store::MIGRATOR")]
+async fn a_bundle_that_ends_before_it_begins_is_refused(pool: PgPool) {
+    let app = App::new(&pool).await;
+    let owner = app.owner().await;
+    let bundle = format!("{}/audit/bundle", owner.path());
+    for (query, status) in [("?first=8&end=3", 422), ("?first=-1", 422), ("?colour=red", 422), ("?first=3&end=8", 409)]
+    {
+        app.get(&owner, &format!("{bundle}{query}")).await.expect(status);
+    }
+}

@@ -59,6 +59,8 @@ async fn operations(app: &App, owner: &Person) -> Vec<(&'static str, &'static st
             json!({"revision": 1, "version": 1}),
         ),
         ("deactivate a policy", "POST", at(&format!("/policies/{}/deactivate", id("pol"))), json!({"revision": 1})),
+        ("see the last checkpoint", "GET", at("/audit/checkpoint"), json!(null)),
+        ("take a bundle of the log", "GET", at("/audit/bundle"), json!(null)),
     ]
 }
 
@@ -126,6 +128,8 @@ async fn each_role_does_what_it_may_and_nothing_else(pool: PgPool) {
     yes   yes   yes   no    no    remove a policy
     yes   yes   no    no    no    activate a policy
     yes   yes   no    no    no    deactivate a policy
+    yes   yes   yes   yes   no    see the last checkpoint
+    yes   yes   no    yes   no    take a bundle of the log
     ");
 }
 
