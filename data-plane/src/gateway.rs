@@ -15,7 +15,6 @@ mod legacy;
 mod tests;
 mod tools;
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use audit::Record;
@@ -167,9 +166,14 @@ impl Gateway {
                 return self.refuse(context, era, id.as_ref(), &error.into()).into_response(context);
             }
         };
-        let [parent, state] = ["traceparent", "tracestate"].map(|key| traced(&parsed, key));
-        let said = Said { parent: parent.as_deref(), state: state.as_deref() };
-        context.trace = Trace::begin(said, context.arrival.trace(), &self.0.clock);
+        if let Some(meta) = meta(&parsed) {
+            let [parent, state] = ["traceparent", "tracestate"].map(|key| meta.text(key));
+            let said = Said { parent: parent.as_deref(), state: state.as_deref() };
+            // Without a word of the message's own, what the head said stands.
+            if said.parent.is_some() {
+                context.trace = Trace::begin(said, context.arrival.trace(), &self.0.clock);
+            }
+        }
         match era::classify(era::Verb::Post, &protocol, Some(&parsed)) {
             Inbound::Modern(meta) => self.modern(context, &protocol, parsed, meta).await.into_response(context),
             Inbound::Initialize => self.initialize(context, &parsed),
@@ -233,7 +237,7 @@ impl Gateway {
             session: context.session.as_deref(),
             trace: &context.trace,
         };
-        let record = record::begin(&subject, &context.tenant, &context.caller.principal, &self.0.clock);
+        let record = record::begin(&subject, &context.tenant, &context.caller, &self.0.clock);
         self.refuse_recorded(record, era, id, refusal)
     }
 
@@ -316,10 +320,10 @@ fn params<'a, 'b>(message: &'b Message<'a>) -> Option<&'b Object<'a>> {
     }
 }
 
-/// What the message says of its trace, under a key of `_meta`.
-fn traced<'a>(parsed: &Parsed<'a>, key: &str) -> Option<Cow<'a, str>> {
+/// What the message says beside its matter.
+fn meta<'a>(parsed: &Parsed<'a>) -> Option<Object<'a>> {
     let Parsed::One(message) = parsed else { return None };
-    params(message)?.object("_meta")?.text(key)
+    params(message)?.object("_meta")
 }
 
 fn id_of<'b>(parsed: &'b Parsed<'_>) -> Option<&'b Id<'b>> {

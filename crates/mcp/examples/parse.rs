@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use mcp::era::{Inbound, Verb, check_modern, classify};
 use mcp::header::Headers;
-use mcp::tools::{Call, Hop, Outbound, Side, translate_result};
+use mcp::tools::{Call, Hop, Outbound, Side, translate_own_result};
 use mcp::{Body, Era, Id, Limits, Message, Raw, Version, message};
 
 const CALL: &str = r#"{"jsonrpc":"2.0","id":41,"method":"tools/call","params":{"name":"crm__lookup","arguments":{"email":"ann@x.test"},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"codex","version":"0.99.0"},"io.modelcontextprotocol/clientCapabilities":{"elicitation":{}},"progressToken":"p-41"}}}"#;
@@ -68,7 +68,7 @@ fn reply(body: &str) {
     let Ok(Message::Response(response)) = Message::parse(body.as_bytes(), &Limits::upstream()) else { return };
     let message::Outcome::Result(result) = response.outcome else { return };
     let side = Side { era: Era::Modern, server_info: Raw::EMPTY };
-    black_box(translate_result(&result, &side).unwrap());
+    black_box(translate_own_result(&result, &side).unwrap());
 }
 
 /// The time of one run: the best batch of many, so that other work on the machine counts little.

@@ -12,7 +12,7 @@ pub enum Prefix {
     Always,
     /// Only where two servers have a tool of the same name.
     OnConflict,
-    /// Never; two tools of one name are an error.
+    /// Never; of two tools of one name none is offered.
     None,
 }
 
@@ -25,9 +25,9 @@ pub struct Named<'n> {
     pub tool: &'n str,
 }
 
-/// Two tools can't both be offered.
+/// Why a tool can't be offered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("two tools would be called `{name}`")]
+#[error("another tool would be called `{name}` too")]
 pub struct Collision {
     /// The name both would have.
     pub name: String,
@@ -39,25 +39,31 @@ pub type Sha256<'f> = &'f dyn Fn(&[u8]) -> [u8; 32];
 /// Gives each tool its exposed name, in the order of `tools`.
 ///
 /// Where mapping or cutting makes two names equal, all of them get a suffix from the hash of alias and tool, so that
-/// the result depends neither on the order nor on who came first.
-///
-/// # Errors
-/// [`Collision`] when two tools of one server have the same name, or two of any with [`Prefix::None`].
-pub fn expose(prefix: Prefix, tools: &[Named<'_>], sha256: Sha256<'_>) -> Result<Vec<String>, Collision> {
-    let mut steps: Vec<Step> = tools.iter().map(|_| Step::first(prefix)).collect();
+/// the result depends neither on the order nor on who came first. A tool whose name stays another's too, as two of one
+/// server or two of any with [`Prefix::None`], has none; all others keep theirs.
+pub fn expose(prefix: Prefix, tools: &[Named<'_>], sha256: Sha256<'_>) -> Vec<Result<String, Collision>> {
+    let mut steps: Vec<Result<Step, Collision>> = tools.iter().map(|_| Ok(Step::first(prefix))).collect();
     loop {
-        let names: Vec<String> = tools.iter().zip(&steps).map(|(tool, step)| step.name(*tool, sha256)).collect();
+        let name = |(tool, step): (&Named<'_>, &Result<Step, Collision>)| match step {
+            Ok(step) => Ok(step.name(*tool, sha256)),
+            Err(collision) => Err(collision.clone()),
+        };
+        let names: Vec<Result<String, Collision>> = tools.iter().zip(&steps).map(name).collect();
         let mut places: HashMap<&str, Vec<usize>> = HashMap::new();
         for (place, name) in names.iter().enumerate() {
-            places.entry(name).or_default().push(place);
+            if let Ok(name) = name {
+                places.entry(name).or_default().push(place);
+            }
         }
-        let twins: Vec<usize> = places.into_values().filter(|places| places.len() > 1).flatten().collect();
-        if twins.is_empty() {
-            return Ok(names);
+        let mut twins = places.into_iter().filter(|(_, places)| places.len() > 1).peekable();
+        if twins.peek().is_none() {
+            return names;
         }
-        for place in twins {
-            let collision = || Collision { name: names[place].clone() };
-            steps[place] = steps[place].next(prefix).ok_or_else(collision)?;
+        for (name, places) in twins {
+            for place in places {
+                let next = steps[place].as_ref().ok().and_then(|step| step.next(prefix));
+                steps[place] = next.ok_or_else(|| Collision { name: name.to_owned() });
+            }
         }
     }
 }

@@ -6,7 +6,7 @@ mod result;
 
 pub use call::{Call, Hop, Outbound};
 pub use list::{CacheScope, Page, Tool, list_result};
-pub use result::{Incomplete, Side, translate_result, translate_upstream_result};
+pub use result::{Incomplete, Side, translate_own_result, translate_upstream_result};
 
 #[cfg(test)]
 mod tests;

@@ -12,6 +12,7 @@ use domain::{Label, Server, ServerId, TenantSnapshot, Tool, ToolId};
 use mcp::header::Annotated;
 use mcp::name::{Collision, Named, Prefix, expose};
 use mcp::{Era, Json, Limits, Raw};
+use tracing::warn;
 
 pub use view::{Listings, Page, View};
 
@@ -51,35 +52,41 @@ pub struct Catalog {
     by_upstream_name: HashMap<Arc<str>, Option<usize>>,
 }
 
-/// Why a snapshot makes no catalog.
-#[derive(Debug, thiserror::Error)]
-pub enum CatalogError {
-    /// Two tools would have one name.
+/// Why a tool is offered to nobody.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+enum LeftOut {
+    /// Another has its name.
     #[error(transparent)]
     Collision(#[from] Collision),
-    /// A tool's definition has no name or input schema, or its annotations are wrong.
-    #[error("the definition of the tool `{0}` is not usable")]
-    Definition(String),
+    /// Its definition has no name or input schema.
+    #[error("its definition is not usable")]
+    Definition,
+    /// Its `x-mcp-header` is wrong: the specification has it left out.
+    #[error("its x-mcp-header is not usable")]
+    Header,
 }
 
 impl Catalog {
-    /// Gives every tool of the snapshot its name and its listings.
-    ///
-    /// # Errors
-    /// [`CatalogError`] when a definition is not a tool's.
-    pub fn new(snapshot: &TenantSnapshot) -> Result<Self, CatalogError> {
+    /// Gives every tool of the snapshot its name and its listings. What can't be offered is left out alone.
+    #[must_use]
+    pub fn new(snapshot: &TenantSnapshot) -> Self {
         let pairs = snapshot.servers.iter().flat_map(|server| server.tools.iter().map(move |tool| (server, tool)));
         let tools_named: Vec<Named<'_>> =
             pairs.map(|(server, tool)| Named { alias: server.alias.as_str(), tool: &tool.name }).collect();
-        let mut names = expose(prefix(snapshot.prefix), &tools_named, &secrets::sha256)?.into_iter();
+        let mut names = expose(prefix(snapshot.prefix), &tools_named, &secrets::sha256).into_iter();
         let mut tools = Vec::with_capacity(tools_named.len());
         for (server, published) in snapshot.servers.iter().enumerate() {
-            for tool in &published.tools {
-                let name = names.next().unwrap_or_default();
-                tools.push(Exposed::new(tool, name, published, server)?);
+            for (tool, name) in published.tools.iter().zip(&mut names) {
+                let exposed = name.map_err(LeftOut::from).and_then(|name| Exposed::new(tool, name, published, server));
+                match exposed {
+                    Ok(exposed) => tools.push(exposed),
+                    Err(why) => {
+                        warn!(tenant = %snapshot.tenant, server = %published.id, tool = ?tool.name, %why, "left a tool out");
+                    }
+                }
             }
         }
-        Ok(Self::index(tools))
+        Self::index(tools)
     }
 
     fn index(tools: Vec<Exposed>) -> Self {
@@ -105,11 +112,10 @@ impl Catalog {
 }
 
 impl Exposed {
-    fn new(tool: &Tool, name: String, server: &Server, index: usize) -> Result<Self, CatalogError> {
-        let unusable = || CatalogError::Definition(tool.name.clone());
-        let definition = Raw::check(tool.definition.get(), &Limits::default()).map_err(|_| unusable())?;
-        let read = mcp::tools::Tool::read(definition).ok_or_else(unusable)?;
-        let annotated = Annotated::find(&read.input_schema).map_err(|_| unusable())?;
+    fn new(tool: &Tool, name: String, server: &Server, index: usize) -> Result<Self, LeftOut> {
+        let definition = Raw::check(tool.definition.get(), &Limits::default()).map_err(|_| LeftOut::Definition)?;
+        let read = mcp::tools::Tool::read(definition).ok_or(LeftOut::Definition)?;
+        let annotated = Annotated::find(&read.input_schema).map_err(|_| LeftOut::Header)?;
         let upstream_name: Arc<str> = tool.name.as_str().into();
         Ok(Self {
             id: tool.id,

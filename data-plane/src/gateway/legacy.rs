@@ -89,7 +89,7 @@ impl Gateway {
             session: None,
             trace: &context.trace,
         };
-        let mut record = record::begin(&subject, &context.tenant, &context.caller.principal, &self.0.clock);
+        let mut record = record::begin(&subject, &context.tenant, &context.caller, &self.0.clock);
         record.outcome.status = Some(Status::Success);
         record.outcome.http_status = Some(200);
         self.0.recorder.add(record)

@@ -18,7 +18,7 @@ use secrets::Scope;
 use serde_json::value::RawValue;
 
 use super::{Context, Gateway};
-use crate::audit::{AuditUnavailable, OpenRecord};
+use crate::audit::{AuditUnavailable, OpenRecord, later};
 use crate::call::inflight::Running;
 use crate::call::record::{self, Subject};
 use crate::call::{Client, Takes};
@@ -117,7 +117,7 @@ impl Gateway {
             session: context.session.as_deref(),
             trace: &context.trace,
         };
-        let mut record = record::begin(&subject, &context.tenant, &context.caller.principal, &self.0.clock);
+        let mut record = record::begin(&subject, &context.tenant, &context.caller, &self.0.clock);
         record.outcome.status = Some(Status::Success);
         record.outcome.http_status = Some(200);
         self.0.recorder.add(record)
@@ -133,7 +133,7 @@ impl Gateway {
             session: context.session.as_deref(),
             trace: &context.trace,
         };
-        record::begin(&subject, &context.tenant, &context.caller.principal, &self.0.clock)
+        record::begin(&subject, &context.tenant, &context.caller, &self.0.clock)
     }
 
     /// One call of a tool: decided, recorded, forwarded, answered.
@@ -230,6 +230,7 @@ impl Gateway {
         let Ok(mut released) = permit.release(&self.0.recorder, record).await else {
             return self.unrecorded(era, Some(id));
         };
+        released.record.arrived(context.arrival.at);
         let mut closing = closing(context, client, id, server.alias.to_string());
         let fetching = Instant::now();
         let credential = match self.remember(context, tool).await {
@@ -245,8 +246,8 @@ impl Gateway {
         let traceparent = context.trace.to_string();
         let wanted = wanted(context, client, call);
         let outgoing = outgoing(context, client, (call, tool, server), (&wanted, &traceparent));
-        released.record.time_forwarded = Some(self.0.clock.now());
         closing.sent = Instant::now();
+        released.record.time_forwarded = Some(later(context.arrival.time, closing.sent - context.arrival.at));
         let cancelled = running.as_ref().map(|running| &running.cancelled);
         let answered = tokio::select! {
             biased;
@@ -290,7 +291,7 @@ impl Gateway {
     pub(super) async fn credential(&self, context: &Context, server: &Server) -> Result<Presented, Refusal> {
         let scope = Scope { tenant: context.tenant.snapshot.tenant, data_key: &context.tenant.data_key };
         self.0.credentials.fetch(scope, &server.credential).await.map_err(|error| {
-            tracing::warn!(%error, tenant.id = %scope.tenant, server.id = %server.id, "could not get a credential");
+            tracing::warn!(error = service::causes(&error), tenant.id = %scope.tenant, server.id = %server.id, "could not get a credential");
             Refusal::Credential { alias: server.alias.to_string() }
         })
     }

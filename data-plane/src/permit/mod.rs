@@ -136,7 +136,7 @@ fn judge(tool: &Exposed, decision: Arc<Decision>) -> Verdict {
 impl Denied {
     fn by_policy(decision: Arc<Decision>) -> Self {
         let default = match decision.effect {
-            Effect::RequireApproval => "A person would have to approve this call, and approvals are not offered yet",
+            Effect::RequireApproval => "A person would have to approve this call, and nobody can do so here",
             _ if !decision.errors.is_empty() => "A policy could not be evaluated for this call",
             _ => "No policy allows this call",
         };

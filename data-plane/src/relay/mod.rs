@@ -126,7 +126,7 @@ impl Relay {
         let data_key = data_key.map_err(|_| no_credential())?;
         let scope = Scope { tenant: asked.tenant, data_key: &data_key };
         let credential = self.0.credentials.fetch(scope, &asked.credential).await.map_err(|error| {
-            tracing::warn!(tenant.id = %asked.tenant, %error, "a server can't be looked at without its credential");
+            tracing::warn!(tenant.id = %asked.tenant, error = service::causes(&error), "a server can't be looked at without its credential");
             no_credential()
         })?;
         let (sender, mut steps) = mpsc::channel(8);

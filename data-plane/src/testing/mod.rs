@@ -68,6 +68,8 @@ const TOOLS: &[&str] = &[
     "unavailable",
     "unauthorized",
     "headers",
+    "odd",
+    "forge",
     "hidden",
     "denied",
 ];

@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::body::Incoming;
 use mcp::meta::LogLevel;
 use mcp::notification::{Logs, Tokens, Wanted};
 use mcp::sse::{Event, Reader};
@@ -13,6 +12,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::http::chunk;
 use super::legacy::Guard;
+use super::wires::Answering;
 use super::{Bounds, Fault, Whole};
 
 /// Most messages of one stream.
@@ -30,7 +30,7 @@ const LONGEST_RETRY: Duration = Duration::from_secs(30);
 
 /// A stream of messages about one call. Dropping it cancels the call.
 pub struct Conversation {
-    body: Incoming,
+    body: Answering,
     reader: Reader,
     events: VecDeque<Event>,
     id: u64,
@@ -93,7 +93,7 @@ enum Judged {
 }
 
 impl Conversation {
-    pub(super) fn new(body: Incoming, id: u64, heard: Heard, bounds: Bounds, way: Way) -> Self {
+    pub(super) fn new(body: Answering, id: u64, heard: Heard, bounds: Bounds, way: Way) -> Self {
         let largest = usize::try_from(bounds.max_bytes).unwrap_or(usize::MAX);
         Self {
             body,
@@ -190,7 +190,7 @@ impl Conversation {
     }
 
     fn judge(&mut self, data: &[u8]) -> Result<Judged, Fault> {
-        match Message::parse(data, &Limits::default()).map_err(|_| Fault::Malformed)? {
+        match Message::parse(data, &Limits::upstream()).map_err(|_| Fault::Malformed)? {
             Message::Response(response) if response.id == Some(Id::number(self.id)) => Ok(Judged::Answer),
             Message::Response(_) => Err(Fault::Malformed),
             Message::Notification(told) => {
@@ -241,5 +241,5 @@ impl Heard {
 /// A value that was cut out of a message which was read.
 pub(super) fn checked(bytes: &Bytes) -> Option<Raw<'_>> {
     let text = std::str::from_utf8(bytes).ok()?;
-    Raw::check(text, &Limits { depth: Limits::DEEPEST, ..Limits::default() }).ok()
+    Raw::check(text, &Limits::upstream()).ok()
 }

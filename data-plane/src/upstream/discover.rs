@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant as Began};
 
-use ::http::{Method, Request, Uri};
+use ::http::{Method, Request};
 use bytes::Bytes;
 use domain::EraPin;
 use domain::relay::{Failed, Found, Step, StepName};
@@ -15,9 +15,10 @@ use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 use url::Url;
 
-use super::http::{HttpClient, dial_fault, status_fault};
+use super::http::{dial_fault, status_fault};
 use super::legacy::{self, stamp};
 use super::sessions::Session;
+use super::wires::{Endpoint, Wires};
 use super::{Bounds, Fault, Line, Stop, Upstreams, modern, probe, uri};
 use crate::credentials::Presented;
 
@@ -31,8 +32,8 @@ const PAGES_MAX: usize = 200;
 /// One look at a server.
 pub(crate) struct Probe<'a> {
     upstreams: &'a Upstreams,
-    client: HttpClient,
-    endpoint: Uri,
+    wires: Wires,
+    endpoint: Endpoint,
     credential: &'a Presented,
     bounds: Bounds,
     steps: mpsc::Sender<Step>,
@@ -55,9 +56,9 @@ impl<'a> Probe<'a> {
         credential: &'a Presented,
         (within, steps): (Duration, mpsc::Sender<Step>),
     ) -> Self {
-        let client = egress::client(upstreams.dialer().clone(), egress::Pool::default());
+        let wires = Wires::new(upstreams.dialer().clone());
         let bounds = Bounds::new(within, ANSWER_MAX);
-        Self { upstreams, client, endpoint: uri(endpoint), credential, bounds, steps, id: 0 }
+        Self { upstreams, wires, endpoint: Endpoint::new(uri(endpoint)), credential, bounds, steps, id: 0 }
     }
 
     /// Takes all steps, telling of each as it ends.
@@ -96,7 +97,7 @@ impl<'a> Probe<'a> {
         let dialer = self.upstreams.dialer();
         let fail = |step, error: &EgressError| failed(step, dial_fault(error));
         let mut began = Began::now();
-        let target = Target::of(&self.endpoint).map_err(|fault| fail(StepName::Address, &fault.into()))?;
+        let target = Target::of(&self.endpoint.uri).map_err(|fault| fail(StepName::Address, &fault.into()))?;
         let until = self.bounds.until;
         let addresses = dialer.resolve(&target, until).await.map_err(|error| fail(StepName::Address, &error))?;
         self.tell(StepName::Address, "Its address may be dialled.".to_owned(), began).await;
@@ -182,7 +183,7 @@ impl<'a> Probe<'a> {
     }
 
     const fn line(&self) -> Line<'_> {
-        Line { client: &self.client, endpoint: &self.endpoint, credential: self.credential }
+        Line { wires: &self.wires, endpoint: &self.endpoint, credential: self.credential }
     }
 
     const fn next_id(&mut self) -> u64 {

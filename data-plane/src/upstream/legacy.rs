@@ -6,7 +6,6 @@ use std::time::Duration;
 use ::http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::body::Incoming;
 use mcp::message::Outcome;
 use mcp::tools::{Hop, Outbound};
 use mcp::{Id, Json, Limits, Message, Raw, Version, header, hello, message, notification};
@@ -16,6 +15,7 @@ use super::conversation::{Conversation, Heard, Way};
 use super::http::{Media, media, status_fault, whole};
 use super::modern::{PROTOCOL_VERSION, trace, value};
 use super::sessions::{Isolation, Session, SessionKey};
+use super::wires::Answering;
 use super::{Answer, Answered, Bounds, Fault, Job, Line, Outgoing, Stop, Upstream, Whole, client_info};
 use crate::credentials::Presented;
 
@@ -123,7 +123,7 @@ fn request(
 }
 
 /// What an error status comes to.
-async fn refused(session: &Session, response: Response<Incoming>, id: u64, bounds: Bounds) -> Result<Within, Stop> {
+async fn refused(session: &Session, response: Response<Answering>, id: u64, bounds: Bounds) -> Result<Within, Stop> {
     let status = response.status();
     if status == StatusCode::NOT_FOUND && session.id.is_some() {
         return Ok(Within::SessionLost);
@@ -132,7 +132,7 @@ async fn refused(session: &Session, response: Response<Incoming>, id: u64, bound
         return Err(status_fault(status).into());
     }
     let bytes = whole(response.into_body(), bounds).await?;
-    let Ok(Message::Response(message)) = Message::parse(&bytes, &Limits::default()) else {
+    let Ok(Message::Response(message)) = Message::parse(&bytes, &Limits::upstream()) else {
         return Err(status_fault(status).into());
     };
     let Outcome::Error(error) = &message.outcome else { return Err(Fault::Malformed.into()) };
@@ -191,7 +191,7 @@ pub(super) async fn open(line: &Line<'_>, id: u64, bounds: Bounds) -> Result<Ope
     }
     let session_id = response.headers().get(&SESSION_ID).cloned();
     let bytes = one_answer(response, id, bounds).await?;
-    let Ok(Message::Response(answer)) = Message::parse(&bytes, &Limits::default()) else {
+    let Ok(Message::Response(answer)) = Message::parse(&bytes, &Limits::upstream()) else {
         return Err(Fault::Malformed.into());
     };
     let result = match answer.outcome {
@@ -218,7 +218,7 @@ async fn initialized(line: &Line<'_>, session: &Session, until: Instant) -> Resu
 }
 
 /// The answer to a request that is answered once, as JSON or in a stream.
-pub(super) async fn one_answer(response: Response<Incoming>, id: u64, bounds: Bounds) -> Result<Bytes, Fault> {
+pub(super) async fn one_answer(response: Response<Answering>, id: u64, bounds: Bounds) -> Result<Bytes, Fault> {
     match media(&response) {
         Media::Json => whole(response.into_body(), bounds).await,
         Media::Events => {
@@ -262,7 +262,7 @@ impl Aside {
     }
 
     /// Comes back for the rest of a stream the server closed on purpose (2025-11-25).
-    pub(super) async fn resume(&self, last_event: &str, until: Instant) -> Result<Option<Incoming>, Fault> {
+    pub(super) async fn resume(&self, last_event: &str, until: Instant) -> Result<Option<Answering>, Fault> {
         let line = self.upstream.line(&self.credential);
         let mut request = line.bare(Method::GET);
         stamp(&mut request, &self.session);

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use ::http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::body::Incoming;
 use mcp::message::Outcome;
 use mcp::tools::{Hop, Outbound};
 use mcp::{Id, Json, Limits, Message, Raw, Version, header, message};
 
 use super::conversation::{Conversation, Way};
 use super::http::{Media, media, status_fault, whole};
+use super::wires::Answering;
 use super::{Answer, Answered, Bounds, Fault, Job, Line, Outgoing, Stop, Upstream, Whole, client_info};
 
 const VERSION: Version = Version::LATEST_MODERN;
@@ -85,7 +85,7 @@ pub(super) fn value(text: &str) -> Result<HeaderValue, Fault> {
 }
 
 /// What a body beside an error status comes to: a modern error for our request is an answer like any other.
-async fn refused(status: StatusCode, body: Incoming, id: u64, bounds: Bounds) -> Result<Whole, Stop> {
+async fn refused(status: StatusCode, body: Answering, id: u64, bounds: Bounds) -> Result<Whole, Stop> {
     if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS) {
         return Err(status_fault(status).into());
     }
@@ -101,7 +101,7 @@ async fn refused(status: StatusCode, body: Incoming, id: u64, bounds: Bounds) ->
 
 /// The code of an error about our request.
 fn error_code(bytes: &[u8], id: u64) -> Option<i64> {
-    let Ok(Message::Response(response)) = Message::parse(bytes, &Limits::default()) else { return None };
+    let Ok(Message::Response(response)) = Message::parse(bytes, &Limits::upstream()) else { return None };
     match response.outcome {
         Outcome::Error(error) if response.id == Some(Id::number(id)) => Some(error.code),
         _ => None,

@@ -24,27 +24,27 @@ pub struct Incomplete {
     pub result_type: String,
 }
 
-/// Translates the result an upstream gave, as [`translate_result`] does, without what it says in our name: a tool must
-/// not be able to forge a denial of ours.
+/// Translates the result that an upstream of either era gave, as [`translate_own_result`] does, without what it says in our
+/// name: a tool must not be able to forge a denial of ours.
 ///
 /// # Errors
-/// As [`translate_result`].
+/// As [`translate_own_result`].
 pub fn translate_upstream_result<'a>(result: &Object<'a>, side: &Side<'_>) -> Result<Cow<'a, str>, Incomplete> {
     let is_ours = |key: &str| key.starts_with(OWN_PREFIX);
     let meta = result.object("_meta").filter(|meta| meta.iter().any(|(key, _)| is_ours(key)));
-    let Some(meta) = meta else { return translate_result(result, side) };
+    let Some(meta) = meta else { return translate_own_result(result, side) };
     let removed: Vec<_> = meta.iter().filter(|(key, _)| is_ours(key)).map(|(key, _)| (key, Change::Remove)).collect();
     let honest = meta.with(&removed);
     let honest = result.with(&[("_meta", Change::Set(honest.raw()))]);
     let object = honest.raw().object().unwrap_or(Object::empty());
-    translate_result(&object, side).map(|text| Cow::Owned(text.into_owned()))
+    translate_own_result(&object, side).map(|text| Cow::Owned(text.into_owned()))
 }
 
-/// Translates the result of a `tools/call` from either era for the client; borrowed where nothing changes.
+/// Translates a result of a `tools/call` that we wrote ourselves for the client; borrowed where nothing changes.
 ///
 /// # Errors
 /// [`Incomplete`] when the result is no end of the call.
-pub fn translate_result<'a>(result: &Object<'a>, side: &Side<'_>) -> Result<Cow<'a, str>, Incomplete> {
+pub fn translate_own_result<'a>(result: &Object<'a>, side: &Side<'_>) -> Result<Cow<'a, str>, Incomplete> {
     let result_type = result.get("resultType");
     match result_type.map(|raw| raw.text().unwrap_or_default()).as_deref() {
         None | Some("complete") => {}

@@ -91,7 +91,7 @@ fn a_request_without_params_of_its_own_has_its_hops() {
 }
 
 fn translated(result: &str, side: &Side<'_>) -> String {
-    translate_result(&object(result), side).unwrap().into_owned()
+    translate_own_result(&object(result), side).unwrap().into_owned()
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn a_modern_result_loses_what_legacy_clients_do_not_know() {
 fn a_legacy_result_for_a_legacy_client_is_not_touched() {
     let result = r#"{ "content":[ ],"_meta":{} , "structuredContent":{"n":1e3}}"#;
     let object = object(result);
-    assert!(matches!(translate_result(&object, &LEGACY), Ok(std::borrow::Cow::Borrowed(text)) if text == result));
+    assert!(matches!(translate_own_result(&object, &LEGACY), Ok(std::borrow::Cow::Borrowed(text)) if text == result));
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn an_upstream_cannot_forge_a_denial_of_ours() {
         translate_upstream_result(&forged, &LEGACY).unwrap(),
         r#"{"content":[],"isError":true,"_meta":{"a":1e3}}"#
     );
-    assert!(translate_result(&forged, &LEGACY).unwrap().contains("policy_denied"), "our own keeps it");
+    assert!(translate_own_result(&forged, &LEGACY).unwrap().contains("policy_denied"), "our own keeps it");
     let honest = object(r#"{"content":[]}"#);
     assert!(matches!(translate_upstream_result(&honest, &LEGACY), Ok(std::borrow::Cow::Borrowed(_))));
 }
@@ -159,10 +159,10 @@ fn a_result_that_is_no_end_is_told_apart() {
     for result_type in ["input_required", "task", "something new"] {
         let result = format!(r#"{{"resultType":"{result_type}"}}"#);
         for side in [&MODERN, &LEGACY] {
-            assert_eq!(translate_result(&object(&result), side).unwrap_err().result_type, result_type);
+            assert_eq!(translate_own_result(&object(&result), side).unwrap_err().result_type, result_type);
         }
     }
-    assert!(translate_result(&object(r#"{"resultType":7}"#), &MODERN).is_err());
+    assert!(translate_own_result(&object(r#"{"resultType":7}"#), &MODERN).is_err());
 }
 
 #[test]

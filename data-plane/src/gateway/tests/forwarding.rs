@@ -6,7 +6,7 @@ use http::StatusCode;
 use serde_json::json;
 
 use super::{stage, status};
-use crate::testing::upstream::{Speaks, Upstream};
+use crate::testing::upstream::{ODD, Speaks, Upstream};
 use crate::testing::{Stage, legacy, legacy_call, modern_call};
 
 #[tokio::test]
@@ -156,4 +156,25 @@ async fn a_pinned_era_is_not_probed() {
     let stage = Stage::with(&upstream.url(), |snapshot, _| snapshot.servers[0].era = EraPin::Legacy).await;
     stage.call("echo", json!({})).await;
     assert_eq!(upstream.count("server/discover"), 0);
+}
+
+#[tokio::test]
+async fn what_a_tool_found_is_passed_on_whatever_text_it_is() {
+    for speaks in [Speaks::Modern, Speaks::Legacy] {
+        let (stage, _upstream) = stage(speaks).await;
+        let told = stage.call("odd", json!({})).await;
+        assert!(told.text.contains(ODD), "{}", told.text);
+        let record = stage.record().await;
+        assert_eq!((status(&record), &record["result"]["content_types"]), ("success", &json!(["text"])));
+    }
+}
+
+#[tokio::test]
+async fn an_upstream_does_not_speak_in_our_name() {
+    for speaks in [Speaks::Modern, Speaks::Legacy] {
+        let (stage, _upstream) = stage(speaks).await;
+        let told = stage.call("forge", json!({})).await;
+        let meta = &told.json()["result"]["_meta"];
+        assert_eq!((meta.get("dev.sluice/denial"), &meta["example/kept"]), (None, &json!(1)), "{}", told.text);
+    }
 }

@@ -97,7 +97,7 @@ async fn a_long_list_comes_in_pages_whose_cursor_is_worth_nothing_to_others() {
     assert_eq!(first["result"]["tools"].as_array().unwrap().len(), 500);
     let cursor = first["result"]["nextCursor"].clone();
     let second = stage.ask(modern("tools/list", None, json!({"cursor": cursor}))).await.json();
-    assert_eq!(second["result"]["tools"].as_array().unwrap().len(), 600 + 23 - 500);
+    assert_eq!(second["result"]["tools"].as_array().unwrap().len(), 600 + 25 - 500);
     assert!(second["result"].get("nextCursor").is_none());
     let made_up = stage.ask(modern("tools/list", None, json!({"cursor": "500"}))).await.json();
     assert_eq!(made_up["error"]["code"], -32602);
@@ -115,4 +115,52 @@ async fn discover_says_what_is_spoken_and_how_to_use_it() {
     assert_eq!(result["supportedVersions"], json!(["2026-07-28"]));
     assert_eq!(result["instructions"], "## crm\nBe kind.");
     assert_eq!(result["_meta"]["io.modelcontextprotocol/serverInfo"]["title"], "Acme");
+}
+
+#[tokio::test]
+async fn a_tool_that_can_not_be_offered_is_left_out_alone() {
+    let upstream = Upstream::start(Speaks::Modern).await;
+    let stage = Stage::with(&upstream.url(), |snapshot, _| {
+        let template = snapshot.servers[0].tools[0].clone();
+        let schema = json!({"type": "object", "properties": {"of": {"type": "object", "x-mcp-header": "Of"}}});
+        let bad = [
+            ("header", json!({"name": "header", "inputSchema": schema})),
+            ("schemaless", json!({"name": "schemaless"})),
+        ];
+        for (number, (name, definition)) in (2000..).zip(bad) {
+            snapshot.servers[0].tools.push(domain::Tool {
+                id: domain::ToolId::from_uuid(uuid::Uuid::from_u128(number)),
+                definition: serde_json::value::RawValue::from_string(definition.to_string()).unwrap(),
+                name: name.to_owned(),
+                ..template.clone()
+            });
+        }
+    })
+    .await;
+    let listed = stage.ask(modern("tools/list", None, json!({}))).await.json();
+    let names: Vec<_> = listed["result"]["tools"].as_array().unwrap().iter().map(|tool| &tool["name"]).collect();
+    assert_eq!(names.len(), 25, "{names:?}");
+    for absent in ["header", "schemaless"] {
+        assert!(!names.contains(&&json!(format!("crm__{absent}"))), "{absent}");
+        assert_eq!(stage.call(absent, json!({})).await.json()["error"]["code"], -32602, "{absent}");
+    }
+    assert_eq!(stage.call("echo", json!({})).await.json()["result"]["content"][0]["text"], "{}");
+}
+
+#[tokio::test]
+async fn of_two_tools_of_one_name_without_a_prefix_none_is_offered() {
+    let upstream = Upstream::start(Speaks::Modern).await;
+    let stage = Stage::with(&upstream.url(), |snapshot, _| {
+        snapshot.prefix = domain::snapshot::Prefix::None;
+        let mut other = snapshot.servers[0].clone();
+        other.id = domain::ServerId::from_uuid(uuid::Uuid::from_u128(3000));
+        (other.alias, other.key) = ("git".parse().unwrap(), "git".parse().unwrap());
+        other.tools.truncate(1);
+        other.tools[0].id = domain::ToolId::from_uuid(uuid::Uuid::from_u128(3001));
+        snapshot.servers.push(other);
+    })
+    .await;
+    let listed = stage.ask(modern("tools/list", None, json!({}))).await.json();
+    let names: Vec<_> = listed["result"]["tools"].as_array().unwrap().iter().map(|tool| &tool["name"]).collect();
+    assert!(!names.contains(&&json!("echo")) && names.contains(&&json!("fail")), "{names:?}");
 }
