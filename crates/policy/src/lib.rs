@@ -30,7 +30,7 @@ pub use decision::{
 };
 pub use finding::{Finding, Severity};
 pub use listing::{Explanation, Outcome, Visibility};
-pub use outline::{Does, Outlined, outline};
+pub use outline::{Does, Outlined, outline, reason};
 pub use schema::BASE as SCHEMA;
 pub use shape::{Argument, LeftOut};
 pub use vocabulary::{ServerWords, ToolWords, Vocabulary};

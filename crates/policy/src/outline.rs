@@ -48,6 +48,20 @@ fn outlined(policy: &Policy) -> Outlined {
     Outlined { name: annotations.name.or(annotations.id), does }
 }
 
+/// Why a text denies, in its author's words: the `@reason` of the forbids that go by this name, which is their `@name`, else
+/// their policy's. None where they say nothing, or not all the same.
+#[must_use]
+pub fn reason(text: &str, name: &str) -> Option<String> {
+    let policies = parse(text).ok()?;
+    let forbids = policies.policies().filter(|policy| policy.effect() == Effect::Forbid);
+    let all: Vec<_> = forbids.map(|policy| annotation::read(policy).0).collect();
+    let is_named = all.iter().any(|rule| rule.name.as_deref() == Some(name));
+    let of = |rule: &&annotation::Annotations| rule.name.as_deref() == is_named.then_some(name);
+    let mut said = all.iter().filter(of).map(|rule| rule.reason.as_deref());
+    let first = said.next()??;
+    said.all(|other| other == Some(first)).then(|| first.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,5 +80,26 @@ mod tests {
         );
         assert_eq!(of("forbid (principal, action, resource);"), [(None, Does::Deny)]);
         assert_eq!(of("permit ("), []);
+    }
+
+    #[test]
+    fn a_text_says_why_the_rules_of_a_name_deny() {
+        let forbid = |annotations: &str| format!("{annotations} forbid (principal, action, resource);\n");
+        let text = forbid("@name(\"No writes\") @reason(\"It is production.\")")
+            + &forbid("@reason(\"Nobody does.\")")
+            + "permit (principal, action, resource);";
+        assert_eq!(reason(&text, "No writes").as_deref(), Some("It is production."));
+        assert_eq!(
+            reason(&text, "The policy").as_deref(),
+            Some("Nobody does."),
+            "what has no name goes by its policy's"
+        );
+        assert_eq!(
+            reason(&(text + &forbid("@reason(\"Another.\")")), "The policy"),
+            None,
+            "which of them is not known"
+        );
+        assert_eq!(reason(&forbid(""), "The policy"), None);
+        assert_eq!(reason("forbid (", "x"), None);
     }
 }

@@ -12,7 +12,7 @@ use crate::shape::{self, Argument};
 
 /// What a tenant's policies may speak about. The publisher and the nodes take it from a snapshot, an editor makes it from
 /// the state that is being edited.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Vocabulary {
     /// Whose it is.
     pub tenant: TenantId,
@@ -23,7 +23,7 @@ pub struct Vocabulary {
 }
 
 /// A server as policies see it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerWords {
     /// Its immutable id.
     pub id: ServerId,
@@ -55,6 +55,18 @@ pub struct ToolWords {
     /// Its definition, whose `inputSchema` gives the arguments their types.
     pub definition: Box<RawValue>,
 }
+
+impl PartialEq for ToolWords {
+    fn eq(&self, other: &Self) -> bool {
+        // Every field by its name: one that is added later is compared too.
+        let Self { id, name, risk, labels, annotations, definition } = self;
+        (id, name, risk, labels, annotations)
+            == (&other.id, &other.name, &other.risk, &other.labels, &other.annotations)
+            && definition.get() == other.definition.get()
+    }
+}
+
+impl Eq for ToolWords {}
 
 impl ToolWords {
     /// The arguments policies can speak about, for an editor that completes them.
