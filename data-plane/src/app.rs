@@ -116,6 +116,7 @@ pub async fn run(config: Config, drain: Drain) -> Result<(), StartError> {
     let internal = listen(config.internal_listen).await?;
     let mut registry = Registry::default();
     let health = Health::new(&drain);
+    registry.register_collector(Box::new(health.clone()));
     let (node, feed) = assemble(config, &mut registry, &health, &drain).await?;
     let recorder = node.recorder.clone();
     drain.spawn(watch(recorder.clone(), health.check("audit"), drain.clone()));

@@ -1,4 +1,4 @@
-//! How a program ends: it takes nothing new, finishes what it has, and after a while drops the rest.
+//! How a program ends: it lets others turn away, takes nothing new, finishes what it has, and after a while drops the rest.
 
 use std::time::Duration;
 
@@ -6,9 +6,11 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Owns every spawned task of a program and ends them in two steps. Cloning is cheap; all clones are one.
+/// Owns every spawned task of a program and ends them in two steps, which it may announce. Cloning is cheap; all clones are
+/// one.
 #[derive(Debug, Clone, Default)]
 pub struct Drain {
+    leaving: CancellationToken,
     begun: CancellationToken,
     ended: CancellationToken,
     tasks: TaskTracker,
@@ -31,17 +33,32 @@ impl Drain {
 
     /// Spawns a task that this drain waits for. It is dropped at the second step, wherever it waits then.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
-        let ended = self.ended.clone();
+        // A token of the task's own: asked each time the task runs, it is no place where all cores meet.
+        let ended = self.ended.child_token();
         self.tasks.spawn(async move {
             tokio::select! {
+                biased;
                 () = task => {}
                 () = ended.cancelled() => {}
             }
         })
     }
 
+    /// Announces the end: not ready any more, but everything that comes is still taken. Whoever deals out connections has
+    /// time to turn to others before one is refused.
+    pub fn leave(&self) {
+        self.leaving.cancel();
+    }
+
+    /// Fires when the end is announced, at the first step at the latest.
+    #[must_use]
+    pub fn leaving(&self) -> &CancellationToken {
+        &self.leaving
+    }
+
     /// First step: take nothing new and come to an end.
     pub fn begin(&self) {
+        self.leaving.cancel();
         self.begun.cancel();
     }
 

@@ -9,6 +9,9 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
+use prometheus_client::metrics::gauge::ConstGauge;
 use serde::Serialize;
 
 use crate::Drain;
@@ -50,7 +53,7 @@ struct Report {
 }
 
 impl Health {
-    /// No checks yet. While `drain` has begun, the program is not ready whatever the checks say.
+    /// No checks yet. Once `drain` is announced, the program is not ready whatever the checks say.
     #[must_use]
     pub fn new(drain: &Drain) -> Self {
         Self(Arc::new(Inner { drain: drain.clone(), checks: Mutex::default() }))
@@ -77,9 +80,30 @@ impl Health {
 
     fn report(&self) -> Report {
         let checks = self.0.checks.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let draining = self.0.drain.begun().is_cancelled();
+        let draining = self.0.drain.leaving().is_cancelled();
         let ready = !draining && !checks.values().any(|condition| matches!(condition, Condition::Red(_)));
         Report { ready, draining, checks }
+    }
+}
+
+/// Each check as `sluice_condition`, for alerts: 0 is green, 1 yellow, 2 red.
+impl Collector for Health {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let checks = self.report().checks;
+        if checks.is_empty() {
+            return Ok(());
+        }
+        let (help, kind) = ("How a part is: 0 well, 1 not well, 2 not working", ConstGauge::new(0_i64).metric_type());
+        let mut family = encoder.encode_descriptor("sluice_condition", help, None, kind)?;
+        for (name, condition) in checks {
+            let level = match condition {
+                Condition::Green => 0_i64,
+                Condition::Yellow(_) => 1,
+                Condition::Red(_) => 2,
+            };
+            ConstGauge::new(level).encode(family.encode_family(&[("check", name)])?)?;
+        }
+        Ok(())
     }
 }
 
@@ -150,11 +174,29 @@ mod tests {
         assert_eq!(get(&health, "/readyz").await.0, 503);
     }
 
+    #[test]
+    fn every_check_is_shown_to_alerts() {
+        let health = Health::new(&Drain::new());
+        let mut registry = prometheus_client::registry::Registry::default();
+        registry.register_collector(Box::new(health.clone()));
+        health.check("redis").green();
+        health.check("head").yellow("away");
+        let _unknown = health.check("audit");
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        for line in [r#"{check="redis"} 0"#, r#"{check="head"} 1"#, r#"{check="audit"} 2"#] {
+            assert!(text.contains(&format!("sluice_condition{line}\n")), "{text}");
+        }
+    }
+
     #[tokio::test]
     async fn an_ending_program_is_healthy_but_not_ready() {
         let drain = Drain::new();
         let health = Health::new(&drain);
         assert_eq!(get(&health, "/readyz").await.0, 200);
+        drain.leave();
+        assert_eq!(get(&health, "/readyz").await.0, 503);
+        assert!(!drain.begun().is_cancelled(), "what comes is still taken");
         drain.begin();
         assert_eq!(get(&health, "/readyz").await.0, 503);
         assert_eq!(get(&health, "/healthz").await, (200, "ok\n".to_owned()));

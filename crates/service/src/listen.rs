@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::ConnectInfo;
-use axum::http::{Request, Response};
+use axum::http::{HeaderValue, Request, Response, Version, header};
 use hyper::body::{Body, Incoming};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -35,13 +35,16 @@ pub struct Limits {
     pub streams: u32,
 }
 
+/// Most header fields of a request that hyper takes when it is not told.
+const HYPER_HEADERS: usize = 100;
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 10_000,
             head_within: Duration::from_secs(30),
             head_bytes: 64 * 1024,
-            headers: 100,
+            headers: HYPER_HEADERS,
             streams: 256,
         }
     }
@@ -60,7 +63,8 @@ impl<B, S> Answers<B> for S where
 /// Serves until the drain begins, with [`Limits::default`]; then connections finish the requests they have.
 ///
 /// Returns when nothing more is accepted. The connections are tasks of the drain, which waits for them or drops them.
-/// A request carries the peer's address as `ConnectInfo<SocketAddr>`.
+/// A request carries the peer's address as `ConnectInfo<SocketAddr>`. Once the drain is announced, each answer of HTTP/1.1
+/// asks for a new connection for the next request.
 pub async fn serve<B>(listener: TcpListener, answers: impl Answers<B>, drain: Drain)
 where
     B: Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
@@ -118,8 +122,11 @@ fn http(limits: &Limits) -> Builder<TokioExecutor> {
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head_within)
-        .max_buf_size(limits.head_bytes.max(8192) as usize)
-        .max_headers(limits.headers);
+        .max_buf_size(limits.head_bytes.max(8192) as usize);
+    // Told of a bound, hyper makes and clears the places of the fields for each request; its own it has on the stack.
+    if limits.headers != HYPER_HEADERS {
+        builder.http1().max_headers(limits.headers);
+    }
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -147,10 +154,20 @@ impl Connection {
         }
         let asked = CancellationToken::new();
         let first = asked.clone();
+        // Tokens of the connection's own: asked each time it runs, they are no place where all cores meet.
+        let (leaving, begun) = (drain.leaving().child_token(), drain.begun().child_token());
         let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
             first.cancel();
             request.extensions_mut().insert(ConnectInfo(peer));
-            answers.clone().oneshot(request)
+            let (answers, leaving, version) = (answers.clone(), leaving.clone(), request.version());
+            async move {
+                let mut response = answers.oneshot(request).await?;
+                // Were it kept, the next request could be on its way when it is closed. HTTP/2 says where it stopped.
+                if leaving.is_cancelled() && version < Version::HTTP_2 {
+                    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                }
+                Ok::<_, Infallible>(response)
+            }
         });
         let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
         // hyper counts the time of a head only once it knows the version of HTTP, for which it waits without end.
@@ -160,9 +177,10 @@ impl Connection {
             }
         };
         let ended = tokio::select! {
+            biased;
             ended = connection.as_mut() => ended,
             () = silent => return,
-            () = drain.begun().cancelled() => {
+            () = begun.cancelled() => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }

@@ -125,6 +125,25 @@ async fn a_connection_too_many_waits_for_a_place() {
 }
 
 #[tokio::test]
+async fn an_announced_end_refuses_nobody_and_keeps_no_connection() {
+    let running = Running::start(Limits::default()).await;
+    let (mut kept, get) = (running.connect().await, b"GET / HTTP/1.1\r\nhost: test\r\n\r\n");
+    kept.write_all(get).await.unwrap();
+    kept.read_u8().await.unwrap();
+    running.drain.leave();
+    let answer = exchange(&mut kept, get).await;
+    assert!(answer.contains("\r\nconnection: close\r\n"), "the next request goes elsewhere: {answer}");
+    let answer = exchange(&mut running.connect().await, get).await;
+    assert!(
+        answer.contains("200 OK") && answer.contains("\r\nconnection: close\r\n"),
+        "who comes is answered: {answer}"
+    );
+    let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).http2_only(true).build_http();
+    let request = Request::get(format!("http://{}/", running.address)).body(Full::default()).unwrap();
+    assert_eq!(client.request(request).await.unwrap().headers().get("connection"), None);
+}
+
+#[tokio::test]
 async fn a_request_under_way_is_answered_when_the_program_ends() {
     let mut running = Running::start(Limits::default()).await;
     let (mut busy, mut idle, mut silent) = (running.connect().await, running.connect().await, running.connect().await);

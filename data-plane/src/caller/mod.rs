@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use audit::record::Actor;
 use domain::projection::{Revocation, RevocationKind, TokenRecord};
 use domain::{Clock, Permission, Principal, TenantId, TokenDigest, TokenKind, TokenText};
 use http::HeaderValue;
@@ -16,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 pub use admit::{Admitted, NotAdmitted, admit};
 use cache::Cache;
 
+use crate::call::record;
 use crate::metrics::{Found, Metrics};
 use crate::tenants::source::Source;
 use crate::tenants::{Touch, View};
@@ -28,6 +30,8 @@ const LOOKUPS: usize = 256;
 pub struct Caller {
     /// Who the calls act as.
     pub principal: Principal,
+    /// The same, as records say it.
+    pub(crate) actor: Actor,
     /// Fires when the token was revoked, changed or expired: open streams and parked calls end.
     pub ended: CancellationToken,
     /// Looked up since the cache last looked for room.
@@ -38,7 +42,8 @@ impl Caller {
     /// A principal that was just proven.
     #[must_use]
     pub fn new(principal: Principal) -> Self {
-        Self { principal, ended: CancellationToken::new(), used: AtomicBool::new(true) }
+        let actor = record::actor(&principal);
+        Self { principal, actor, ended: CancellationToken::new(), used: AtomicBool::new(true) }
     }
 }
 
@@ -141,7 +146,7 @@ impl Callers {
         }
         let _place = self.lookups.try_acquire().map_err(|_| Refused::Unavailable)?;
         let found = self.source.token(tenant, digest).await.map_err(|error| {
-            tracing::warn!(%error, tenant.id = %tenant, "could not look a token up");
+            tracing::warn!(error = service::causes(&error), tenant.id = %tenant, "could not look a token up");
             Refused::Unavailable
         })?;
         let record = found.ok_or(Refused::Unauthorized)?;

@@ -9,7 +9,7 @@ use moka::sync::Cache;
 use policy::World;
 use secrets::{NodeKeys, UnwrapError};
 
-use crate::catalog::{Catalog, CatalogError, Listings, View};
+use crate::catalog::{Catalog, Listings, View};
 use crate::upstream::{CLIENT_NAME, CLIENT_VERSION, Upstream, Upstreams};
 
 /// Most callers whose views a tenant keeps.
@@ -56,9 +56,6 @@ pub enum CompileError {
     /// One of the tenant's keys does not open with our master key.
     #[error("the tenant's key does not open")]
     Key(#[from] UnwrapError),
-    /// A tool's definition is not usable.
-    #[error(transparent)]
-    Catalog(#[from] CatalogError),
     /// A policy is wrong.
     #[error(transparent)]
     Policy(#[from] policy::CompileError),
@@ -86,7 +83,7 @@ impl Tenant {
         let world = World::new(&snapshot)?;
         let arguments_key = parts.keys.master.unwrap(snapshot.tenant, &snapshot.arguments_key)?;
         Ok(Self {
-            catalog: Catalog::new(&snapshot)?,
+            catalog: Catalog::new(&snapshot),
             upstreams: snapshot.servers.iter().map(|server| parts.upstreams.reach(snapshot.tenant, server)).collect(),
             server_info: server_info(&snapshot),
             instructions: instructions(&snapshot),

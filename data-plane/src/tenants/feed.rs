@@ -234,7 +234,7 @@ impl Feed {
             let tenants = Arc::clone(&self.tenants);
             drain.spawn(async move {
                 if let Err(error) = tenants.refresh(tenant, &slot).await {
-                    tracing::warn!(%error, tenant.id = %tenant, live = loaded.revision, "a tenant stays behind");
+                    tracing::warn!(error = service::causes(&error), tenant.id = %tenant, live = loaded.revision, "a tenant stays behind");
                 }
                 drop(place);
             });
@@ -256,7 +256,7 @@ impl Feed {
     pub(super) fn report(&self, error: Option<&RoundError>, said: &mut String) {
         let is_blind = self.touch.is_blind();
         self.metrics.blind.set(i64::from(is_blind));
-        let problem = error.map(ToString::to_string);
+        let problem = error.map(|error| service::causes(error));
         match (&problem, self.touch.has_matched()) {
             (Some(problem), false) => self.check.red(format!("no configuration yet: {problem}")),
             (Some(problem), true) if is_blind => self.check.yellow(format!("out of touch: {problem}")),

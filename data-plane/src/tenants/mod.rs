@@ -168,7 +168,7 @@ impl Tenants {
             self.remove(tenant);
         }
         outcome.map(|loaded| loaded.map(|loaded| Arc::clone(&loaded.tenant))).map_err(|error| {
-            tracing::warn!(%error, tenant.id = %tenant, "could not load a tenant");
+            tracing::warn!(error = service::causes(&error), tenant.id = %tenant, "could not load a tenant");
             Unavailable
         })
     }

@@ -40,7 +40,7 @@ impl Slugs {
             return Err(Unavailable);
         }
         let found = self.source.slug(slug).await.map_err(|error| {
-            tracing::warn!(%error, "could not look a slug up");
+            tracing::warn!(error = service::causes(&error), "could not look a slug up");
             Unavailable
         })?;
         let tenant = found.and_then(|record| record.value.tenant);
