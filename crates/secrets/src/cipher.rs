@@ -10,6 +10,9 @@ use zeroize::Zeroize as _;
 /// Names the algorithm in associated data; a second algorithm gets a name of its own.
 pub(crate) const ALGORITHM: &[u8] = b"aes-256-gcm";
 
+/// How many bytes longer than the plain text nonce, ciphertext and tag are.
+pub(crate) const OVERHEAD: usize = NONCE_LEN + 16;
+
 /// A key of AES-256-GCM.
 pub(crate) struct Cipher(RandomizedNonceKey);
 
@@ -37,12 +40,22 @@ impl Cipher {
     }
 
     /// Nonce, ciphertext and tag.
-    #[expect(clippy::expect_used, reason = "without a random source nothing may be sealed")]
     pub(crate) fn seal(&self, parts: &[&[u8]], plain: &[u8]) -> Vec<u8> {
-        let mut text = Vec::with_capacity(plain.len() + AES_256_GCM.tag_len());
-        text.extend_from_slice(plain);
-        let nonce = self.0.seal_in_place_append_tag(Aad::from(joined(parts)), &mut text).expect("sealing");
-        [nonce.as_ref().as_slice(), &text].concat()
+        let mut sealed = Vec::with_capacity(OVERHEAD + plain.len());
+        self.seal_onto(&mut sealed, parts, plain);
+        sealed
+    }
+
+    /// Appends nonce, ciphertext and tag.
+    #[expect(clippy::expect_used, reason = "without a random source nothing may be sealed")]
+    pub(crate) fn seal_onto(&self, out: &mut Vec<u8>, parts: &[&[u8]], plain: &[u8]) {
+        let at = out.len();
+        out.extend_from_slice(&[0; NONCE_LEN]);
+        out.extend_from_slice(plain);
+        let (place, text) = out[at..].split_at_mut(NONCE_LEN);
+        let (nonce, tag) = self.0.seal_in_place_separate_tag(Aad::from(joined(parts)), text).expect("sealing");
+        place.copy_from_slice(nonce.as_ref());
+        out.extend_from_slice(tag.as_ref());
     }
 
     pub(crate) fn open(&self, parts: &[&[u8]], sealed: &[u8]) -> Result<Vec<u8>, Refused> {

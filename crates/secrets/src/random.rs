@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use aws_lc_rs::{constant_time, digest, hmac, rand};
 use domain::token::TOKEN_ENTROPY;
 use domain::{Secret, TokenDigest, TokenKind, TokenText};
-use zeroize::Zeroize as _;
+use zeroize::Zeroize;
 
 /// Bytes nobody can guess, from the operating system's random source.
 #[must_use]
@@ -69,10 +69,15 @@ pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     out
 }
 
-/// HMAC-SHA256 (RFC 2104).
+/// HMAC-SHA256 (RFC 2104) of a message that comes in parts: a large one need not be copied. A key is 32 bytes where we make
+/// it; others may choose another length.
 #[must_use]
-pub fn hmac_sha256(key: &Secret<[u8; 32]>, message: &[u8]) -> [u8; 32] {
-    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key.expose()), message);
+pub fn hmac_sha256<K: AsRef<[u8]> + Zeroize>(key: &Secret<K>, message: &[&[u8]]) -> [u8; 32] {
+    let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, key.expose().as_ref()));
+    for part in message {
+        context.update(part);
+    }
+    let tag = context.sign();
     let mut out = [0_u8; 32];
     out.copy_from_slice(tag.as_ref());
     out
@@ -97,7 +102,7 @@ mod tests {
         let mut key = [0_u8; 32];
         key[..4].copy_from_slice(b"Jefe");
         assert_eq!(
-            hex::encode(hmac_sha256(&Secret::new(key), b"what do ya want for nothing?")),
+            hex::encode(hmac_sha256(&Secret::new(key), &[b"what do ya want ", b"for nothing?"])),
             "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
         );
     }

@@ -1,8 +1,8 @@
-//! A deployment's keys in a directory: made once, readable by their owner only.
+//! A deployment's keys in a directory: made once, readable by their owner only; where root owns them, by a group too.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use domain::Secret;
@@ -184,13 +184,20 @@ fn read(path: &Path) -> Result<Secret<String>, KeyError> {
         _ => io_error(path)(error),
     })?;
     // Of the open file, so that it can't be another one by the time it is read.
-    let mode = file.metadata().map_err(io_error(path))?.permissions().mode();
-    if mode & 0o077 != 0 {
+    let metadata = file.metadata().map_err(io_error(path))?;
+    if is_too_open(metadata.mode(), metadata.uid(), rustix::process::geteuid().as_raw()) {
         return Err(KeyError::TooOpen { path: path.to_owned() });
     }
     let mut text = String::with_capacity(512);
     file.take(MAX_BYTES).read_to_string(&mut text).map_err(io_error(path))?;
     Ok(Secret::new(text))
+}
+
+/// Whether others than us could read a file. One of root's may be read by a group, since that is how we can: so a pod has
+/// what is mounted into it.
+const fn is_too_open(mode: u32, owner: u32, ourselves: u32) -> bool {
+    let by_group = owner == 0 && ourselves != 0;
+    mode & if by_group { 0o037 } else { 0o077 } != 0
 }
 
 fn write(path: &Path, text: &Secret<String>) -> Result<(), KeyError> {
@@ -212,6 +219,8 @@ fn directory(path: &Path) -> &Path {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use domain::projection::{EnvelopeKind, Statement, keys, open, seal};
 
     use super::*;
@@ -282,6 +291,23 @@ mod tests {
         fs::set_permissions(dir.file(MASTER), fs::Permissions::from_mode(0o640)).unwrap();
         let error = NodeKeys::load(&dir.0).unwrap_err().to_string();
         assert!(error.contains("run `chmod 600 "), "{error}");
+    }
+
+    #[test]
+    fn a_group_may_read_what_root_owns_and_only_where_we_are_not_root() {
+        for (mode, owner, ourselves, too_open) in [
+            (0o100_600, 7, 7, false),
+            (0o100_400, 7, 7, false),
+            (0o100_640, 7, 7, true),
+            (0o100_440, 0, 7, false),
+            (0o100_640, 0, 7, false),
+            (0o100_660, 0, 7, true),
+            (0o100_444, 0, 7, true),
+            (0o100_640, 0, 0, true),
+            (0o100_640, 8, 7, true),
+        ] {
+            assert_eq!(is_too_open(mode, owner, ourselves), too_open, "{mode:o} of {owner} for {ourselves}");
+        }
     }
 
     #[test]

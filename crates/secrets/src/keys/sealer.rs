@@ -79,6 +79,9 @@ const FORM: u8 = 1;
 const KEY_ID_BYTES: usize = 4;
 
 impl Sealer {
+    /// How many bytes longer than the plain text a sealed value is.
+    pub const OVERHEAD: usize = 1 + KEY_ID_BYTES + cipher::OVERHEAD;
+
     pub(super) fn new(purpose: Purpose, deployment: &str, keys: Vec<(String, Cipher)>) -> Self {
         Self(Arc::new(Inner { purpose, deployment: deployment.to_owned(), keys }))
     }
@@ -86,11 +89,17 @@ impl Sealer {
     /// Seals bytes for whom and what `aad_parts` name: the same parts are needed to open them. 33 bytes longer than `plain`.
     #[must_use]
     pub fn seal(&self, aad_parts: &[&[u8]], plain: &[u8]) -> Vec<u8> {
-        let (id, cipher) = &self.0.keys[0];
-        let mut sealed = vec![FORM];
-        sealed.extend_from_slice(&hex::decode(id).unwrap_or_default());
-        sealed.extend_from_slice(&cipher.seal(&self.parts(id, aad_parts), plain));
+        let mut sealed = Vec::with_capacity(Self::OVERHEAD + plain.len());
+        self.seal_onto(&mut sealed, aad_parts, plain);
         sealed
+    }
+
+    /// As [`Sealer::seal`], behind what is there already: for long values that would otherwise be copied.
+    pub fn seal_onto(&self, out: &mut Vec<u8>, aad_parts: &[&[u8]], plain: &[u8]) {
+        let (id, cipher) = &self.0.keys[0];
+        out.push(FORM);
+        out.extend_from_slice(&hex::decode(id).unwrap_or_default());
+        cipher.seal_onto(out, &self.parts(id, aad_parts), plain);
     }
 
     /// Opens what [`Sealer::seal`] made with the same parts.
