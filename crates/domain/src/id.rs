@@ -57,6 +57,8 @@ kinds! {
     SessionKind = "ses" => SessionId;
     /// One JSON-RPC request at one node.
     CallKind = "call" => CallId;
+    /// Where a tenant's records are sent: a SIEM, an archive.
+    DestinationKind = "dst" => DestinationId;
     /// One audit record.
     RecordKind = "rec" => RecordId;
     /// A data-plane node, over restarts.

@@ -17,8 +17,8 @@ pub mod token;
 
 pub use clock::Clock;
 pub use id::{
-    BootId, CallId, CredentialId, Id, InvitationId, MembershipId, NodeId, PolicyId, PolicyVersionId, RecordId,
-    ServerId, ServerVersionId, SessionId, TenantId, TokenId, ToolId, UserId,
+    BootId, CallId, CredentialId, DestinationId, Id, InvitationId, MembershipId, NodeId, PolicyId, PolicyVersionId,
+    RecordId, ServerId, ServerVersionId, SessionId, TenantId, TokenId, ToolId, UserId,
 };
 pub use name::{Alias, GroupName, Label, ServerKey, Slug};
 pub use principal::{Principal, Reach, TokenScope};

@@ -56,6 +56,12 @@ pub enum Permission {
     ViewActivity,
     /// Take everybody's calls along as a file.
     ExportActivity,
+    /// Take what is personal in them along, or have it sent: names, addresses, what was kept of arguments.
+    ExportPersonal,
+    /// See where records are sent, and whether they arrive.
+    ViewDestinations,
+    /// Add, change, start, pause and remove destinations, and send again.
+    ManageDestinations,
     /// Call tools through the gateway.
     CallTools,
 }
@@ -70,7 +76,7 @@ impl Role {
         use Permission as P;
         match self {
             Self::Owner => true,
-            Self::Admin => !matches!(permission, P::ManageOwners),
+            Self::Admin => !matches!(permission, P::ManageOwners | P::ExportPersonal),
             Self::PolicyAuthor => matches!(
                 permission,
                 P::ViewTenant
@@ -93,6 +99,8 @@ impl Role {
                     | P::OwnActivity
                     | P::ViewActivity
                     | P::ExportActivity
+                    | P::ExportPersonal
+                    | P::ViewDestinations
             ),
             Self::Member => {
                 matches!(permission, P::ViewTenant | P::OwnTokens | P::OwnActivity | P::CallTools)
@@ -141,6 +149,9 @@ impl Permission {
             Self::OwnActivity => "activity.own",
             Self::ViewActivity => "activity.view",
             Self::ExportActivity => "activity.export",
+            Self::ExportPersonal => "activity.export_personal",
+            Self::ViewDestinations => "destinations.view",
+            Self::ManageDestinations => "destinations.manage",
             Self::CallTools => "tools.call",
         }
     }

@@ -112,7 +112,7 @@ impl RiskClass {
 
 /// A tool's hints about itself (MCP `ToolAnnotations`): a claim of the upstream's, never proof. Absent hints have the
 /// specification's pessimistic defaults.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[expect(clippy::struct_excessive_bools, reason = "the specification's four independent hints")]

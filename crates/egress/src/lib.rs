@@ -25,7 +25,7 @@ pub use error::{EgressError, Stage, cause};
 pub use rules::Rules;
 pub use stream::{Peer, Stream};
 pub use target::{Scheme, Target, UrlFault};
-pub use trust::{Protocols, Trust};
+pub use trust::{Identity, IdentityError, Protocols, Trust, TrustError};
 
 /// How connections are kept for the next request.
 #[derive(Debug, Clone, Copy)]
@@ -56,6 +56,5 @@ where
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(pool.idle)
         .pool_max_idle_per_host(pool.per_host)
-        .http1_max_headers(100)
         .build(dialer)
 }

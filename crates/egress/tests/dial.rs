@@ -19,7 +19,8 @@ use http::{Request, StatusCode, Uri};
 use http_body_util::Empty;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::ServerConfig;
-use rustls::pki_types::PrivatePkcs8KeyDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
@@ -182,6 +183,18 @@ async fn a_certificate_must_be_believed_and_name_the_host() {
     let strict = Dialer::new(Rules::development()).resolving(Script::new(answers));
     assert!(matches!(strict.dial(&target("https", port)).await, Err(EgressError::Tls(_))), "unknown authority");
     assert!(Trust::default().with_pem(b"none").is_err());
+}
+
+#[tokio::test]
+async fn a_pinned_certificate_alone_is_believed_whatever_name_it_has() {
+    let (pem, port) = secure(&[]).await;
+    let der = CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
+    let sha256: [u8; 32] = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &der).as_ref().try_into().unwrap();
+    let elsewhere = Target::of(&format!("https://127.0.0.1:{port}/").parse().unwrap()).unwrap();
+    let pinned = |sha256| Dialer::trusting(one_is_public(), Trust::pinned(sha256), Protocols::Other);
+    assert!(pinned(sha256).dial(&elsewhere).await.is_ok());
+    let stranger = pinned([7; 32]).dial(&elsewhere).await;
+    assert!(matches!(stranger, Err(EgressError::Tls(_))), "{stranger:?}");
 }
 
 /// Answers every request on a clear-text port with `head`.
