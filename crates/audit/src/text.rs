@@ -75,3 +75,34 @@ impl Put for Text {
         writer.text(self);
     }
 }
+
+/// Whether a character is not seen, or changes the direction or the look of others.
+#[must_use]
+pub const fn is_hidden(char: char) -> bool {
+    match char {
+        '\n' | '\t' => false,
+        // Controls; soft hyphen; combining grapheme joiner; Arabic letter mark; Hangul and Khmer fillers; Mongolian
+        // selectors and vowel separator; zero width, marks, embeddings, overrides, isolates, invisible operators;
+        // line and paragraph separators; variation selectors; byte order mark; interlinear annotation; tags.
+        '\0'..='\x1f'
+        | '\x7f'..='\u{9f}'
+        | '\u{ad}'
+        | '\u{34f}'
+        | '\u{61c}'
+        | '\u{115f}'..='\u{1160}'
+        | '\u{17b4}'..='\u{17b5}'
+        | '\u{180b}'..='\u{180f}'
+        | '\u{200b}'..='\u{200f}'
+        | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}'
+        | '\u{2800}'
+        | '\u{3164}'
+        | '\u{fe00}'..='\u{fe0f}'
+        | '\u{feff}'
+        | '\u{ffa0}'
+        | '\u{fff0}'..='\u{fffb}'
+        | '\u{1d173}'..='\u{1d17a}'
+        | '\u{e0000}'..='\u{e0fff}' => true,
+        _ => false,
+    }
+}

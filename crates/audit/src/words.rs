@@ -74,6 +74,8 @@ words! {
         Heartbeat = "heartbeat",
         /// The state of the counters, from which completeness is checked.
         Mark = "mark",
+        /// The first of an epoch: the database had been set back, and what of the log is left.
+        Epoch = "epoch",
     }
 
     /// How much of arguments and results a record holds.
