@@ -12,10 +12,11 @@ from datetime import datetime, timedelta
 SIGNATURES, LEAVES, ROOT, CONSISTENCY, SEQUENCE, COUNTERS, FINALS, TIMES = range(1, 9)
 TAILED = re.compile(rb'\{"(seq|of)":(0|[1-9][0-9]*),"(leaf|key)":"([A-Za-z0-9+/]{43}=)","(record|pii)":(.*)\}', re.S)
 faults = {}
+present = [0]  # the epoch that is read
 
 
-def fails(check, seq, what):
-    faults.setdefault(check, (seq, what))
+def fails(check, seq, what, epoch=None):
+    faults.setdefault(check, (present[0] if epoch is None else epoch, seq, what))
 
 
 def b64(text):
@@ -114,33 +115,71 @@ def open_note(note, vkey):
     raise ValueError("the checkpoint is not signed by this key")
 
 
+def typed(kind, is_one=lambda value: True):
+    def read(value):
+        if type(value) is not kind or not is_one(value):
+            raise ValueError("of another type")
+        return value
+    return read
+
+
+def ident(prefix):
+    return typed(str, re.compile(prefix + "_[0-7][0-9a-hjkmnp-tv-z]{25}").fullmatch)
+
+
+TEXT, FLAG, NUMBER = typed(str), typed(bool), typed(int, lambda value: 0 <= value < 1 << 64)
+
+
 def when(text):
-    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ")
+    if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z", TEXT(text)):
+        raise ValueError("not a time")
+    return datetime.fromisoformat(text[:-1])
+
+
+RUN = {"node": ident("node"), "boot": ident("boot")}
+LOOKED_AT = {
+    "kind": TEXT, "final": FLAG, "time": when, "time_forwarded": when, "time_end": when, "pii_commit": TEXT,
+    "tenant": {"id": ident("ten")}, "gw": {**RUN, "n": NUMBER}, "amends": {"seq": NUMBER}, "outcome": {"status": TEXT},
+    "source": {**RUN, "clean": FLAG, "last_n": NUMBER, "complete_n": NUMBER},
+    "epoch": {"recovered": {"epoch": NUMBER, "size": NUMBER, "root": TEXT}},
+}
+
+
+def read(value, of=LOOKED_AT):
+    """What is looked at of a record. A value that is `null` is not there."""
+    if not isinstance(of, dict):
+        return of(value)
+    there = [member for member in of if member in typed(dict)(value)]
+    there = [member for member in there if value[member] is not None or isinstance(of[member], dict)]
+    return {member: read(value[member], of[member]) for member in there}
 
 
 class Records:
     """Checks 6 to 8, and what is remembered for them."""
     def __init__(self):
-        self.first, self.runs, self.unknown, self.owner = None, {}, set(), None
+        self.first, self.is_later, self.runs, self.unknown, self.owner = None, False, {}, set(), None
 
     def take(self, seq, record):
         if self.first is None:
-            self.first = seq
+            self.first, self.is_whole = seq, seq == 0 and present[0] <= 1
         gw, source, kind = record.get("gw", {}), record.get("source", {}), record["kind"]
-        if "n" in gw and "node" in gw and "boot" in gw:
+        is_told_of = RUN.keys() <= source.keys()
+        if RUN.keys() | {"n"} <= gw.keys():
             run = self.run(gw)
-            run["seen"].add(gw["n"])
+            if record["final"] or kind not in ("call", "open"):
+                run["seen"].add(gw["n"])
             if record["final"]:
                 if gw["n"] in run["finals"]:
                     fails(FINALS, seq, "a second final record of its call")
                 run["finals"].add(gw["n"])
-        if kind == "gap" and "node" in source:
+        if kind == "gap" and is_told_of:
             self.run(source)["gap"] = True
-        elif kind in ("mark", "boot_end") and "node" in source:
-            self.compare(seq, kind, source)
+        elif kind in ("mark", "boot_end") and is_told_of:
+            self.compare(seq, source)
         elif kind == "late":
             amended = record.get("amends", {}).get("seq")
-            if amended is None or (amended >= self.first and amended not in self.unknown):
+            is_before = not self.is_whole and (self.is_later or (amended or 0) < self.first)
+            if amended is None or not (is_before or amended in self.unknown):
                 fails(FINALS, seq, "amends a final record that is not unknown")
             self.unknown.discard(amended)
         elif record["final"] and record.get("outcome", {}).get("status") == "unknown":
@@ -148,115 +187,185 @@ class Records:
         self.times(seq, kind, record)
 
     def run(self, of):
-        fresh = {"seen": set(), "finals": set(), "from": 0 if self.first == 0 else None, "gap": False}
+        fresh = {"seen": set(), "finals": set(), "from": 0 if self.is_whole else None, "gap": False}
         return self.runs.setdefault((of["node"], of["boot"]), fresh)
 
-    def compare(self, seq, kind, source):
+    def compare(self, seq, source):
         end = source.get("complete_n", source["last_n"] + 1 if "last_n" in source else None)
         if end is None:
             return
         run = self.run(source)
-        if run["from"] is not None and not run["gap"] and source.get("clean") is not False:
-            lost = next((n for n in range(run["from"], end) if n not in run["seen"]), None)
-            if lost is not None:
+        lost = None if run["from"] is None else next((n for n in range(run["from"], end) if n not in run["seen"]), None)
+        if lost is not None and source.get("clean") is not False:
+            if not run["gap"]:
                 fails(COUNTERS, seq, f"{source['node']} gave the number {lost} to a record that is not in the log")
-        run["from"], run["gap"] = max(run["from"] or 0, end), False
-        if kind == "boot_end":
-            del self.runs[source["node"], source["boot"]]
+            run["gap"] = False
+        run["from"] = max(run["from"] or 0, end)
+        run["seen"] = {n for n in run["seen"] if n >= run["from"]}
 
     def times(self, seq, kind, record):
         allowed = timedelta(seconds=10)
-        within = [when(record[name]) for name in ("time", "time_forwarded", "time_end") if name in record]
-        if any(later < earlier - allowed for earlier, later in zip(within, within[1:])):
+        within = [record[name] for name in ("time", "time_forwarded", "time_end") if name in record]
+        if any(earlier - later > allowed for earlier, later in zip(within, within[1:])):
             fails(TIMES, seq, "ends before it begins")
-        if kind in ("mark", "heartbeat", "boot_end", "gap", "gap_filled") and within:
-            if self.owner and within[0] < self.owner - allowed:
+        if kind in ("mark", "heartbeat", "boot_end", "gap", "gap_filled") and "time" in record:
+            self.owner = max(self.owner or record["time"], record["time"])
+            if self.owner - record["time"] > allowed:
                 fails(TIMES, seq, "was written before the one that it follows")
-            self.owner = max(self.owner or within[0], within[0])
+
+
+def named(origin):
+    """The name of a log without its epoch, and the epoch."""
+    name, _, epoch = origin.rpartition("/")
+    return (name, int(epoch)) if epoch.isdigit() else (origin, 0)
+
+
+class Bundle:
+    """What is read of a bundle: the present epoch's tree, and what is remembered of those before."""
+    def __init__(self, header, vkey, old):
+        self.origin, self.tenant, self.vkey, self.old = header["origin"], header["tenant"], vkey, old
+        self.records, self.has_holes, self.has_compared, self.commitment, self.any_good = Records(), False, False, None, False
+        self.before = None
+        self.begin(header["origin"])
+
+    def begin(self, origin):
+        self.origin, present[0] = origin, named(origin)[1]
+        self.tree, self.good, self.ended, self.last, self.then = Tree(), 0, None, None, None
+        self.look_back()
+
+    def look_back(self):
+        if self.old and self.old[0] == self.origin and self.old[1] == self.tree.size:
+            self.then = self.tree.root()
+
+    def line(self, line):
+        tailed = TAILED.fullmatch(line)
+        if tailed and (tailed[1], tailed[3], tailed[5]) == (b"seq", b"leaf", b"record"):
+            self.record(int(tailed[2]), b64(tailed[4].decode()), tailed[6])
+        elif tailed and (tailed[1], tailed[3], tailed[5]) == (b"of", b"key", b"pii"):
+            tag = base64.urlsafe_b64encode(hmac.digest(b64(tailed[4].decode()), tailed[6], "sha256")).decode().rstrip("=")
+            if self.commitment != (int(tailed[2]), "hs256:" + tag):
+                fails(LEAVES, int(tailed[2]), "the record does not commit to its personal part")
+            self.commitment = None
+        elif line.startswith(b'{"covered":'):
+            covered = json.loads(line)
+            (first, end), hashes = covered["covered"], covered["hashes"]
+            levels = list(cover(first, end))
+            if first != self.tree.size or not levels or len(levels) != len(hashes) or self.before:
+                raise ValueError(f"leaves from {first} on are left out where {self.tree.size} belongs")
+            for level, root in zip(levels, hashes):
+                self.tree.append(level, b64(root))
+                self.look_back()
+        elif line.startswith(b'{"checkpoint":'):
+            self.checkpoint(json.loads(line)["checkpoint"])
+        elif line.startswith(b'{"epoch":'):
+            self.next_epoch(json.loads(line)["epoch"])
+        else:
+            raise ValueError("a line that is none of a bundle stands here")
+
+    def record(self, seq, leaf, body):
+        if seq != self.tree.size:
+            raise ValueError(f"record {seq} stands where record {self.tree.size} belongs")
+        self.has_holes, self.last = self.has_holes or (self.last is not None and self.last + 1 != seq), seq
+        if hashlib.sha256(b"\0" + body).digest() != leaf:
+            fails(LEAVES, seq, "the record does not have the hash that stands beside it")
+        self.tree.append(0, leaf)
+        self.look_back()
+        try:
+            record = read(json.loads(body))
+            if not {"kind", "final"} <= record.keys():
+                raise ValueError("it does not say what it is")
+        except (ValueError, RecursionError):
+            self.before = None
+            return fails(LEAVES, seq, "this is not a record of an audit log")
+        self.goes_on_from(seq, record)
+        if record.get("tenant", {}).get("id") != self.tenant:
+            fails(ROOT, seq, "the record is of another tenant")
+        self.records.take(seq, record)
+        self.commitment = (seq, record.get("pii_commit"))
+
+    def checkpoint(self, note):
+        size = self.tree.size
+        try:
+            origin, signed, root = open_note(note, self.vkey)
+        except (ValueError, KeyError) as error:
+            return fails(SIGNATURES, size, str(error))
+        self.ended = size
+        if origin != self.origin:
+            fails(ROOT, size, "the checkpoint is of another log")
+        elif signed != size:
+            fails(ROOT, min(signed, size), f"the checkpoint for {signed} leaves stands after {size}")
+        elif root != self.tree.root():
+            fails(ROOT, self.good, f"the leaves from {self.good} to {size} do not add up to the checkpoint")
+        else:
+            self.good, self.any_good = size, True
+
+    def next_epoch(self, origin):
+        (name, epoch), (was, before) = named(origin), named(self.origin)
+        if name != was or epoch <= before or self.before:
+            raise ValueError("this epoch does not follow the one before")
+        self.compare(self.tree.size)
+        self.before = (before, self.tree, self.good)
+        self.records.is_later = self.records.first is not None
+        self.begin(origin)
+
+    def goes_on_from(self, seq, record):
+        """The first record of an epoch says with what the one before ended, and so proves its end."""
+        said = record.get("epoch", {}).get("recovered", {})
+        if seq == 0 and present[0] > 1 and record["kind"] != "epoch":
+            fails(ROOT, 0, "the record does not say what the epoch goes on from")
+        elif self.before:
+            epoch, tree, good = self.before
+            if said.get("epoch") != epoch:
+                fails(ROOT, 0, "the record does not say what the epoch goes on from")
+            elif said.get("size") != tree.size:
+                fails(SEQUENCE, min(said.get("size", tree.size), tree.size), "not the end the next epoch goes on from", epoch)
+            elif said.get("root") != base64.b64encode(tree.root()).decode():
+                fails(ROOT, good, "not the leaves the next epoch goes on from", epoch)
+        self.before = None
+
+    def compare(self, size):
+        """Compares the checkpoint that was kept with the epoch that ends here."""
+        if self.old and self.old[0] == self.origin:
+            self.has_compared = True
+            if self.old[1] > size:
+                fails(CONSISTENCY, size, "the log was set back")
+            elif self.then is None:
+                fails(CONSISTENCY, self.old[1], "the checkpoint kept before is inside of what the bundle leaves out")
+            elif self.then != self.old[2]:
+                fails(CONSISTENCY, 0, "the first leaves are not those that were signed before")
 
 
 def verify(lines, vkey, old):
     header = json.loads(next(lines))
     if header["bundle"] != "sluice.audit-bundle/1":
         sys.exit("this is not an audit bundle")
-    tree, records, commitment = Tree(), Records(), None
-    good, ended, then, last, holes = None, None, tree.root() if old and old[1] == 0 else None, None, False
+    bundle = Bundle(header, vkey, old)
+    is_broken = False
     for line in lines:
         try:
-            line = line.rstrip(b"\n")
-            tailed = TAILED.fullmatch(line)
-            if tailed and (tailed[1], tailed[3], tailed[5]) == (b"seq", b"leaf", b"record"):
-                seq, leaf, body = int(tailed[2]), b64(tailed[4].decode()), tailed[6]
-                if seq != tree.size:
-                    raise ValueError(f"record {seq} stands where record {tree.size} belongs")
-                holes, last = holes or (last is not None and last + 1 != seq), seq
-                if hashlib.sha256(b"\0" + body).digest() != leaf:
-                    fails(LEAVES, seq, "the record does not have the hash that stands beside it")
-                tree.append(0, leaf)
-                try:
-                    record = json.loads(body)
-                    if record["tenant"]["id"] != header["tenant"]:
-                        fails(ROOT, seq, "the record is of another tenant")
-                    records.take(seq, record)
-                    commitment = (seq, record.get("pii_commit"))
-                except (ValueError, KeyError, TypeError):
-                    fails(LEAVES, seq, "this is not a record of an audit log")
-            elif tailed and (tailed[1], tailed[3], tailed[5]) == (b"of", b"key", b"pii"):
-                tag = base64.urlsafe_b64encode(hmac.digest(b64(tailed[4].decode()), tailed[6], "sha256")).decode().rstrip("=")
-                if commitment != (int(tailed[2]), "hs256:" + tag):
-                    fails(LEAVES, int(tailed[2]), "the record does not commit to its personal part")
-                commitment = None
-            elif line.startswith(b'{"covered":'):
-                covered = json.loads(line)
-                (first, end), hashes = covered["covered"], covered["hashes"]
-                levels = list(cover(first, end))
-                if first != tree.size or not levels or len(levels) != len(hashes):
-                    raise ValueError(f"leaves from {first} on are left out where {tree.size} belongs")
-                for level, root in zip(levels, hashes):
-                    tree.append(level, b64(root))
-                    then = tree.root() if old and old[1] == tree.size else then
-            elif line.startswith(b'{"checkpoint":'):
-                try:
-                    origin, size, root = open_note(json.loads(line)["checkpoint"], vkey)
-                    ended = tree.size
-                    if origin != header["origin"]:
-                        fails(ROOT, tree.size, "the checkpoint is of another log")
-                    elif size != tree.size:
-                        fails(ROOT, min(size, tree.size), f"the checkpoint for {size} leaves stands after {tree.size}")
-                    elif root != tree.root():
-                        fails(ROOT, good or 0, f"the leaves from {good or 0} to {size} do not add up to the checkpoint")
-                    else:
-                        good = size
-                except (ValueError, KeyError) as error:
-                    fails(SIGNATURES, tree.size, str(error))
-            else:
-                raise ValueError("a line that is none of a bundle stands here")
+            bundle.line(line.rstrip(b"\n"))
         except (ValueError, KeyError, TypeError) as error:
-            fails(SEQUENCE, tree.size, str(error))
+            fails(SEQUENCE, bundle.tree.size, str(error))
+            is_broken = True
             break
-        then = tree.root() if old and old[1] == tree.size else then
     else:
-        if ended != tree.size and SIGNATURES not in faults:
-            fails(SEQUENCE, tree.size, "the bundle ends without a checkpoint: its end is cut off")
-    if holes or SEQUENCE in faults:
+        if bundle.ended != bundle.tree.size and SIGNATURES not in faults or bundle.before:
+            fails(SEQUENCE, bundle.tree.size, "the bundle ends without a checkpoint: its end is cut off")
+            is_broken = True
+    if bundle.has_holes or is_broken:
         faults.pop(COUNTERS, None), faults.pop(FINALS, None)
-    if old and good is not None:
-        if old[0] != header["origin"]:
-            fails(CONSISTENCY, 0, "the checkpoint kept before is of another log")
-        elif old[1] > good:
-            fails(CONSISTENCY, good, "the log was set back")
-        elif then is None:
-            fails(CONSISTENCY, old[1], "the checkpoint kept before is inside of what the bundle leaves out")
-        elif then != old[2]:
-            fails(CONSISTENCY, 0, "the first leaves are not those that were signed before")
-    return tree.size
+    if old and bundle.any_good:
+        bundle.compare(bundle.good)
+        if not bundle.has_compared:
+            fails(CONSISTENCY, 0, "the checkpoint kept before is of another log, or of an epoch that is not here")
+    return bundle.tree.size
 
 
 if __name__ == "__main__":
     bundle, vkey = sys.argv[1:3]
     kept = open_note(open(sys.argv[3], encoding="utf-8").read(), vkey) if len(sys.argv) > 3 else None
     leaves = verify(sys.stdin.buffer if bundle == "-" else open(bundle, "rb"), vkey, kept)
-    for check, (seq, what) in sorted(faults.items()):
-        print(f"{check} FAILS at {seq}: {what}")
+    for check, (epoch, seq, what) in sorted(faults.items()):
+        print(f"{check} FAILS at {seq} of epoch {epoch}: {what}")
     print("does not hold" if faults else f"holds: {leaves} leaves")
     sys.exit(10 + min(faults) if faults else 0)

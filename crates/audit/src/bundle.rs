@@ -62,6 +62,11 @@ pub enum Line<'a> {
     },
     /// A checkpoint over all leaves before it.
     Checkpoint(String),
+    /// The log's next epoch begins here, with leaf 0.
+    Epoch {
+        /// The log's name in that epoch.
+        origin: String,
+    },
 }
 
 #[derive(Deserialize)]
@@ -77,6 +82,12 @@ struct HeaderWire {
 struct CoveredWire {
     covered: (u64, u64),
     hashes: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EpochWire {
+    epoch: String,
 }
 
 #[derive(Deserialize)]
@@ -107,6 +118,9 @@ impl<'a> Line<'a> {
         if line.starts_with(b"{\"checkpoint\":") {
             return serde_json::from_slice(line).ok().map(|CheckpointWire { checkpoint }| Self::Checkpoint(checkpoint));
         }
+        if line.starts_with(b"{\"epoch\":") {
+            return serde_json::from_slice(line).ok().map(|EpochWire { epoch }| Self::Epoch { origin: epoch });
+        }
         let HeaderWire { bundle, origin, tenant } = serde_json::from_slice(line).ok()?;
         (bundle == FORMAT).then_some(Self::Header { origin, tenant })
     }
@@ -135,6 +149,10 @@ impl<'a> Line<'a> {
             Self::Checkpoint(note) => {
                 out.extend_from_slice(b"{\"checkpoint\":");
                 text(out, note);
+            }
+            Self::Epoch { origin } => {
+                out.extend_from_slice(b"{\"epoch\":");
+                text(out, origin);
             }
         }
         out.extend_from_slice(b"}\n");
@@ -202,6 +220,7 @@ mod tests {
             Line::Personal { seq: 12, key: [2; 32], pii: br#"{"actor":{"name":"}"}}"# },
             Line::Covered { first: 3, end: 9, hashes: vec![[3; 32]; 3] },
             Line::Checkpoint("o\n1\nroot\n\n\u{2014} s x\n".to_owned()),
+            Line::Epoch { origin: "audit.x/t/7/2".to_owned() },
         ];
         for line in lines {
             assert_eq!(Line::read(&written(&line)), Some(line));

@@ -236,14 +236,21 @@ impl Aad {
 /// The sealed frame with its address, as it stands in the stream and in the spool.
 #[must_use]
 pub fn to_wire(source: &Source, s: u64, sealed: &[u8]) -> Bytes {
-    let mut wire = Vec::with_capacity(WIRE_HEADER + sealed.len());
+    let mut wire = wire_head(source, s, sealed.len());
+    wire.extend_from_slice(sealed);
+    wire.into()
+}
+
+/// The address of a frame as in [`to_wire`], with room for `sealed` bytes behind it.
+#[must_use]
+pub fn wire_head(source: &Source, s: u64, sealed: usize) -> Vec<u8> {
+    let mut wire = Vec::with_capacity(WIRE_HEADER + sealed);
     wire.push(VERSION);
     wire.extend_from_slice(source.node.uuid().as_bytes());
     wire.extend_from_slice(source.boot.uuid().as_bytes());
     wire.extend_from_slice(&source.shard.to_be_bytes());
     wire.extend_from_slice(&s.to_be_bytes());
-    wire.extend_from_slice(sealed);
-    wire.into()
+    wire
 }
 
 /// Reads the address off; the rest is sealed. The address is worth nothing until the seal was opened with it.

@@ -11,6 +11,7 @@ pub mod args;
 pub mod bundle;
 pub mod columns;
 pub mod entry;
+pub mod export;
 pub mod frame;
 pub mod merkle;
 pub mod note;

@@ -127,6 +127,13 @@ impl FromStr for VerifierKey {
 }
 
 impl Checkpoint {
+    /// What a note says, whoever signed it; `None` when it is none.
+    #[must_use]
+    pub fn unverified(note: &str) -> Option<Self> {
+        let (text, _) = note.rsplit_once(SEPARATOR)?;
+        Self::from_text(note.get(..=text.len())?)
+    }
+
     /// The text that is signed: origin, size and root, a line each.
     #[must_use]
     pub fn text(&self) -> String {

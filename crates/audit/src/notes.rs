@@ -1,14 +1,17 @@
 //! The records that a shard's owner makes: the last word on a call whose node is gone, late outcomes, gaps, ends of boots.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use domain::RecordId;
+use domain::{RecordId, TenantId};
 use serde_json::{Map, Value, json};
 
 use crate::entry::Body;
+use crate::merkle::Hash;
 use crate::protocol::{Append, What};
 use crate::ranges::Ranges;
-use crate::record::{Record, SourceNote, Span};
+use crate::record::{EpochNote, Record, SourceNote, Span, TreeState};
 use crate::text::Text;
 use crate::words::{Kind, Status};
 use crate::{Source, protocol::GapReason};
@@ -19,7 +22,7 @@ use crate::{Source, protocol::GapReason};
 pub struct NotAnObject(#[source] serde_json::Error);
 
 /// Ranges named one by one in a note; what is beyond is in its last one.
-const SPANS_MAX: usize = 32;
+pub(crate) const SPANS_MAX: usize = 32;
 
 /// The bytes that take an append's place in the log. `id` and `now` are for records that the owner makes itself.
 ///
@@ -40,8 +43,8 @@ pub fn render(append: &Append, id: RecordId, now: DateTime<Utc>) -> Result<Body,
             Body { record: late(&body.record, id, *amends)?.into(), private: body.private.clone() }
         }
         What::Gap { source, missing, reason } => own(Kind::Gap, gap(source, missing, *reason)),
-        What::GapFilled { source, s } => {
-            own(Kind::GapFilled, SourceNote { missing: vec![span(*s, *s + 1)], ..named(source) })
+        What::GapFilled { source, filled } => {
+            own(Kind::GapFilled, SourceNote { missing: spans(filled), ..named(source) })
         }
         What::BootEnd { source, last_s, last_n, clean, missing } => own(
             Kind::BootEnd,
@@ -91,6 +94,47 @@ pub fn unopened(source: &Source, s: u64, id: RecordId, now: DateTime<Utc>) -> By
     record.source =
         SourceNote { missing: vec![span(s, s.saturating_add(1))], reason: Some("unopened".into()), ..named(source) };
     record.to_bytes().into()
+}
+
+/// A log as it was at one size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TreeAt {
+    /// Which epoch of it.
+    pub epoch: u64,
+    /// How many leaves.
+    pub size: u64,
+    /// Their root.
+    pub root: Hash,
+}
+
+impl TreeAt {
+    fn state(self) -> TreeState {
+        let root = Some(Text::from(STANDARD.encode(self.root)));
+        TreeState { epoch: Some(self.epoch), root, size: Some(self.size) }
+    }
+}
+
+/// The first records of an epoch (O6): what it goes on from, and that there is a gap. `signed` is what the last checkpoint
+/// was over that is kept outside of the database.
+#[must_use]
+pub fn set_back(
+    tenant: TenantId,
+    (recovered, signed): (TreeAt, Option<TreeAt>),
+    ids: [RecordId; 2],
+    now: DateTime<Utc>,
+) -> [Bytes; 2] {
+    let epoch = EpochNote { recovered: recovered.state(), signed: signed.map(TreeAt::state).unwrap_or_default() };
+    let note = |id, kind, source| {
+        let mut record = Record::new(id, kind, tenant, now);
+        (record.epoch, record.source) = (epoch.clone(), source);
+        record.to_bytes().into()
+    };
+    let [first, second] = ids;
+    let reason = Some(Text::Fixed(GapReason::SetBack.as_str()));
+    [
+        note(first, Kind::Epoch, SourceNote::default()),
+        note(second, Kind::Gap, SourceNote { reason, ..SourceNote::default() }),
+    ]
 }
 
 fn object(bytes: &[u8]) -> Result<Map<String, Value>, NotAnObject> {
@@ -161,7 +205,7 @@ mod tests {
         let missing: Ranges = (0..100).map(|index| (index * 10, index * 10 + 3)).collect();
         for (what, kind) in [
             (What::Gap { source, missing: missing.clone(), reason: GapReason::Lost }, "gap"),
-            (What::GapFilled { source, s: 7 }, "gap_filled"),
+            (What::GapFilled { source, filled: [(7, 9)].into_iter().collect() }, "gap_filled"),
             (What::BootEnd { source, last_s: 5, last_n: Some(2), clean: true, missing }, "boot_end"),
         ] {
             let append = Append { tenant, seq: 0, what };
@@ -170,6 +214,17 @@ mod tests {
             assert_eq!((columns.kind.as_str(), columns.tenant, columns.is_final), (kind, Some(tenant), false));
             assert!(text(&body.record).contains(&source.boot.to_string()));
         }
+    }
+
+    #[test]
+    fn an_epoch_says_first_what_it_goes_on_from() {
+        let at = |epoch, size| TreeAt { epoch, size, root: [1; 32] };
+        let tenant = TenantId::from_uuid(Uuid::from_u128(9));
+        let [epoch, gap] = set_back(tenant, (at(1, 60), Some(at(1, 110))), [record_id(); 2], DateTime::UNIX_EPOCH);
+        insta::assert_snapshot!(text(&epoch), @r#"{"epoch":{"recovered":{"epoch":1,"root":"AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=","size":60},"signed":{"epoch":1,"root":"AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=","size":110}},"final":false,"id":"00000000-0000-0000-0000-000000000006","kind":"epoch","schema":"sluice.audit/1","tenant":{"id":"ten_00000000000000000000000009"},"time":"1970-01-01T00:00:00.000000Z"}"#);
+        let columns = Columns::of(&gap).unwrap();
+        assert_eq!((columns.kind.as_str(), columns.tenant), ("gap", Some(tenant)));
+        assert!(text(&gap).contains(r#""source":{"reason":"set_back"}"#), "{}", text(&gap));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use crate::entry::{Body, Entry};
 use crate::frame::{Frame, Source};
+use crate::notes::SPANS_MAX;
 use crate::ranges::Ranges;
 
 pub use log::{Append, GapReason, Log, What};
@@ -33,6 +34,17 @@ pub enum Content {
     /// Not for a frame whose seal does not open: nobody vouches for its address, so it must not count as applied. That
     /// one is put into quarantine, named by a note in the log of the [`DEPLOYMENT`], and changes nothing else.
     Poison,
+}
+
+impl Content {
+    /// Whose entries it has.
+    fn tenants(&self) -> impl Iterator<Item = TenantId> {
+        let entries = match self {
+            Self::Entries(frame) => frame.entries.as_slice(),
+            Self::Poison => &[],
+        };
+        entries.iter().filter_map(Entry::tenant)
+    }
 }
 
 /// Whether a source is heard.
@@ -202,12 +214,20 @@ pub struct World {
     pub opens: Opens,
     /// The logs touched.
     pub log: Log,
+    /// Frames that a gap had named and that came since [`World::note_filled`].
+    filled: BTreeMap<Source, Ranges>,
 }
 
 /// The sources a batch speaks of: its own, and those it says are dead. Load them with their held frames first.
 #[must_use]
 pub fn sources_of(batch: &[Arrived]) -> BTreeSet<Source> {
     batch.iter().flat_map(|arrived| ended_by(arrived.source, &arrived.content).chain([arrived.source])).collect()
+}
+
+/// The sources that a batch ends.
+#[must_use]
+pub fn ended_in(batch: &[Arrived]) -> BTreeSet<Source> {
+    batch.iter().flat_map(|arrived| ended_by(arrived.source, &arrived.content)).collect()
 }
 
 /// The sources that a frame ends once it is applied.
@@ -261,8 +281,8 @@ impl World {
             if !state.missing.remove(s) {
                 return Verdict::Duplicate;
             }
+            self.filled.entry(source).or_default().insert(s, s.saturating_add(1));
             self.take_effect(source, s, content);
-            self.note(source, &What::GapFilled { source, s });
             return Verdict::Applied;
         }
         if s > state.wm.saturating_add(1) {
@@ -283,9 +303,30 @@ impl World {
         Verdict::Applied
     }
 
+    /// Says which gaps were filled, once for all frames of a source that were applied: a node out of touch for long sends
+    /// thousands. Belongs at the end of a batch, in its transaction.
+    pub fn note_filled(&mut self) {
+        for (source, filled) in std::mem::take(&mut self.filled) {
+            for filled in filled.as_slice().chunks(SPANS_MAX) {
+                self.note(source, &What::GapFilled { source, filled: filled.iter().copied().collect() });
+            }
+        }
+    }
+
     /// Ends a source that fell silent: gives up its holes, closes its open calls, and says so.
     pub fn lapse(&mut self, source: Source) {
         self.end(source, Life::Lapsed);
+    }
+
+    /// Gives up the holes between the frames held of a source that lives, though it may still fill them: a frame that comes
+    /// all the same takes effect.
+    pub fn give_up(&mut self, source: Source, reason: GapReason) {
+        self.give_up_holes(source, reason);
+    }
+
+    /// Applies the frames held of a source that follow what took effect.
+    pub fn go_on(&mut self, source: Source) {
+        self.apply_held(source);
     }
 
     /// The frames held that follow without a hole.
@@ -315,7 +356,9 @@ impl World {
             return;
         }
         missing.as_slice().iter().for_each(|(first, end)| state.missing.insert(*first, *end));
-        self.note(source, &What::Gap { source, missing, reason });
+        // Of a source that is new only the frames that come now tell whom it serves.
+        let serves = state.held.values().flat_map(Content::tenants).chain(tenants_of(&state.last_n)).collect();
+        self.note_to(serves, &What::Gap { source, missing, reason });
         while let Some((s, content)) = self.pop_held(source) {
             self.take_effect(source, s, content);
         }
@@ -432,6 +475,10 @@ impl World {
     /// Puts a note about a source into the log of every tenant it is known to have served, and of the deployment.
     fn note(&mut self, source: Source, what: &What) {
         let tenants = self.sources.get(&source).map(|state| tenants_of(&state.last_n)).unwrap_or_default();
+        self.note_to(tenants, what);
+    }
+
+    fn note_to(&mut self, tenants: BTreeSet<TenantId>, what: &What) {
         for tenant in tenants {
             self.log.push(tenant, what.clone());
         }
@@ -444,5 +491,7 @@ fn tenants_of(last_n: &BTreeMap<TenantId, u64>) -> BTreeSet<TenantId> {
 
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+mod owners;
 #[cfg(test)]
 mod tests;

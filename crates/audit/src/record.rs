@@ -55,6 +55,8 @@ fields! {
         decision: Decision,
         /// How long each part took.
         dur: Durations,
+        /// What the log goes on from, in the first records after its database was set back.
+        epoch: EpochNote,
         /// Whether this is the call's one and only last word.
         is_final as "final": bool,
         /// The node that formed the record.
@@ -229,6 +231,8 @@ mod tests {
         Redaction::KEYS,
         Server::KEYS,
         Session::KEYS,
+        EpochNote::KEYS,
+        TreeState::KEYS,
         SourceNote::KEYS,
         Span::KEYS,
         Tenant::KEYS,

@@ -2,6 +2,8 @@
 //! bundle, the log's verifier key and nothing else; the same rules stand in `docs/audit-bundle.md` for everyone to write again.
 
 mod counters;
+mod epochs;
+mod lines;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -12,7 +14,10 @@ use domain::TenantId;
 use crate::bundle::Line;
 use crate::merkle::{self, Frontier, Hash};
 use crate::note::{Checkpoint, VerifierKey};
+pub use lines::{ReadError, verify};
+
 use counters::Counters;
+use epochs::Ended;
 use read::Read;
 use times::Times;
 
@@ -29,9 +34,10 @@ pub enum Check {
     Consistency = 4,
     /// Leaves follow one another without a hole, up to the last checkpoint.
     Sequence = 5,
-    /// The numbers that nodes gave their records have no hole that nothing explains.
+    /// The numbers that nodes gave their records have no hole that nothing explains. A call's is there with its final record:
+    /// so each call below a mark, and each of a run that is over, has one.
     Counters = 6,
-    /// Each call has one final record, and those that were open have one.
+    /// No call has a second final record, and late notes amend such as say `unknown`.
     Finals = 7,
     /// Times agree with the order of the log.
     Times = 8,
@@ -60,7 +66,7 @@ impl Check {
             Self::Consistency => "the log goes on from the checkpoint kept before",
             Self::Sequence => "no record is missing between the first and the last",
             Self::Counters => "no record was lost between a node and the log",
-            Self::Finals => "each call has one final record",
+            Self::Finals => "no call has two final records, and late ones amend the unknown",
             Self::Times => "times agree with the order of the log",
         }
     }
@@ -80,6 +86,8 @@ pub enum Verdict {
 /// What is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
+    /// Of which epoch of the log.
+    pub epoch: u64,
     /// The first place in the log that it concerns; a checkpoint's is its size.
     pub seq: u64,
     /// One sentence.
@@ -89,13 +97,15 @@ pub struct Fault {
 /// What a bundle is, and what came of the checks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
-    /// The log's name, as the bundle says.
+    /// The log's name in its last epoch, as the bundle says.
     pub origin: String,
+    /// The first and the last epoch that are in it.
+    pub epochs: (u64, u64),
     /// The last checkpoint whose signature was good.
     pub checkpoint: Option<Checkpoint>,
     /// How many records were read.
     pub records: u64,
-    /// The places of the first and the last of them.
+    /// The places of the first and the last of them, each in its epoch.
     pub range: Option<(u64, u64)>,
     /// What came of each of [`CHECKS`].
     pub verdicts: [Verdict; CHECKS.len()],
@@ -123,21 +133,33 @@ pub struct Verifier {
     key: VerifierKey,
     since: Option<Checkpoint>,
     origin: String,
+    /// The epoch by the origin, and the one that the bundle begins with.
+    epoch: u64,
+    first_epoch: u64,
     tenant: TenantId,
     tree: Frontier,
+    /// The epoch before, until the first record of this one was read.
+    ended: Option<Ended>,
     /// Set once a line is out of place: what follows can't be put in line.
     is_broken: bool,
     checkpoint: Option<Checkpoint>,
-    /// The size of the last checkpoint that was read, good or not.
+    /// The size of the last good one of this epoch.
+    good: u64,
+    /// The size of the last checkpoint of this epoch that was read, good or not.
     checked_size: Option<u64>,
     /// The root of the tree when it had the size of `since`.
     root_then: Option<Hash>,
+    /// Whether the epoch that `since` is of was there.
+    has_compared: bool,
     records: u64,
     range: Option<(u64, u64)>,
+    /// The last record of this epoch.
+    last: Option<u64>,
     /// Whether leaves are left out between records.
     has_holes: bool,
     /// The commitment of the record before, for its personal part.
-    commitment: Option<(u64, String)>,
+    commitment_of: Option<u64>,
+    commitment: String,
     counters: Counters,
     times: Times,
     faults: [Option<Fault>; CHECKS.len()],
@@ -150,26 +172,34 @@ impl Verifier {
     /// [`NotABundle`] when the line is not that of a bundle.
     pub fn new(key: VerifierKey, since: Option<Checkpoint>, first: &[u8]) -> Result<Self, NotABundle> {
         let Some(Line::Header { origin, tenant }) = Line::read(first) else { return Err(NotABundle) };
-        let tree = Frontier::default();
-        let root_then = since.as_ref().filter(|since| since.size == 0).map(|_| tree.root());
-        Ok(Self {
+        let epoch = epochs::split(&origin).map_or(0, |(_, epoch)| epoch);
+        let mut verifier = Self {
             key,
             since,
             origin,
+            epoch,
+            first_epoch: epoch,
             tenant,
-            tree,
+            tree: Frontier::default(),
+            ended: None,
             is_broken: false,
             checkpoint: None,
+            good: 0,
             checked_size: None,
-            root_then,
+            root_then: None,
+            has_compared: false,
             records: 0,
             range: None,
+            last: None,
             has_holes: false,
-            commitment: None,
+            commitment_of: None,
+            commitment: String::new(),
             counters: Counters::default(),
             times: Times::default(),
             faults: Default::default(),
-        })
+        };
+        verifier.look_back();
+        Ok(verifier)
     }
 
     /// Takes the next line, without its end.
@@ -182,6 +212,7 @@ impl Verifier {
             Some(Line::Personal { seq, key, pii }) => self.personal(seq, &key, pii),
             Some(Line::Covered { first, end, hashes }) => self.covered(first, end, &hashes),
             Some(Line::Checkpoint(note)) => self.checkpoint(&note),
+            Some(Line::Epoch { origin }) => self.next_epoch(origin),
             Some(Line::Header { .. }) | None => self.out_of_place("a line that is none of a bundle stands here"),
         }
     }
@@ -191,7 +222,8 @@ impl Verifier {
         if seq != next {
             return self.out_of_place(&format!("record {seq} stands where record {next} belongs"));
         }
-        self.has_holes |= self.range.is_some_and(|(_, last)| last + 1 != seq);
+        self.has_holes |= self.last.is_some_and(|last| last + 1 != seq);
+        self.last = Some(seq);
         self.range = Some((self.range.map_or(seq, |(first, _)| first), seq));
         self.records += 1;
         if merkle::leaf_hash(bytes) != leaf {
@@ -201,23 +233,27 @@ impl Verifier {
         self.tree.append(leaf);
         self.look_back();
         let Some(record) = Read::of(bytes) else {
+            self.ended = None;
             return self.fails(Check::Leaves, seq, || format!("record {seq} is not a record of an audit log"));
         };
+        self.goes_on_from(seq, &record);
         if record.tenant() != Some(self.tenant) {
             self.fails(Check::Root, seq, || format!("record {seq} is of another tenant"));
         }
         if let Some(fault) = self.times.take(seq, &record) {
             self.fails(Check::Times, seq, || fault);
         }
-        for (check, fault) in self.counters.take(seq, &record) {
+        for (check, fault) in self.counters.take((self.epoch, seq), &record) {
             self.fails(check, seq, || fault);
         }
-        self.commitment = record.pii_commit.map(|commitment| (seq, commitment.into_owned()));
+        self.commitment_of = record.pii_commit.as_ref().map(|_| seq);
+        self.commitment.clear();
+        self.commitment.push_str(record.pii_commit.as_deref().unwrap_or_default());
     }
 
     fn personal(&mut self, seq: u64, key: &[u8; 32], pii: &[u8]) {
-        let committed = self.commitment.take().filter(|(of, _)| *of == seq);
-        if committed.is_none_or(|(_, commitment)| commitment != crate::pii::commitment(key, pii)) {
+        let is_committed = self.commitment_of.take() == Some(seq);
+        if !is_committed || self.commitment != crate::pii::commitment(key, pii) {
             self.fails(Check::Leaves, seq, || {
                 format!("record {seq} does not commit to the personal part given with it")
             });
@@ -228,6 +264,9 @@ impl Verifier {
         let next = self.tree.size();
         if first != next {
             return self.out_of_place(&format!("leaves from {first} on are left out where record {next} belongs"));
+        }
+        if self.ended.is_some() {
+            return self.out_of_place("the record that says what the epoch goes on from is left out");
         }
         for ((level, _), hash) in merkle::Cover::of(first, end).zip(hashes) {
             if self.tree.append_subtree(level, *hash).is_err() {
@@ -254,16 +293,17 @@ impl Verifier {
         }
         if read.root != self.tree.root() {
             // The one before held: what is wrong stands after it.
-            let after = self.checkpoint.as_ref().map_or(0, |before| before.size);
+            let after = self.good;
             let what = || format!("the leaves from {after} up to {size} do not add up to the signed checkpoint");
             return self.fails(Check::Root, after, what);
         }
+        self.good = size;
         self.checkpoint = Some(read);
     }
 
     /// Remembers what the tree was when it had the size of the checkpoint kept before.
     fn look_back(&mut self) {
-        if self.since.as_ref().is_some_and(|since| since.size == self.tree.size()) {
+        if self.since.as_ref().is_some_and(|since| since.size == self.tree.size() && since.origin == self.origin) {
             self.root_then = Some(self.tree.root());
         }
     }
@@ -276,9 +316,13 @@ impl Verifier {
 
     /// The first fault of a check stands.
     fn fails(&mut self, check: Check, seq: u64, what: impl FnOnce() -> String) {
+        self.fails_in(check, (self.epoch, seq), what);
+    }
+
+    fn fails_in(&mut self, check: Check, (epoch, seq): (u64, u64), what: impl FnOnce() -> String) {
         let fault = &mut self.faults[check as usize - 1];
         if fault.is_none() {
-            *fault = Some(Fault { seq, what: what() });
+            *fault = Some(Fault { epoch, seq, what: what() });
         }
     }
 
@@ -289,34 +333,22 @@ impl Verifier {
         if !self.is_broken && self.checked_size != Some(size) && self.faults[Check::Signatures as usize - 1].is_none() {
             self.out_of_place(&format!("the bundle ends after leaf {size} without a checkpoint: its end is cut off"));
         }
-        self.compare_with_before();
+        if self.ended.is_some() && !self.is_broken {
+            self.out_of_place("the bundle ends before the record that says what the epoch goes on from");
+        }
+        // Without a good checkpoint there is nothing to compare.
+        if self.checkpoint.is_some() {
+            let size = self.checkpoint.as_ref().filter(|last| last.origin == self.origin).map_or(0, |last| last.size);
+            self.compare_with_before(size);
+            self.compare_with_none();
+        }
         let mut verdicts = CHECKS.map(|check| self.verdict(check));
         for (verdict, fault) in verdicts.iter_mut().zip(self.faults) {
             *verdict = fault.map_or_else(|| verdict.clone(), Verdict::Fails);
         }
-        Report { origin: self.origin, checkpoint: self.checkpoint, records: self.records, range: self.range, verdicts }
-    }
-
-    fn compare_with_before(&mut self) {
-        let (Some(since), Some(now)) = (self.since.clone(), &self.checkpoint) else { return };
-        let (size, now) = (since.size, now.size);
-        if since.origin != self.origin {
-            self.fails(Check::Consistency, 0, || {
-                format!("the checkpoint kept before is of another log, {}", since.origin)
-            });
-        } else if size > now {
-            let what = || format!("the log had {size} leaves and now has {now}: it was set back");
-            self.fails(Check::Consistency, now, what);
-        } else if let Some(then) = self.root_then
-            && then != since.root
-        {
-            self.fails(Check::Consistency, 0, || {
-                format!("its first {size} leaves are not those that were signed before")
-            });
-        } else if self.root_then.is_none() {
-            let what = || format!("leaf {size} is inside of what the bundle leaves out: export it from leaf {size} on");
-            self.fails(Check::Consistency, size, what);
-        }
+        let epochs = (self.first_epoch, self.epoch);
+        let (origin, checkpoint, records, range) = (self.origin, self.checkpoint, self.records, self.range);
+        Report { origin, epochs, checkpoint, records, range, verdicts }
     }
 
     /// What is to be said of a check that found no fault.

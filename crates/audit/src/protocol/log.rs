@@ -33,12 +33,12 @@ pub enum What {
         /// Why.
         reason: GapReason,
     },
-    /// A frame came that a gap had named.
+    /// Frames came that a gap had named.
     GapFilled {
         /// Whose.
         source: Source,
         /// Which.
-        s: u64,
+        filled: Ranges,
     },
     /// A source is over.
     BootEnd {
@@ -64,6 +64,8 @@ pub enum GapReason {
     Overdue,
     /// The frame came and can't be read.
     Unreadable,
+    /// The database was set back and nothing has them any more.
+    SetBack,
 }
 
 impl GapReason {
@@ -74,6 +76,7 @@ impl GapReason {
             Self::Lost => "lost",
             Self::Overdue => "overdue",
             Self::Unreadable => "unreadable",
+            Self::SetBack => "set_back",
         }
     }
 }

@@ -71,6 +71,17 @@ fn a_frame_that_comes_twice_has_one_effect() {
 }
 
 #[test]
+fn a_gap_before_the_first_frames_of_a_run_is_named_to_whom_it_serves() {
+    let mut world = World::default();
+    assert_eq!(world.apply(arrived(1, 4, &[denied(9)])), Verdict::Held);
+    world.give_up(source(1), GapReason::SetBack);
+    let missing: Ranges = [(1, 4)].into_iter().collect();
+    let gap = What::Gap { source: source(1), missing, reason: GapReason::SetBack };
+    assert_eq!(log(&world, tenant(7)), [&gap, &What::Final(body("denied"))]);
+    assert_eq!(log(&world, DEPLOYMENT), [&gap]);
+}
+
+#[test]
 fn a_frame_waits_for_its_predecessors() {
     let mut world = World::default();
     assert_eq!(world.apply(arrived(1, 2, &[outcome(1)])), Verdict::Held);
@@ -115,8 +126,36 @@ fn a_hole_is_named_when_its_source_lapses_and_filled_when_its_frame_comes() {
 
     assert_eq!(world.apply(arrived(1, 2, &[intent(1)])), Verdict::Applied);
     assert!(world.sources[&source(1)].missing.is_empty());
-    assert_eq!(log(&world, tenant(7)).last(), Some(&&What::GapFilled { source: source(1), s: 2 }));
+    world.note_filled();
+    let filled = [(2, 3)].into_iter().collect();
+    assert_eq!(log(&world, tenant(7)).last(), Some(&&What::GapFilled { source: source(1), filled }));
     assert_eq!(log(&world, tenant(7)).iter().filter(|what| matches!(what, What::Final(_))).count(), 2);
+}
+
+#[test]
+fn what_fills_gaps_in_one_batch_is_said_once_a_source_and_never_more_than_came() {
+    let mut world = World::default();
+    let last = 6 * SPANS_MAX as u64;
+    world.apply(arrived(1, 1, &[denied(0)]));
+    world.apply(arrived(1, last, &[denied(1)]));
+    world.give_up(source(1), GapReason::SetBack);
+    for s in (2..last).filter(|s| s % 2 == 0) {
+        world.apply(arrived(1, s, &[Entry::Beat]));
+    }
+    let said = |world: &World| -> Vec<Ranges> {
+        let filled = |what: &&What| match what {
+            What::GapFilled { filled, .. } => Some(filled.clone()),
+            _ => None,
+        };
+        log(world, tenant(7)).iter().filter_map(filled).collect()
+    };
+    assert_eq!(said(&world), []);
+    world.note_filled();
+    world.note_filled();
+    let said = said(&world);
+    assert_eq!(said.len(), 3);
+    let all: Vec<(u64, u64)> = said.iter().flat_map(|filled| filled.as_slice().to_vec()).collect();
+    assert_eq!(all, (2..last).filter(|s| s % 2 == 0).map(|s| (s, s + 1)).collect::<Vec<_>>());
 }
 
 #[test]

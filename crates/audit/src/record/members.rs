@@ -455,6 +455,28 @@ object! {
 }
 
 object! {
+    /// What an epoch of a log goes on from.
+    pub struct EpochNote {
+        /// What the database still had of the log.
+        recovered: TreeState,
+        /// What the last checkpoint was over that is kept outside of the database; absent when none is.
+        signed: TreeState,
+    }
+}
+
+object! {
+    /// A log as it was at one size.
+    pub struct TreeState {
+        /// The epoch.
+        epoch: Option<u64>,
+        /// The root, base64.
+        root: Option<Text>,
+        /// How many leaves.
+        size: Option<u64>,
+    }
+}
+
+object! {
     /// A range of frames, both ends included.
     pub struct Span {
         /// The first.

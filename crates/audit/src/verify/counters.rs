@@ -16,19 +16,22 @@ pub(super) struct Counters {
     runs: HashMap<Run, Numbers>,
     /// Final records that say `unknown`, which a late note may amend.
     unknown: BTreeSet<u64>,
-    /// The first record that was read: from 0 on, runs are known from their beginning.
-    first: Option<u64>,
+    /// The epoch and place of the first record that was read.
+    first: Option<(u64, u64)>,
+    /// Whether another epoch has begun since.
+    is_later: bool,
     has_compared: bool,
 }
 
-/// The numbers of one run.
+/// The numbers of one run. They outlive its end: one that had only fallen silent speaks again under the same name, and a
+/// mark made before the end may enter the log after it.
 #[derive(Debug, Default)]
 struct Numbers {
     seen: Ranges,
     finals: Ranges,
     /// Numbers below this one were compared.
     from: Option<u64>,
-    /// Whether a note says that frames of this run never came.
+    /// Whether a note says that frames of this run never came, and has explained nothing yet.
     has_gap: bool,
 }
 
@@ -39,12 +42,16 @@ impl Counters {
     }
 
     /// Takes a record, and says what is wrong.
-    pub(super) fn take(&mut self, seq: u64, record: &Read<'_>) -> Vec<(Check, String)> {
-        let first = *self.first.get_or_insert(seq);
+    pub(super) fn take(&mut self, (epoch, seq): (u64, u64), record: &Read<'_>) -> Vec<(Check, String)> {
+        self.first.get_or_insert((epoch, seq));
+        let is_whole = self.is_whole();
         let mut faults = Vec::new();
         if let Some((run, n)) = record.numbered() {
-            let numbers = self.runs.entry(run).or_insert_with(|| Numbers::known_from(first));
-            numbers.seen.insert(n, n.saturating_add(1));
+            let numbers = self.runs.entry(run).or_insert_with(|| Numbers::new(is_whole));
+            // Should a record say that a call is open: its number is in the log once its end is.
+            if record.is_final || !matches!(&*record.kind, "call" | "open") {
+                numbers.seen.insert(n, n.saturating_add(1));
+            }
             if record.is_final {
                 if numbers.finals.contains(n) {
                     faults.push((Check::Finals, format!("record {seq} is a second final record of its call")));
@@ -53,9 +60,9 @@ impl Counters {
             }
         }
         match (&*record.kind, record.told_of()) {
-            ("gap", Some(run)) => self.run(run, first).has_gap = true,
-            ("mark" | "boot_end", Some(run)) => faults.extend(self.compare(seq, (run, first), record)),
-            ("late", _) => faults.extend(self.late(seq, first, record)),
+            ("gap", Some(run)) => self.run(run).has_gap = true,
+            ("mark" | "boot_end", Some(run)) => faults.extend(self.compare(seq, run, record)),
+            ("late", _) => faults.extend(self.late(seq, record)),
             _ if record.is_final && record.outcome.status.as_deref() == Some("unknown") => {
                 self.unknown.insert(seq);
             }
@@ -64,38 +71,50 @@ impl Counters {
         faults
     }
 
-    fn run(&mut self, run: Run, first: u64) -> &mut Numbers {
-        self.runs.entry(run).or_insert_with(|| Numbers::known_from(first))
+    /// The next records are of another epoch: numbers of runs go on, places begin anew.
+    pub(super) const fn next_epoch(&mut self) {
+        self.is_later = self.first.is_some();
+    }
+
+    /// From the log's very first record on, runs are known from their beginning. (0: the epoch is not known.)
+    fn is_whole(&self) -> bool {
+        self.first.is_some_and(|(epoch, seq)| epoch <= 1 && seq == 0)
+    }
+
+    fn run(&mut self, run: Run) -> &mut Numbers {
+        let is_whole = self.is_whole();
+        self.runs.entry(run).or_insert_with(|| Numbers::new(is_whole))
     }
 
     /// A mark says up to where a run's numbers are in the log; its end, that all are.
-    fn compare(&mut self, seq: u64, (run, first): (Run, u64), record: &Read<'_>) -> Option<(Check, String)> {
+    fn compare(&mut self, seq: u64, run: Run, record: &Read<'_>) -> Option<(Check, String)> {
         let source = &record.source;
         let end = source.complete_n.or(source.last_n.map(|last| last.saturating_add(1)))?;
-        let numbers = self.run(run, first);
-        let explained = numbers.has_gap || source.clean == Some(false);
+        let numbers = self.run(run);
         let missing = numbers.missing_below(end);
         let is_compared = numbers.from.is_some();
         numbers.go_on_from(end);
+        let unexplained = missing.filter(|_| source.clean != Some(false) && !std::mem::take(&mut numbers.has_gap));
         self.has_compared |= is_compared;
-        if record.kind == "boot_end" {
-            self.runs.remove(&run);
-        }
-        let n = missing.filter(|_| !explained)?;
+        let n = unexplained?;
         let what = format!("{} gave the number {n} to a record that is not in the log before record {seq}", run.0);
         Some((Check::Counters, what))
     }
 
-    fn late(&mut self, seq: u64, first: u64, record: &Read<'_>) -> Option<(Check, String)> {
+    fn late(&mut self, seq: u64, record: &Read<'_>) -> Option<(Check, String)> {
         let amended = record.amends.seq;
-        let is_known = amended.is_some_and(|amended| amended < first || self.unknown.remove(&amended));
+        // Places before the bundle's first, and of epochs that it has not: nothing is known of them.
+        let is_partial = !self.is_whole();
+        let (is_later, first) = (self.is_later, self.first.map_or(0, |(_, first)| first));
+        let is_before = |amended| is_partial && (is_later || amended < first);
+        let is_known = amended.is_some_and(|amended| is_before(amended) || self.unknown.remove(&amended));
         (!is_known).then(|| (Check::Finals, format!("record {seq} amends a final record that is not unknown")))
     }
 }
 
 impl Numbers {
-    fn known_from(first: u64) -> Self {
-        Self { from: (first == 0).then_some(0), ..Self::default() }
+    fn new(is_known_from_its_beginning: bool) -> Self {
+        Self { from: is_known_from_its_beginning.then_some(0), ..Self::default() }
     }
 
     /// The lowest number below `end` that is to be in the log and did not come.
@@ -106,6 +125,5 @@ impl Numbers {
     /// From here on, numbers are compared from `end` on.
     fn go_on_from(&mut self, end: u64) {
         self.from = Some(self.from.map_or(end, |from| from.max(end)));
-        self.has_gap = false;
     }
 }

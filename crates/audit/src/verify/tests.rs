@@ -1,3 +1,7 @@
+mod counters;
+mod epochs;
+mod python;
+
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use chrono::{DateTime, Duration, Utc};
 use domain::{BootId, CallId, NodeId, RecordId};
@@ -7,6 +11,7 @@ use super::*;
 use crate::merkle::{Cover, leaf_hash, tile_root};
 use crate::record::{Amends, Counter, Gateway, Outcome, Record, SourceNote};
 use crate::words::{Kind, Status};
+use python::reports;
 
 const ORIGIN: &str = "audit.sluice.example/t/ten_00000000000000000000000007/1";
 
@@ -127,9 +132,7 @@ fn written(line: &Line<'_>) -> Vec<u8> {
 }
 
 fn verify_since(lines: &[Vec<u8>], since: Option<Checkpoint>) -> Report {
-    let mut verifier = Verifier::new(key(), since, &lines[0]).unwrap();
-    lines[1..].iter().for_each(|line| verifier.line(line));
-    verifier.finish()
+    reports(&[(lines.to_vec(), since)]).remove(0)
 }
 
 fn failed(lines: &[Vec<u8>]) -> Option<(Check, u64)> {
@@ -164,12 +167,15 @@ fn a_byte_changed_is_named_wherever_it_is() {
     let log = Log::calls(40);
     let whole = log.whole();
     let line = 18; // record 17
-    for at in 0..whole[line].len() {
+    let changed = |at: usize| {
         let mut lines = whole.clone();
         lines[line][at] ^= 1;
-        let (check, seq) = failed(&lines).unwrap();
-        assert_eq!(seq, 17, "{}: {check:?}", String::from_utf8_lossy(&lines[line]));
-        assert!(matches!(check, Check::Leaves | Check::Sequence), "{check:?}");
+        (lines, None)
+    };
+    for (at, report) in reports(&(0..whole[line].len()).map(changed).collect::<Vec<_>>()).iter().enumerate() {
+        let (check, fault) = report.failed().unwrap();
+        assert_eq!(fault.seq, 17, "byte {at}: {check:?}");
+        assert!(matches!(check, Check::Leaves | Check::Sequence), "byte {at}: {check:?}");
     }
 }
 
@@ -226,9 +232,8 @@ fn a_checkpoint_of_another_key_log_or_size_is_refused() {
 fn the_log_goes_on_from_the_checkpoint_that_was_kept() {
     let (log, other) = (Log::calls(30), Log::of((0..30).map(|place| call(place + 1, place))));
     let check = |lines: &[Vec<u8>], since| verify_since(lines, Some(since)).failed().map(|(check, _)| check);
-    for size in 0..=30 {
-        assert_eq!(check(&log.whole(), log.checkpoint(size)), None, "{size}");
-    }
+    let each: Vec<_> = (0..=30).map(|size| (log.whole(), Some(log.checkpoint(size)))).collect();
+    assert!(reports(&each).iter().all(|report| report.failed().is_none()));
     assert_eq!(check(&log.whole(), other.checkpoint(20)), Some(Check::Consistency), "rewritten");
     let back = log.lines(|_| true, &[12]);
     assert_eq!(check(&back, log.checkpoint(20)), Some(Check::Consistency), "set back");
@@ -283,33 +288,6 @@ fn a_range_that_begins_within_a_run_is_compared_from_its_first_mark_on() {
 }
 
 #[test]
-fn a_gap_that_is_named_explains_what_is_missing() {
-    let (node, boot) = run();
-    let mut gap = record(Kind::Gap, 2);
-    gap.source = SourceNote { node: Some(node), boot: Some(boot), ..SourceNote::default() };
-    let mut end = record(Kind::BootEnd, 3);
-    end.source =
-        SourceNote { node: Some(node), boot: Some(boot), last_n: Some(2), clean: Some(true), ..SourceNote::default() };
-    assert_eq!(failed(&Log::of([call(0, 0), call(1, 2), gap, end.clone()]).whole()), None);
-    let open = record(Kind::Admin, 2);
-    assert_eq!(failed(&Log::of([call(0, 0), call(1, 2), open, end]).whole()), Some((Check::Counters, 3)));
-}
-
-#[test]
-fn a_call_has_one_final_record_and_a_late_note_amends_an_unknown_one() {
-    assert_eq!(failed(&Log::of([call(0, 0), call(1, 1), call(2, 0)]).whole()), Some((Check::Finals, 2)));
-    let mut unknown = call(0, 0);
-    unknown.outcome = Outcome { status: Some(Status::Unknown), ..Outcome::default() };
-    let late = |seq| {
-        let mut late = record(Kind::Late, 2);
-        late.amends = Amends { seq: Some(seq) };
-        late
-    };
-    assert_eq!(failed(&Log::of([unknown.clone(), call(1, 1), late(0)]).whole()), None);
-    assert_eq!(failed(&Log::of([unknown, call(1, 1), late(1)]).whole()), Some((Check::Finals, 2)));
-}
-
-#[test]
 fn times_follow_the_log_as_far_as_clocks_agree() {
     let mut backwards = call(1, 1);
     backwards.time_end = Some(at(1) - Duration::seconds(11));
@@ -324,4 +302,64 @@ fn times_follow_the_log_as_far_as_clocks_agree() {
 #[test]
 fn what_is_no_bundle_is_said_to_be_none() {
     assert!(Verifier::new(key(), None, b"{}").is_err() && Verifier::new(key(), None, b"").is_err());
+}
+
+/// What is signed for may still be no record: both verifiers draw the same line.
+#[test]
+fn what_is_a_record_has_members_of_their_types_and_times_of_one_form() {
+    let record = String::from_utf8(call(0, 0).to_bytes()).unwrap();
+    let time = |text: &str| record.replace("1970-01-01T00:00:00.000000Z", text);
+    let n = |n: &str| record.replace("\"n\":0", &format!("\"n\":{n}"));
+    let with = |members: &str| record.replacen('{', &format!("{{{members},"), 1);
+    let good = [
+        time("2024-02-29T23:59:59.999999Z"),
+        time("0001-01-01T00:00:00.000000Z"),
+        record.replace("\"1970-01-01T00:00:00.000000Z\"", "null"),
+        n("18446744073709551614"),
+        n("null"),
+        with("\"amends\":{\"seq\":null}"),
+        with("\"anything\":[1,{\"else\":null}]"),
+    ];
+    let bad = [
+        time("2024-02-29T23:59:59Z"),
+        time("2024-02-29T23:59:59.999Z"),
+        time("2024-02-29T23:59:59.999999z"),
+        time("2024-02-29 23:59:59.999999Z"),
+        time("2024-02-29T23:59:59.999999+00:00"),
+        time("2024-02-29T23:59:60.000000Z"),
+        time("2024-02-29T24:00:00.000000Z"),
+        time("2023-02-29T00:00:00.000000Z"),
+        time("2023-13-01T00:00:00.000000Z"),
+        time("0000-01-01T00:00:00.000000Z"),
+        time(""),
+        record.replace("\"1970-01-01T00:00:00.000000Z\"", "0"),
+        with("\"time_end\":\"later\""),
+        n("-1"),
+        n("01"),
+        n("1.0"),
+        n("18446744073709551616"),
+        n("\"1\""),
+        with("\"amends\":{\"seq\":\"1\"}"),
+        with("\"amends\":null"),
+        with("\"epoch\":{\"recovered\":{\"size\":-1}}"),
+        with("\"source\":{\"node\":\"node_x\"}"),
+        with("\"source\":{\"clean\":1}"),
+        record.replace("\"final\":true", "\"final\":1"),
+        record.replace("\"final\":true", "\"final\":null"),
+        record.replace("\"kind\":\"call\"", "\"kind\":7"),
+        record.replace("\"kind\":\"call\"", "\"kind\":\"a\tb\""),
+        record.replace("\"kind\":\"call\",", ""),
+        record.replace(&tenant(7).to_string(), "ten_7"),
+        record[..record.len() - 1].to_owned(),
+        "null".to_owned(),
+        "[]".to_owned(),
+        "{}".to_owned(),
+    ];
+    let bundle = |record: &String| (Log(vec![record.clone().into_bytes()]).whole(), None);
+    for (report, record) in reports(&good.iter().map(bundle).collect::<Vec<_>>()).iter().zip(&good) {
+        assert_eq!(report.failed(), None, "{record}");
+    }
+    for (report, record) in reports(&bad.iter().map(bundle).collect::<Vec<_>>()).iter().zip(&bad) {
+        assert_eq!(report.failed().map(|(check, fault)| (check, fault.seq)), Some((Check::Leaves, 0)), "{record}");
+    }
 }

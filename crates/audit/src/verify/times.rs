@@ -1,8 +1,6 @@
 //! Check 8: times agree with the order of the log. Clocks differ, so a little is allowed.
 
-use std::borrow::Cow;
-
-use chrono::{DateTime, Duration, Utc};
+use chrono::{DateTime, Duration, NaiveDate, Utc};
 
 use super::read::Read;
 
@@ -20,13 +18,12 @@ impl Times {
     /// Takes a record, and says what is wrong.
     pub(super) fn take(&mut self, seq: u64, record: &Read<'_>) -> Option<String> {
         let within = [&record.time, &record.time_forwarded, &record.time_end];
-        let mut latest: Option<&Cow<'_, str>> = None;
+        let mut latest = "";
         for time in within.into_iter().flatten() {
-            match is_before(time, latest.map_or("", |latest| latest)) {
-                None => return Some(format!("record {seq} has a time that is none")),
-                Some(true) => return Some(format!("record {seq} ends before it begins")),
-                Some(false) => latest = Some(time),
+            if is_before(time, latest) {
+                return Some(format!("record {seq} ends before it begins"));
             }
+            latest = time;
         }
         let time = record.time.as_deref()?;
         if !matches!(&*record.kind, "mark" | "heartbeat" | "boot_end" | "gap" | "gap_filled") {
@@ -36,16 +33,26 @@ impl Times {
         if self.owner.as_deref().is_none_or(|owner| owner < time) {
             self.owner = Some(time.to_owned());
         }
-        is_back?.then(|| format!("record {seq} was written before the one that it follows"))
+        is_back.then(|| format!("record {seq} was written before the one that it follows"))
     }
 }
 
-/// Whether one time is before another by more than clocks may differ; `None` when one of them is no time. Both are in
-/// UTC and of one form, so that they mostly compare as texts.
-fn is_before(time: &str, other: &str) -> Option<bool> {
-    if other.is_empty() || (time >= other && time.len() == other.len()) {
-        return Some(false);
+/// Whether a text is a time as records have it: of one form, so that times compare as texts, and there is such a second.
+pub(super) fn is_time(text: &str) -> bool {
+    const FORM: &[u8; 27] = b"dddd-dd-ddTdd:dd:dd.ddddddZ";
+    let Ok(bytes) = <&[u8; 27]>::try_from(text.as_bytes()) else { return false };
+    let is_digit = |form: u8, byte: u8| if form == b'd' { byte.is_ascii_digit() } else { byte == form };
+    if !FORM.iter().zip(bytes).all(|(form, byte)| is_digit(*form, *byte)) {
+        return false;
     }
+    let two = |at: usize| u32::from(bytes[at] - b'0') * 10 + u32::from(bytes[at + 1] - b'0');
+    let year = two(0) * 100 + two(2);
+    let day = NaiveDate::from_ymd_opt(year.cast_signed(), two(5), two(8));
+    year > 0 && day.is_some() && two(11) < 24 && two(14) < 60 && two(17) < 60
+}
+
+/// Whether one time is before another by more than clocks may differ.
+fn is_before(time: &str, other: &str) -> bool {
     let read = |text: &str| text.parse::<DateTime<Utc>>().ok();
-    Some(read(time)? < read(other)? - CLOCKS)
+    time < other && read(time).zip(read(other)).is_some_and(|(time, other)| time < other - CLOCKS)
 }
