@@ -7,14 +7,18 @@ pub mod accounts;
 pub mod attempts;
 pub mod audit;
 pub mod credentials;
+pub mod destinations;
 mod error;
 pub mod health;
 pub mod invitations;
+pub mod lanes;
+pub mod letters;
 pub mod outbox;
 pub mod people;
 pub mod policies;
 pub mod published;
 pub mod publisher;
+pub mod restore;
 pub mod revocations;
 pub mod servers;
 pub mod sessions;
@@ -29,7 +33,7 @@ mod words;
 pub use error::Error;
 pub use sqlx::PgPool;
 use sqlx::migrate::Migrator;
-pub use start::{StartError, check_role, connect, migrate};
+pub use start::{StartError, check_role, connect, connect_waiting, migrate};
 pub use tx::{IngestTx, PlatformTx, TenantTx};
 
 /// Brings a database to the present schema.

@@ -7,6 +7,7 @@ use domain::{Alias, EraPin, Label, ServerId, ServerKey, ServerVersionId, Session
 use url::Url;
 
 use crate::error::{broke, read};
+use crate::tenants::LastChange;
 use crate::words::{from_words, to_words};
 use crate::{Error, TenantTx};
 
@@ -153,15 +154,30 @@ pub async fn find_locked(tx: &mut TenantTx, id: ServerId) -> Result<Option<Serve
     row.map(Row::read).transpose()
 }
 
-/// Writes a server's settings, whether it is paused and its reviewed version, and counts its revision up.
+/// Who last changed a server, and when.
+///
+/// # Errors
+/// [`Error`] when the database failed.
+pub async fn last_change(tx: &mut TenantTx, id: ServerId) -> Result<LastChange, Error> {
+    let found = sqlx::query!(
+        r#"select changed_by as "changed_by: UserId", changed_at from servers where server_id = $1"#,
+        id.uuid(),
+    )
+    .fetch_optional(tx.connection())
+    .await?;
+    Ok(found.map(|row| LastChange { by: row.changed_by, at: row.changed_at }).unwrap_or_default())
+}
+
+/// Writes a server's settings, whether it is paused and its reviewed version, and who did; counts its revision up.
 ///
 /// # Errors
 /// [`WriteError::AliasTaken`] when another server has the alias.
-pub async fn change(tx: &mut TenantTx, server: &Server) -> Result<(), WriteError> {
+pub async fn change(tx: &mut TenantTx, server: &Server, (by, at): (UserId, DateTime<Utc>)) -> Result<(), WriteError> {
     let settings = &server.settings;
     sqlx::query!(
         "update servers set alias = $2, title = $3, endpoint = $4, era = $5, sessions = $6, labels = $7, timeout_ms = $8,
-             answer_max_bytes = $9, paused = $10, server_version_id = $11, revision = revision + 1
+             answer_max_bytes = $9, paused = $10, server_version_id = $11, changed_by = $12, changed_at = $13,
+             revision = revision + 1
          where server_id = $1",
         server.id.uuid(),
         settings.alias.as_str(),
@@ -174,6 +190,8 @@ pub async fn change(tx: &mut TenantTx, server: &Server) -> Result<(), WriteError
         settings.answer_max_bytes.cast_signed(),
         server.paused,
         server.version.map(ServerVersionId::uuid),
+        by.uuid(),
+        at,
     )
     .execute(tx.connection())
     .await?;

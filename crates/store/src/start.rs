@@ -61,6 +61,15 @@ pub enum StartError {
 /// # Errors
 /// [`StartError`] when nobody answers, or when the fence would not hold for this role.
 pub async fn connect(url: &str, max_connections: u32) -> Result<PgPool, StartError> {
+    connect_waiting(url, max_connections, ACQUIRE_TIMEOUT).await
+}
+
+/// As [`connect`], for work in the background of which more is done at once than there are connections: it waits for a free
+/// one for as long as `wait`.
+///
+/// # Errors
+/// As of [`connect`].
+pub async fn connect_waiting(url: &str, max_connections: u32, wait: Duration) -> Result<PgPool, StartError> {
     // What reads the address takes any scheme.
     if !["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
         return Err(StartError::Address);
@@ -74,7 +83,7 @@ pub async fn connect(url: &str, max_connections: u32) -> Result<PgPool, StartErr
     let place = place(&options);
     let pool = PgPoolOptions::new()
         .max_connections(max_connections)
-        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .acquire_timeout(wait)
         .connect_with(options)
         .await
         .map_err(|source| StartError::Connect { place, source })?;
@@ -127,9 +136,10 @@ pub async fn check_role(pool: &PgPool) -> Result<(), StartError> {
 /// # Errors
 /// [`StartError::Migrate`] when a migration fails or an applied one was changed.
 pub async fn migrate(pool: &PgPool) -> Result<(), StartError> {
-    // Migrating may take longer than any statement of ours should.
+    // Migrating may take longer than any statement of ours should, and who comes second waits for it.
     let mut connection = pool.acquire().await.map_err(Error::from)?;
     sqlx::query!("set statement_timeout = 0").execute(&mut *connection).await.map_err(Error::from)?;
+    sqlx::query!("set lock_timeout = 0").execute(&mut *connection).await.map_err(Error::from)?;
     let migrated = MIGRATOR.run(&mut *connection).await;
     connection.close().await.map_err(Error::from)?;
     Ok(migrated?)

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use domain::TenantId;
 use uuid::Uuid;
 
-use super::head::Head;
+use super::head::{Head, HeadRow};
 use crate::{Error, IngestTx, TenantTx};
 
 /// A checkpoint with the note that was signed.
@@ -27,8 +27,9 @@ pub struct Signed {
 /// # Errors
 /// [`Error`] when the database failed.
 pub async fn unsigned(tx: &mut IngestTx, (shard, shards): (u16, u16), limit: u32) -> Result<Vec<Head>, Error> {
-    let rows = sqlx::query!(
-        "select tenant_id, epoch, size, frontier, signed_size from audit_head
+    let rows = sqlx::query_as!(
+        HeadRow,
+        "select tenant_id, epoch, size, frontier, signed_size, begin_epoch from audit_head
          where size > signed_size and get_byte(uuid_send(tenant_id), 15) & ($2 - 1) = $1
          order by tenant_id limit $3 for update",
         i32::from(shard),
@@ -37,16 +38,7 @@ pub async fn unsigned(tx: &mut IngestTx, (shard, shards): (u16, u16), limit: u32
     )
     .fetch_all(tx.connection())
     .await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| Head {
-            tenant: TenantId::from_uuid(row.tenant_id),
-            epoch: row.epoch.cast_unsigned(),
-            size: row.size.cast_unsigned(),
-            frontier: row.frontier,
-            signed_size: row.signed_size.cast_unsigned(),
-        })
-        .collect())
+    Ok(rows.into_iter().map(Head::from).collect())
 }
 
 /// Adds checkpoints, and notes in the heads how far they reach.
@@ -95,6 +87,29 @@ pub async fn thin_out(tx: &mut IngestTx, before: DateTime<Utc>, limit: u32) -> R
     .execute(tx.connection())
     .await?;
     Ok(done.rows_affected())
+}
+
+/// The last checkpoint of an epoch of the tenant's log.
+///
+/// # Errors
+/// [`Error`] when the database failed.
+pub async fn last_of(tx: &mut TenantTx, epoch: u64) -> Result<Option<Signed>, Error> {
+    let tenant = tx.tenant();
+    let row = sqlx::query!(
+        "select size, note, signed_at from audit_checkpoint where tenant_id = $1 and epoch = $2
+         order by size desc limit 1",
+        tenant.uuid(),
+        epoch.cast_signed(),
+    )
+    .fetch_optional(tx.connection())
+    .await?;
+    Ok(row.map(|row| Signed {
+        tenant,
+        epoch,
+        size: row.size.cast_unsigned(),
+        note: row.note,
+        signed_at: row.signed_at,
+    }))
 }
 
 /// The tenant's last checkpoint; `None` while its log has none.

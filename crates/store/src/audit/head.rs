@@ -18,6 +18,30 @@ pub struct Head {
     pub frontier: Vec<u8>,
     /// The size of the last signed checkpoint.
     pub signed_size: u64,
+    /// The least number of an epoch that is to be begun, where somebody said that Postgres was set back.
+    pub begin_epoch: Option<u64>,
+}
+
+pub(crate) struct HeadRow {
+    pub(crate) tenant_id: Uuid,
+    pub(crate) epoch: i64,
+    pub(crate) size: i64,
+    pub(crate) frontier: Vec<u8>,
+    pub(crate) signed_size: i64,
+    pub(crate) begin_epoch: Option<i64>,
+}
+
+impl From<HeadRow> for Head {
+    fn from(row: HeadRow) -> Self {
+        Self {
+            tenant: TenantId::from_uuid(row.tenant_id),
+            epoch: row.epoch.cast_unsigned(),
+            size: row.size.cast_unsigned(),
+            frontier: row.frontier,
+            signed_size: row.signed_size.cast_unsigned(),
+            begin_epoch: row.begin_epoch.map(i64::cast_unsigned),
+        }
+    }
 }
 
 /// Locks the heads of these tenants in key order, making those that are not there yet (O3.2).
@@ -33,23 +57,15 @@ pub async fn lock(tx: &mut IngestTx, tenants: &[TenantId]) -> Result<Vec<Head>, 
     )
     .execute(tx.connection())
     .await?;
-    let rows = sqlx::query!(
-        "select tenant_id, epoch, size, frontier, signed_size from audit_head
+    let rows = sqlx::query_as!(
+        HeadRow,
+        "select tenant_id, epoch, size, frontier, signed_size, begin_epoch from audit_head
          where tenant_id = any($1) order by tenant_id for update",
         &tenants,
     )
     .fetch_all(tx.connection())
     .await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| Head {
-            tenant: TenantId::from_uuid(row.tenant_id),
-            epoch: row.epoch.cast_unsigned(),
-            size: row.size.cast_unsigned(),
-            frontier: row.frontier,
-            signed_size: row.signed_size.cast_unsigned(),
-        })
-        .collect())
+    Ok(rows.into_iter().map(Head::from).collect())
 }
 
 /// Saves the sizes and frontiers of heads locked before.

@@ -2,6 +2,7 @@
 
 use ::audit::Source;
 
+use crate::audit::shard::number;
 use crate::audit::source::{columns, from_row};
 use crate::{Error, IngestTx};
 
@@ -41,6 +42,37 @@ pub async fn add(tx: &mut IngestTx, held: &[Held]) -> Result<(), Error> {
     Ok(())
 }
 
+/// Sources of a shard of which frames are held, at most `limit`, with the first number that is held of each.
+///
+/// # Errors
+/// [`Error`] when the database failed.
+pub async fn sources(tx: &mut IngestTx, shard: u16, limit: usize) -> Result<Vec<(Source, u64)>, Error> {
+    let rows = sqlx::query!(
+        r#"select node, boot, shard, min(s) as "first!" from audit_held where shard = $1
+           group by 1, 2, 3 order by node, boot limit $2"#,
+        number(shard),
+        i64::try_from(limit).unwrap_or(i64::MAX),
+    )
+    .fetch_all(tx.connection())
+    .await?;
+    Ok(rows.into_iter().map(|row| (from_row(row.node, row.boot, row.shard), row.first.cast_unsigned())).collect())
+}
+
+/// A source of a shard whose first held frame follows what took effect, and that frame's number.
+///
+/// # Errors
+/// [`Error`] when the database failed.
+pub async fn ready(tx: &mut IngestTx, shard: u16) -> Result<Option<(Source, u64)>, Error> {
+    let row = sqlx::query!(
+        "select h.node, h.boot, h.shard, h.s from audit_held h join audit_source o using (node, boot, shard)
+         where h.shard = $1 and h.s = o.wm + 1 limit 1",
+        number(shard),
+    )
+    .fetch_optional(tx.connection())
+    .await?;
+    Ok(row.map(|row| (from_row(row.node, row.boot, row.shard), row.s.cast_unsigned())))
+}
+
 /// How many frames are held of a source, and the first of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Waiting {
@@ -70,24 +102,25 @@ pub async fn waiting(tx: &mut IngestTx, sources: &[Source]) -> Result<Vec<(Sourc
     Ok(rows.into_iter().map(|row| (from_row(row.node, row.boot, row.shard), waiting(row.count, row.first))).collect())
 }
 
-/// The frames held of these sources.
+/// The first frames held of a source: so many at most, and no more once they have so many bytes.
 ///
 /// # Errors
 /// [`Error`] when the database failed.
-pub async fn list(tx: &mut IngestTx, sources: &[Source]) -> Result<Vec<Held>, Error> {
-    let (nodes, boots, shards) = columns(sources.iter().copied());
+pub async fn first(tx: &mut IngestTx, source: Source, frames: usize, bytes: usize) -> Result<Vec<Held>, Error> {
     let rows = sqlx::query!(
-        "select h.node, h.boot, h.shard, h.s, h.frame
-         from unnest($1::uuid[], $2::uuid[], $3::int2[]) w(node, boot, shard)
-             join audit_held h using (node, boot, shard)",
-        &nodes,
-        &boots,
-        &shards,
+        "select s, frame from (
+             select s, frame, sum(octet_length(frame)) over (order by s) - octet_length(frame) as before
+             from (select s, frame from audit_held where node = $1 and boot = $2 and shard = $3 order by s limit $4) few
+         ) measured where before < $5 order by s",
+        source.node.uuid(),
+        source.boot.uuid(),
+        number(source.shard),
+        i64::try_from(frames).unwrap_or(i64::MAX),
+        i64::try_from(bytes).unwrap_or(i64::MAX),
     )
     .fetch_all(tx.connection())
     .await?;
-    let held = |source, s: i64, frame| Held { source, s: s.cast_unsigned(), frame };
-    Ok(rows.into_iter().map(|row| held(from_row(row.node, row.boot, row.shard), row.s, row.frame)).collect())
+    Ok(rows.into_iter().map(|row| Held { source, s: row.s.cast_unsigned(), frame: row.frame }).collect())
 }
 
 /// Deletes frames that took effect.

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::inbox::InboxRecord;
 use crate::audit::shard::number;
-use crate::{Error, IngestTx};
+use crate::{Error, IngestTx, TenantTx};
 
 /// Of one source and tenant: each number below `complete_n` is in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +76,38 @@ pub async fn complete(tx: &mut IngestTx, shard: u16, tenants: &[TenantId]) -> Re
         complete_n: n.cast_unsigned(),
     };
     Ok(rows.into_iter().map(|row| complete(row.tenant_id, row.node, row.boot, row.marked_n)).collect())
+}
+
+/// How far a tenant's log is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct State {
+    /// The present epoch.
+    pub epoch: u64,
+    /// How many leaves.
+    pub size: u64,
+    /// How many the last checkpoint covers.
+    pub signed_size: u64,
+    /// When it last got a mark or a heartbeat, or was begun.
+    pub marked_at: DateTime<Utc>,
+}
+
+/// How far the tenant's log is; `None` while nothing is recorded.
+///
+/// # Errors
+/// [`Error`] when the database failed.
+pub async fn state(tx: &mut TenantTx) -> Result<Option<State>, Error> {
+    let row = sqlx::query!(
+        "select epoch, size, signed_size, marked_at from audit_head where tenant_id = $1",
+        tx.tenant().uuid(),
+    )
+    .fetch_optional(tx.connection())
+    .await?;
+    Ok(row.map(|row| State {
+        epoch: row.epoch.cast_unsigned(),
+        size: row.size.cast_unsigned(),
+        signed_size: row.signed_size.cast_unsigned(),
+        marked_at: row.marked_at,
+    }))
 }
 
 /// Puts records of the owner's own into the inbox, each for the log of its tenant.

@@ -1,6 +1,10 @@
 //! The audit tables: what the shard's owner keeps, and the log that is searched.
 
+pub mod callers;
 pub mod checkpoint;
+mod counted;
+pub mod delivery;
+pub mod epoch;
 pub mod head;
 pub mod held;
 pub mod inbox;

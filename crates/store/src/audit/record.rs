@@ -53,7 +53,13 @@ fn column<'a, T>(records: &'a [Placed], value: impl Fn(&'a Placed) -> T) -> Vec<
 }
 
 fn text<'a>(records: &'a [Placed], value: impl Fn(&'a Columns) -> Option<&'a String>) -> Vec<Option<&'a str>> {
-    column(records, |record| value(&record.columns).map(|text| &text[..text.floor_char_boundary(TEXT_MAX)]))
+    column(records, |record| value(&record.columns).map(|text| column_text(text)))
+}
+
+/// As much of a text as its column has.
+#[must_use]
+pub fn column_text(text: &str) -> &str {
+    &text[..text.floor_char_boundary(TEXT_MAX)]
 }
 
 #[expect(clippy::too_many_lines, reason = "one line for each column")]

@@ -67,7 +67,7 @@ impl Filter {
         }
     }
 
-    fn among(&self) -> (Option<&[Uuid]>, &[Uuid]) {
+    pub(super) fn among(&self) -> (Option<&[Uuid]>, &[Uuid]) {
         self.among.as_ref().map_or((None, &[]), |among| (Some(among.servers.as_slice()), among.tools.as_slice()))
     }
 }
@@ -116,6 +116,10 @@ pub struct Row {
     pub tool_name: Option<String>,
     /// What was decided.
     pub effect: Option<String>,
+    /// Why, in a stable word.
+    pub decision_code: Option<String>,
+    /// The policies that decided.
+    pub policies: Option<Vec<Uuid>>,
     /// How it ended.
     pub status: Option<String>,
     /// How long it took, microseconds.
@@ -192,8 +196,8 @@ pub async fn step(
     let mut rows = sqlx::query_as!(
         Row,
         r#"select time, id, epoch, seq, received_at, kind, final as is_final, call_id, actor_kind, actor_id, token_id,
-               client_name, method, server_id, tool_name, effect, status, duration_us, result_bytes, trace_id,
-               change_action,
+               client_name, method, server_id, tool_name, effect, decision_code, policy_ids as policies, status,
+               duration_us, result_bytes, trace_id, change_action,
                $14::text is null or position(lower($14) in lower(convert_from(body, 'UTF8'))) > 0 as "holds_text!"
            from audit_record
            where part_time >= $1 and part_time < $2 and time >= $3 and (time, id) < ($4, $5)
@@ -290,8 +294,8 @@ pub async fn leaves(tx: &mut TenantTx, epoch: i64, from_seq: i64, limit: i64) ->
     .await?)
 }
 
-/// Records that came into the log after a place of it, the latest first: those of the filter's kinds, actor and statuses,
-/// in partitions from its beginning on. It asks for nothing else.
+/// Records that came into the log after a place of it, the latest first, in partitions from the filter's beginning on. Of
+/// the filter's end, effect, call, trace and text nothing is asked.
 ///
 /// # Errors
 /// [`Error`] when the database failed.
@@ -301,15 +305,20 @@ pub async fn newer(
     filter: &Filter,
     limit: i64,
 ) -> Result<Vec<Row>, Error> {
+    let among = filter.among();
     Ok(sqlx::query_as!(
         Row,
         r#"select time, id, epoch, seq, received_at, kind, final as is_final, call_id, actor_kind, actor_id, token_id,
-               client_name, method, server_id, tool_name, effect, status, duration_us, result_bytes, trace_id,
-               change_action, true as "holds_text!"
+               client_name, method, server_id, tool_name, effect, decision_code, policy_ids as policies, status,
+               duration_us, result_bytes, trace_id, change_action, true as "holds_text!"
            from audit_record where (epoch, seq) > ($1, $2) and part_time >= $3
                and (cardinality($4::text[]) = 0 or kind = any($4))
                and ($5::text is null or actor_id = $5)
                and (cardinality($6::text[]) = 0 or status = any($6))
+               and ($8::uuid is null or token_id = $8)
+               and ($9::uuid is null or server_id = $9)
+               and ($10::text is null or tool_name = $10)
+               and ($11::uuid[] is null or server_id = any($11) or tool_id = any($12))
            order by epoch desc, seq desc limit $7"#,
         epoch,
         seq,
@@ -318,6 +327,11 @@ pub async fn newer(
         filter.actor,
         &filter.statuses,
         limit,
+        filter.token.map(TokenId::uuid),
+        filter.server.map(ServerId::uuid),
+        filter.tool,
+        among.0,
+        among.1,
     )
     .fetch_all(tx.connection())
     .await?)
@@ -382,68 +396,4 @@ pub async fn added(tx: &mut TenantTx, from: DateTime<Utc>, limit: i64) -> Result
     .await?;
     let both = row.p50.zip(row.p99);
     Ok(both.map(|(p50_us, p99_us)| Added { p50_us, p99_us, calls: row.calls }))
-}
-
-/// Records of one caller, through one program, that ended alike.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CallerCount {
-    /// What kind of being acted.
-    pub actor_kind: Option<String>,
-    /// Who.
-    pub actor_id: Option<String>,
-    /// Through which program.
-    pub client_name: Option<String>,
-    /// What was decided.
-    pub effect: Option<String>,
-    /// How they ended.
-    pub status: Option<String>,
-    /// How many.
-    pub count: i64,
-    /// When the first of them began.
-    pub first: DateTime<Utc>,
-    /// When the last of them began.
-    pub last: DateTime<Utc>,
-}
-
-/// Who made the calls that match all but the text, and how those ended: at most `limit` counts, the largest first.
-///
-/// # Errors
-/// [`Error`] when the database failed, [`Error::is_out_of_time`] when it took longer than was allowed.
-pub async fn by_caller(
-    tx: &mut TenantTx,
-    filter: &Filter,
-    partitions: (DateTime<Utc>, DateTime<Utc>),
-    limit: i64,
-) -> Result<Vec<CallerCount>, Error> {
-    let among = filter.among();
-    Ok(sqlx::query_as!(
-        CallerCount,
-        r#"select actor_kind, actor_id, client_name, effect, status, count(*) as "count!", min(time) as "first!",
-               max(time) as "last!"
-           from audit_record
-           where part_time >= $1 and part_time < $2 and time >= $3 and time < $4
-               and (cardinality($5::text[]) = 0 or kind = any($5))
-               and ($6::text is null or actor_id = $6)
-               and ($7::uuid is null or server_id = $7)
-               and ($8::text is null or tool_name = $8)
-               and (cardinality($9::text[]) = 0 or status = any($9))
-               and ($10::text is null or trace_id = $10)
-               and ($11::uuid[] is null or server_id = any($11) or tool_id = any($12))
-           group by 1, 2, 3, 4, 5 order by 6 desc, 8 desc limit $13"#,
-        partitions.0,
-        partitions.1,
-        filter.from,
-        filter.until,
-        &filter.kinds,
-        filter.actor,
-        filter.server.map(ServerId::uuid),
-        filter.tool,
-        &filter.statuses,
-        filter.trace,
-        among.0,
-        among.1,
-        limit,
-    )
-    .fetch_all(tx.connection())
-    .await?)
 }

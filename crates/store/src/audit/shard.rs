@@ -23,6 +23,8 @@ pub struct Shard {
     pub cursor: String,
     /// How many ticks were applied.
     pub tick: i64,
+    /// Postgres was set back, and frames that nothing has any more are not yet given up.
+    pub set_back: bool,
     /// The database's clock when the row was read.
     pub now: DateTime<Utc>,
 }
@@ -38,16 +40,20 @@ pub async fn add(tx: &mut IngestTx, shard: u16) -> Result<(), Error> {
     Ok(())
 }
 
-/// Takes over a shard whose lease is over (O1). `None` when another holds it.
+/// Takes over a shard whose lease is over (O1). `None` when another holds it. Where the owner before did not count by caller
+/// and server, hours are whole in those counts from the next one on. What begins in five minutes is believed: that too may
+/// have been taken in by it.
 ///
 /// # Errors
 /// [`Error`] when the database failed, [`Error::is_lock_timeout`] when a stopped owner holds the row.
 pub async fn acquire(tx: &mut IngestTx, shard: u16, owner: Uuid, lease: Duration) -> Result<Option<Shard>, Error> {
     Ok(sqlx::query_as!(
         Shard,
-        r#"update audit_shard set owner = $2, fence = fence + 1, lease_until = clock_timestamp() + make_interval(secs => $3)
+        r#"update audit_shard set owner = $2, fence = fence + 1, lease_until = clock_timestamp() + make_interval(secs => $3),
+             counted_fence = fence + 1, counted_from = case when counted_fence = fence then counted_from
+                 else date_trunc('hour', clock_timestamp() + interval '65 minutes', 'UTC') end
          where shard = $1 and (lease_until < clock_timestamp() or owner = $2)
-         returning fence, epoch, version, incarnation, cursor, tick, clock_timestamp() as "now!""#,
+         returning fence, epoch, version, incarnation, cursor, tick, set_back, clock_timestamp() as "now!""#,
         number(shard),
         owner,
         lease.as_secs_f64(),
@@ -78,7 +84,7 @@ pub async fn end_other_sessions(pool: &PgPool, shard: u16) -> Result<(), Error> 
 pub async fn lock(tx: &mut IngestTx, shard: u16, fence: i64) -> Result<Option<Shard>, Error> {
     Ok(sqlx::query_as!(
         Shard,
-        r#"select fence, epoch, version, incarnation, cursor, tick, clock_timestamp() as "now!" from audit_shard
+        r#"select fence, epoch, version, incarnation, cursor, tick, set_back, clock_timestamp() as "now!" from audit_shard
            where shard = $1 and fence = $2 for update"#,
         number(shard),
         fence,
@@ -94,7 +100,7 @@ pub async fn lock(tx: &mut IngestTx, shard: u16, fence: i64) -> Result<Option<Sh
 pub async fn save(tx: &mut IngestTx, shard: u16, row: &Shard, lease: Duration) -> Result<(), Error> {
     sqlx::query!(
         "update audit_shard set epoch = $2, version = $3, incarnation = $4, cursor = $5, tick = $6,
-             lease_until = clock_timestamp() + make_interval(secs => $7)
+             lease_until = clock_timestamp() + make_interval(secs => $7), set_back = $8
          where shard = $1",
         number(shard),
         row.epoch,
@@ -103,6 +109,7 @@ pub async fn save(tx: &mut IngestTx, shard: u16, row: &Shard, lease: Duration) -
         row.cursor,
         row.tick,
         lease.as_secs_f64(),
+        row.set_back,
     )
     .execute(tx.connection())
     .await?;

@@ -33,9 +33,15 @@ pub async fn by_server(
 ) -> Result<Vec<OfServer>, Error> {
     Ok(sqlx::query_as!(
         OfServer,
-        r#"select server_id as "server: ServerId", start as hour, effect, status, bucket, sum(count)::int8 as "count!"
-           from audit_rollup_hour
-           where start >= $1 and ($2::uuid is null or server_id = $2)
+        r#"select server_id as "server!: ServerId", start as "hour!", effect as "effect!", status as "status!",
+               bucket as "bucket!", sum(count)::int8 as "count!"
+           from (
+               select start, server_id, effect, status, bucket, count from audit_rollup_hour
+               where start >= $1 and start < (select audit_counted_from())
+               union all
+               select start, server_id, effect, status, bucket, count from audit_rollup_server
+               where start >= greatest($1, (select audit_counted_from()))) counted
+           where ($2::uuid is null or server_id = $2)
                and server_id <> '00000000-0000-0000-0000-000000000000'
            group by 1, 2, 3, 4, 5 order by 1, 2, 3, 4, 5"#,
         from,
