@@ -32,6 +32,8 @@ pub struct Metrics {
     request_seconds: Histogram,
     checks: Family<CheckLabels, Counter>,
     overdue: Gauge<f64, AtomicU64>,
+    /// Looks at servers that people asked for and were refused, for there were too many.
+    pub probes_refused: Counter,
 }
 
 /// A look at an upstream server.
@@ -62,6 +64,7 @@ impl Metrics {
             request_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 16)),
             checks: Family::default(),
             overdue: Gauge::default(),
+            probes_refused: Counter::default(),
         };
         registry.register("sluice_api_requests", "Requests answered", metrics.requests.clone());
         let seconds = metrics.request_seconds.clone();
@@ -72,8 +75,12 @@ impl Metrics {
             seconds,
         );
         registry.register("sluice_server_checks", "Looks at upstream servers by outcome", metrics.checks.clone());
+        // An alert that asks what a count grew by sees nothing in one that begins with its first event.
+        metrics.checks.get_or_create(&CheckLabels { outcome: "no_node" }).inc_by(0);
         let help = "For how long the server that is due for a look longest has been";
         registry.register_with_unit("sluice_server_checks_overdue", help, Unit::Seconds, metrics.overdue.clone());
+        let help = "Looks at servers that people asked for too often (SLUICE_PROBES_PER_MINUTE)";
+        registry.register("sluice_probes_refused", help, metrics.probes_refused.clone());
         registry.register_collector(Box::new(PoolLevels(pool)));
         metrics
     }
@@ -148,6 +155,8 @@ pub struct IngestCounts {
     pub metrics: Arc<ingest::Metrics>,
     /// Tells how long ago something was.
     pub clock: Clock,
+    /// How many shards there are; each must have an owner.
+    pub shards: u16,
 }
 
 impl Collector for IngestCounts {
@@ -165,12 +174,16 @@ impl Collector for IngestCounts {
             ("sluice_ingest_late", "True outcomes that came after unknown", &ingest.late),
             ("sluice_checkpoints", "Checkpoints of logs signed", &ingest.checkpoints),
             ("sluice_checkpoints_refused", "Checkpoints not signed: the log was set back", &ingest.refused_checkpoints),
+            ("sluice_log_epochs", "Epochs of logs begun: the database was set back", &ingest.epochs),
             ("sluice_ingest_lost_streams", "Times that a stream was found lost", &ingest.lost_streams),
         ];
         for (name, help, count) in counts {
             let counter = ConstCounter::new(count.get());
             counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)?;
         }
+        let shards = ConstGauge::new(i64::from(self.shards));
+        let help = "Audit shards, each of which some control plane must own";
+        shards.encode(encoder.encode_descriptor("sluice_ingest_shards", help, None, shards.metric_type())?)?;
         self.encode_lags(encoder)
     }
 }

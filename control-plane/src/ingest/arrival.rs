@@ -28,6 +28,16 @@ pub(super) enum Payload {
     Foreign,
 }
 
+impl Payload {
+    /// Bytes as sent.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Frame(bytes) | Self::Tick(bytes) => bytes.len(),
+            Self::Foreign => 0,
+        }
+    }
+}
+
 /// An entry of the stream, judged.
 #[derive(Debug, Clone)]
 pub(super) struct Judged {

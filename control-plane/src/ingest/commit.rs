@@ -14,18 +14,23 @@ use domain::{RecordId, TenantId};
 use store::audit::inbox::InboxRecord;
 use store::audit::quarantine::{self, Quarantined};
 use store::audit::shard::Shard;
-use store::audit::{head, inbox, shard, source};
+use store::audit::{head, held, inbox, shard, source};
 use store::{Error, IngestTx};
 
 use super::Means;
 use super::arrival::{Judged, Verdict};
-use super::loaded::{Loaded, Poisoned};
+use super::draining::{self, Drain, GiveUp, Part};
+use super::loaded::{Asked, Loaded, Poisoned, Wires};
 use super::placing::{self, Caches, PlaceError};
 
 /// For how long an owner may leave its shard alone before others may try.
 pub(super) const LEASE: Duration = Duration::from_secs(5);
 /// How long the transaction may take.
 const DEADLINE: Duration = Duration::from_secs(3);
+/// Sources that are watched for how long frames of them are held; of others it is looked at when these are done.
+const WAITING_MAX: usize = 64;
+/// The epoch of acks while the database was never set back.
+const FIRST_EPOCH: i64 = 1;
 /// Most records of the inbox in one transaction.
 pub(super) const INBOX_MAX: i64 = 500;
 
@@ -42,6 +47,12 @@ pub(super) struct Plan {
     pub incarnation: Option<String>,
     /// Frames that do not enter the database.
     pub poisoned: Poisoned,
+    /// Give up frames that nobody has any more since the database was set back.
+    pub give_up: GiveUp,
+    /// Held frames may follow what took effect.
+    pub goes_on: bool,
+    /// How many held frames to take in at once.
+    pub part: Part,
 }
 
 /// What a transaction came to.
@@ -59,6 +70,14 @@ pub(super) struct Committed {
     pub drained: usize,
     /// How many frames had taken effect before.
     pub duplicates: usize,
+    /// What is missing since the database was set back is not all given up.
+    pub is_set_back: bool,
+    /// Sources of which frames are held though the database was set back once: what they wait for may be gone everywhere.
+    pub waiting: Vec<(Source, u64)>,
+    /// Held frames were taken in, and nothing else was done: the batch is still to be committed.
+    pub is_drained: bool,
+    /// More frames are held, which may follow what took effect.
+    pub has_more: bool,
 }
 
 /// Why a transaction was not committed, or perhaps was.
@@ -73,12 +92,44 @@ pub(super) enum CommitError {
     /// A frame that waited was kept by a later release.
     #[error(transparent)]
     Version(#[from] UnknownVersion),
+    /// What was held of a source, from this frame on, could not be taken in; nothing of the batch was tried.
+    #[error("what is held of node {} from frame {first} on could not be taken in", of.node)]
+    Held {
+        /// Whose.
+        of: Source,
+        /// Which.
+        first: u64,
+        /// Why.
+        #[source]
+        error: Box<CommitError>,
+    },
     /// The database failed.
     #[error(transparent)]
     Database(#[from] Error),
 }
 
 impl CommitError {
+    /// Whether it took too long, whatever it was about.
+    #[must_use]
+    pub(super) fn is_late(&self) -> bool {
+        match self {
+            Self::Late => true,
+            Self::Place(PlaceError::Database(error)) | Self::Database(error) => error.is_out_of_time(),
+            Self::Held { error, .. } => error.is_late(),
+            Self::Place(_) | Self::Version(_) => false,
+        }
+    }
+
+    /// Whether only a later release can go on.
+    #[must_use]
+    pub(super) fn wants_a_later_release(&self) -> bool {
+        match self {
+            Self::Version(_) => true,
+            Self::Held { error, .. } => error.wants_a_later_release(),
+            _ => false,
+        }
+    }
+
     /// Whether fewer frames at once may help: one of them is refused, or there were too many.
     #[must_use]
     pub(super) fn is_of_the_batch(&self) -> bool {
@@ -86,6 +137,7 @@ impl CommitError {
         match self {
             Self::Late | Self::Place(PlaceError::Render(_) | PlaceError::Unreadable(_)) => true,
             Self::Place(PlaceError::Database(error)) | Self::Database(error) => database(error),
+            Self::Held { error, .. } => error.is_of_the_batch(),
             Self::Place(_) | Self::Version(_) => false,
         }
     }
@@ -125,19 +177,26 @@ async fn transact(
     let frames = frames(batch, &plan.poisoned);
     let arrived: Vec<Arrived> = frames.iter().map(|frame| frame.arrived.clone()).collect();
     let lapsing = lapsing(&mut tx, shard, &row, batch).await?;
-    let (mut loaded, needs) = Loaded::load(&mut tx, means, (&arrived, &plan.poisoned), &lapsing).await?;
+    let wanted = (&plan.give_up, plan.goes_on, plan.part);
+    if let Some(drain) = draining::before(&mut tx, shard, (&arrived, &lapsing), wanted).await? {
+        let Drain { source, first, .. } = drain;
+        let taken_in = drained(tx, means, caches, (shard, row), (drain, plan)).await;
+        return taken_in.map(Some).map_err(|error| CommitError::Held { of: source, first, error: Box::new(error) });
+    }
+    let asked = Asked { batch: &arrived, poisoned: &plan.poisoned, lapsing: &lapsing, drained: None, part: plan.part };
+    let (mut loaded, needs) = Loaded::load(&mut tx, means, &asked).await?;
     let records = inbox::drain(&mut tx, shard, means.needs.shards, plan.inbox).await?;
-    let tenants: BTreeSet<TenantId> = needs.tenants.into_iter().chain(records.iter().map(|record| record.0)).collect();
-    let heads = head::lock(&mut tx, &tenants.into_iter().collect::<Vec<_>>()).await?;
-    loaded.world.log.next = heads.iter().map(|head| (head.tenant, head.size)).collect();
+    let tenants = needs.tenants.into_iter().chain(records.iter().map(|record| record.0)).collect();
+    let heads = heads(&mut tx, &mut loaded, tenants).await?;
 
     let mut aside = Aside { means, shard, now: row.now };
     aside.unvouched(&mut tx, batch, &mut loaded.world.log).await?;
     let duplicates = apply(&mut tx, &mut aside, &mut loaded, (batch, frames), &mut row).await?;
-    aside.held_poison(&mut tx, &loaded).await?;
+    loaded.world.note_filled();
     for source in loaded.world.due().into_iter().filter(|source| lapsing.contains(source)) {
         loaded.world.lapse(source);
     }
+    row.set_back &= plan.give_up != GiveUp::All;
     let drained = records.len();
     aside.inbox(&mut tx, records, plan.inbox_is_poison, &mut loaded.world.log).await?;
 
@@ -145,18 +204,65 @@ async fn transact(
         Verdict::Frame { arrived, wire } => Some(((arrived.source, arrived.s), wire.clone())),
         _ => None,
     });
-    loaded.store(&mut tx, means, &wires.collect()).await?;
+    let (wires, sources) = (wires.collect(), arrived.iter().map(|arrived| arrived.source).collect());
+    move_on(&mut row, batch, plan);
+    let done = write(tx, means, caches, (shard, &row), (loaded, heads, &wires, sources)).await?;
+    Ok(Some(Committed { drained, duplicates, ..done }))
+}
+
+/// Takes in a part of what is held of a source, and nothing else.
+async fn drained(
+    mut tx: IngestTx,
+    means: &Means,
+    caches: &mut Caches,
+    (shard, mut row): (u16, Shard),
+    (Drain { source, reason, .. }, plan): (Drain, &Plan),
+) -> Result<Committed, CommitError> {
+    let (poisoned, drained, part) = (&plan.poisoned, Some(source), Part(plan.part.0.max(1)));
+    let asked = Asked { batch: &[], poisoned, lapsing: &[], drained, part };
+    let (mut loaded, needs) = Loaded::load(&mut tx, means, &asked).await?;
+    let heads = heads(&mut tx, &mut loaded, needs.tenants).await?;
+    loaded.world.tick = row.tick.cast_unsigned();
+    match reason {
+        Some(reason) => loaded.world.give_up(source, reason),
+        None => loaded.world.go_on(source),
+    }
+    move_on(&mut row, &[], plan);
+    let (wires, sources) = (BTreeMap::new(), [source].into());
+    let done = write(tx, means, caches, (shard, &row), (loaded, heads, &wires, sources)).await?;
+    Ok(Committed { is_drained: true, ..done })
+}
+
+/// Locks the logs of tenants, and notes where they end.
+async fn heads(
+    tx: &mut IngestTx,
+    loaded: &mut Loaded,
+    tenants: BTreeSet<TenantId>,
+) -> Result<Vec<head::Head>, CommitError> {
+    let heads = head::lock(tx, &tenants.into_iter().collect::<Vec<_>>()).await?;
+    loaded.world.log.next = heads.iter().map(|head| (head.tenant, head.size)).collect();
+    Ok(heads)
+}
+
+/// Writes down what has changed (O3.4) and commits.
+async fn write(
+    mut tx: IngestTx,
+    means: &Means,
+    caches: &mut Caches,
+    (shard, row): (u16, &Shard),
+    (mut loaded, heads, wires, sources): (Loaded, Vec<head::Head>, &Wires, BTreeSet<Source>),
+) -> Result<Committed, CommitError> {
+    Aside { means, shard, now: row.now }.held_poison(&mut tx, &loaded).await?;
+    loaded.store(&mut tx, means, wires).await?;
     let appends = std::mem::take(&mut loaded.world.log.appends);
     placing::place(&mut tx, means, caches, (&appends, heads), row.now).await?;
-    move_on(&mut row, batch, plan);
-    shard::save(&mut tx, shard, &row, LEASE).await?;
+    let waiting = if row.epoch > FIRST_EPOCH { held::sources(&mut tx, shard, WAITING_MAX).await? } else { Vec::new() };
+    shard::save(&mut tx, shard, row, LEASE).await?;
     tx.commit().await?;
 
     placing::tally(means, &appends);
     let grown: BTreeSet<TenantId> = appends.iter().map(|append| append.tenant).collect();
-    let mut committed = committed(&row, &loaded, &arrived);
-    (committed.grown, committed.drained, committed.duplicates) = (grown.into_iter().collect(), drained, duplicates);
-    Ok(Some(committed))
+    Ok(Committed { grown: grown.into_iter().collect(), waiting, ..committed(row, &loaded, &sources) })
 }
 
 /// A frame of the batch.
@@ -240,12 +346,13 @@ fn move_on(row: &mut Shard, batch: &[Judged], plan: &Plan) {
     if let Some(gone) = plan.above_epoch.filter(|gone| row.epoch.cast_unsigned() <= *gone) {
         row.epoch = gone.cast_signed() + 1;
     }
+    row.set_back |= plan.above_epoch.is_some();
     if let Some(incarnation) = &plan.incarnation {
         row.incarnation.clone_from(incarnation);
     }
 }
 
-fn committed(row: &Shard, loaded: &Loaded, arrived: &[Arrived]) -> Committed {
+fn committed(row: &Shard, loaded: &Loaded, sources: &BTreeSet<Source>) -> Committed {
     let ack = |wm, missing| Ack {
         epoch: row.epoch.cast_unsigned(),
         version: row.version.cast_unsigned(),
@@ -253,7 +360,6 @@ fn committed(row: &Shard, loaded: &Loaded, arrived: &[Arrived]) -> Committed {
         wm,
         missing,
     };
-    let sources: BTreeSet<Source> = arrived.iter().map(|arrived| arrived.source).collect();
     let states: BTreeMap<_, _> = loaded.world.sources.iter().collect();
     let acks = sources.iter().filter_map(|source| {
         let state = states.get(source)?;
@@ -266,6 +372,10 @@ fn committed(row: &Shard, loaded: &Loaded, arrived: &[Arrived]) -> Committed {
         tick: row.tick.cast_unsigned(),
         drained: 0,
         duplicates: 0,
+        is_set_back: row.set_back,
+        waiting: Vec::new(),
+        is_drained: false,
+        has_more: loaded.has_more,
     }
 }
 

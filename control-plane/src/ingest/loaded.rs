@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use audit::Source;
 use audit::entry::{Body, Private};
-use audit::protocol::{self, Arrived, Change, Content, HELD_MAX, Needs, Open, SourceState, World};
+use audit::protocol::{self, Arrived, Change, Content, Needs, Open, SourceState, World};
 use bytes::Bytes;
 use domain::{CallId, TenantId};
 use store::audit::held::{Held, Waiting};
@@ -15,6 +15,8 @@ use store::audit::{held, open, source};
 use store::{Error, IngestTx};
 
 use super::commit::CommitError;
+use super::draining::Part;
+use super::stream::BYTES_MAX;
 use super::{Means, arrival, personal};
 
 /// A world, and how it stood in the tables.
@@ -22,6 +24,8 @@ pub(super) struct Loaded {
     pub(crate) world: World,
     /// Frames that waited and are unreadable now.
     pub(crate) poisoned: Vec<(Source, u64, Bytes)>,
+    /// Whether more frames are held than were loaded.
+    pub(crate) has_more: bool,
     held: BTreeSet<(Source, u64)>,
     before: BTreeMap<Source, SourceState>,
 }
@@ -29,76 +33,98 @@ pub(super) struct Loaded {
 /// Frames to be treated as unreadable, because what is in them does not enter the database.
 pub(super) type Poisoned = BTreeSet<(Source, u64)>;
 
+/// What a world is loaded for.
+pub(super) struct Asked<'a> {
+    /// The frames that will be applied …
+    pub(crate) batch: &'a [Arrived],
+    /// … and those of them, and of the held ones, that are to be treated as unreadable.
+    pub(crate) poisoned: &'a Poisoned,
+    /// Sources that may lapse.
+    pub(crate) lapsing: &'a [Source],
+    /// A source whose held frames are to be taken in.
+    pub(crate) drained: Option<Source>,
+    /// How many held frames of a source are taken in at once; of one that ends, all.
+    pub(crate) part: Part,
+}
+
+/// The wire forms of frames.
+pub(super) type Wires = BTreeMap<(Source, u64), Bytes>;
+
 impl Loaded {
     /// Locks the sources of a batch and loads all that applying it may touch, but for the logs (O3.2).
     pub(super) async fn load(
         tx: &mut IngestTx,
         means: &Means,
-        (batch, poisoned): (&[Arrived], &Poisoned),
-        lapsing: &[Source],
+        asked: &Asked<'_>,
     ) -> Result<(Self, Needs), CommitError> {
-        let sources: Vec<Source> = protocol::sources_of(batch).into_iter().chain(lapsing.iter().copied()).collect();
+        let named = asked.lapsing.iter().chain(&asked.drained).copied();
+        let sources: Vec<Source> = protocol::sources_of(asked.batch).into_iter().chain(named).collect();
         let mut world = World::default();
         for row in source::lock(tx, &sources).await? {
             world.sources.insert(row.source, state(&row));
         }
-        let mut loaded = Self { world, poisoned: Vec::new(), held: BTreeSet::new(), before: BTreeMap::new() };
-        let needs = loaded.load_held(tx, means, (batch, poisoned), lapsing).await?;
-        loaded.load_numbers(tx, batch, &needs).await?;
+        let (held, before) = (BTreeSet::new(), BTreeMap::new());
+        let mut loaded = Self { world, poisoned: Vec::new(), has_more: false, held, before };
+        let needs = loaded.load_held(tx, means, asked).await?;
+        loaded.load_numbers(tx, asked.batch, &needs).await?;
         loaded.before = loaded.world.sources.clone();
-        let needs = Needs { tenants: loaded.world.needs(batch, lapsing).tenants, ..needs };
+        let needs = Needs { tenants: loaded.world.needs(asked.batch, asked.lapsing).tenants, ..needs };
         loaded.load_opens(tx, means, &needs).await?;
         Ok((loaded, needs))
     }
 
     /// Loads the frames that wait, of the sources where this batch may let them through. One of them may end a further
     /// source, so it is looked again until nothing is added.
-    async fn load_held(
-        &mut self,
-        tx: &mut IngestTx,
-        means: &Means,
-        (batch, poisoned): (&[Arrived], &Poisoned),
-        lapsing: &[Source],
-    ) -> Result<Needs, CommitError> {
+    async fn load_held(&mut self, tx: &mut IngestTx, means: &Means, asked: &Asked<'_>) -> Result<Needs, CommitError> {
         let known: Vec<Source> = self.world.sources.keys().copied().collect();
         let waiting: BTreeMap<Source, Waiting> = held::waiting(tx, &known).await?.into_iter().collect();
         let mut done = BTreeSet::new();
         loop {
-            let needs = self.world.needs(batch, lapsing);
-            let wanted = waiting.iter().filter(|(source, waiting)| {
-                needs.open_of.contains(*source) || self.lets_through(**source, **waiting, batch)
-            });
-            let wanted: Vec<Source> = wanted.map(|(source, _)| *source).filter(|source| done.insert(*source)).collect();
+            let needs = self.world.needs(asked.batch, asked.lapsing);
+            let wm = |source: &Source| self.world.sources.get(source).map_or(0, |state| state.wm);
+            let of_interest = |(source, waiting): &(&Source, &Waiting)| {
+                let ends = needs.open_of.contains(*source);
+                let is_let =
+                    asked.drained == Some(**source) || lets_through((**source, wm(source)), **waiting, asked.batch);
+                (ends || is_let).then_some((**source, ends, waiting.count))
+            };
+            let wanted: Vec<_> = waiting.iter().filter_map(|one| of_interest(&one)).collect();
+            let wanted: Vec<_> = wanted.into_iter().filter(|(source, ..)| done.insert(*source)).collect();
             if wanted.is_empty() {
                 return Ok(needs);
             }
-            for Held { source, s, frame } in held::list(tx, &wanted).await? {
-                let wire = Bytes::from(frame);
-                let content = if poisoned.contains(&(source, s)) {
-                    self.poisoned.push((source, s, wire));
-                    Content::Poison
-                } else {
-                    arrival::reopen(means, &wire)?
-                };
-                self.held.insert((source, s));
-                if let Some(state) = self.world.sources.get_mut(&source) {
-                    state.held.insert(s, content);
+            for (source, ends, count) in wanted {
+                let Part(frames) = if ends { Part(usize::MAX) } else { asked.part };
+                let bytes = if ends { usize::MAX } else { BYTES_MAX };
+                let first = held::first(tx, source, frames, bytes).await?;
+                self.has_more |= (first.len() as u64) < count;
+                for Held { s, frame, .. } in first {
+                    self.take_held(means, (source, s), (Bytes::from(frame), asked.poisoned))?;
                 }
             }
         }
     }
 
-    /// Whether a batch brings all that is missing before the first frame of a source that waits, or more than may wait.
-    ///
-    /// After a lost stream the frames that wait can be a thousand, and those before them come in dozens of batches: loading
-    /// what waits for each of them would cost the square of it.
-    fn lets_through(&self, source: Source, waiting: Waiting, batch: &[Arrived]) -> bool {
-        let next = self.world.sources.get(&source).map_or(1, |state| state.wm + 1);
-        let arriving: BTreeSet<u64> =
-            batch.iter().filter(|arrived| arrived.source == source).map(|arrived| arrived.s).collect();
-        let many = usize::try_from(waiting.count).unwrap_or(usize::MAX).saturating_add(arriving.len()) > HELD_MAX;
-        let missing = waiting.first.saturating_sub(next);
-        many || arriving.range(next..waiting.first.max(next)).count() as u64 == missing
+    fn take_held(
+        &mut self,
+        means: &Means,
+        (source, s): (Source, u64),
+        (wire, poisoned): (Bytes, &Poisoned),
+    ) -> Result<(), CommitError> {
+        self.held.insert((source, s));
+        let state = self.world.sources.entry(source).or_default();
+        // What took effect since, while others before it were taken in, waits for nothing.
+        if s <= state.wm {
+            return Ok(());
+        }
+        let content = if poisoned.contains(&(source, s)) {
+            self.poisoned.push((source, s, wire));
+            Content::Poison
+        } else {
+            arrival::reopen(means, &wire)?
+        };
+        state.held.insert(s, content);
+        Ok(())
     }
 
     /// Loads the last numbers of the sources a note may be about: their tenants' logs get the note.
@@ -136,12 +162,7 @@ impl Loaded {
     }
 
     /// Writes back sources, held frames and open calls. `wires` are the wire forms of the batch's frames.
-    pub(super) async fn store(
-        &self,
-        tx: &mut IngestTx,
-        means: &Means,
-        wires: &BTreeMap<(Source, u64), Bytes>,
-    ) -> Result<(), Error> {
+    pub(super) async fn store(&self, tx: &mut IngestTx, means: &Means, wires: &Wires) -> Result<(), Error> {
         let (mut rows, mut numbers, mut waiting) = (Vec::new(), Vec::new(), BTreeSet::new());
         for (source, state) in &self.world.sources {
             let before = self.before.get(source);
@@ -173,6 +194,18 @@ impl Loaded {
         open::put(tx, &put).await?;
         open::delete(tx, &gone).await
     }
+}
+
+/// Whether a batch brings all that is missing before the first frame of a source that waits.
+///
+/// After a lost stream the frames that wait can be a thousand, and those before them come in dozens of batches: loading
+/// what waits for each of them would cost the square of it.
+pub(super) fn lets_through((source, wm): (Source, u64), waiting: Waiting, batch: &[Arrived]) -> bool {
+    let next = wm + 1;
+    let arriving: BTreeSet<u64> =
+        batch.iter().filter(|arrived| arrived.source == source).map(|arrived| arrived.s).collect();
+    let missing = waiting.first.saturating_sub(next);
+    arriving.range(next..waiting.first.max(next)).count() as u64 == missing
 }
 
 fn state(row: &SourceRow) -> SourceState {

@@ -44,8 +44,10 @@ pub struct Metrics {
     pub late: Count,
     /// Checkpoints signed.
     pub checkpoints: Count,
-    /// Checkpoints not signed because the log is not the one that was signed before.
+    /// Checkpoints not signed because the log is not the one that was signed before, or can't be compared with it.
     pub refused_checkpoints: Count,
+    /// Epochs of logs begun because the database was set back.
+    pub epochs: Count,
     /// Times that the stream was found lost.
     pub lost_streams: Count,
     /// Up to when what came into each shard owned here was taken in, milliseconds since 1970.

@@ -6,12 +6,16 @@ mod arrival;
 pub mod change;
 mod checkpoints;
 mod commit;
+mod draining;
+mod epochs;
 mod loaded;
 mod marks;
 pub mod metrics;
+mod opening;
 mod owner;
 mod personal;
 mod placing;
+mod reading;
 mod stream;
 mod upkeep;
 
@@ -27,6 +31,7 @@ use uuid::Uuid;
 
 pub use self::checkpoints::{origin, verifier_key};
 pub use self::metrics::Metrics;
+pub(crate) use self::opening::{Opened, Opener, OpeningError};
 pub(crate) use self::personal::{SUBJECT, month_of};
 
 /// What taking in records needs.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use audit::Source;
 use audit::ack::StreamId;
 use audit::frame::UnknownVersion;
 use redis::RedisError;
@@ -16,13 +17,13 @@ use super::Means;
 use super::arrival::{self, Incoming, Judged, Verdict};
 use super::checkpoints::{self, SignError, Signer};
 use super::commit::{CommitError, Committed, INBOX_MAX, LEASE, Plan, commit};
+use super::draining::Part;
 use super::marks;
 use super::placing::Caches;
-use super::stream::Stream;
+use super::reading::Reading;
+use super::stream::{Batch, COUNT, ENTRIES_MAX, Stream};
 use crate::problem::causes;
 
-/// Most frames read at once.
-const COUNT: usize = 32;
 /// Between two looks at a shard that another owns, and after a failure.
 const PAUSE: Duration = Duration::from_millis(500);
 /// The length of a tick.
@@ -42,6 +43,8 @@ pub(super) struct Owner {
     signer: Signer,
     /// A record of the inbox does not enter the log: take them one by one.
     inbox_is_stuck: bool,
+    /// Most entries of a batch: fewer for a while after one took the database too long.
+    entries_max: usize,
 }
 
 /// Why a session with Redis and Postgres ended.
@@ -77,15 +80,29 @@ impl From<SignError> for Ended {
 
 impl Ended {
     /// Whether only a later release can go on.
-    const fn wants_a_later_release(&self) -> bool {
-        matches!(self, Self::Version(_) | Self::Commit(CommitError::Version(_)))
+    fn wants_a_later_release(&self) -> bool {
+        match self {
+            Self::Version(_) => true,
+            Self::Commit(error) => error.wants_a_later_release(),
+            _ => false,
+        }
     }
+}
+
+/// How the rest of a batch is tried.
+struct Tries {
+    /// What is left of it, the first last.
+    parts: Vec<Vec<Judged>>,
+    /// Most held frames to take in at once; none with a frame that did not enter the database together with them.
+    held_max: usize,
+    /// A part of it took too long.
+    is_late: bool,
 }
 
 impl Owner {
     pub(super) fn new(means: Means, shard: u16, process: Uuid) -> Self {
         let (caches, signer) = (Caches::new(&means), Signer::new(&means));
-        Self { means, shard, process, fence: None, caches, signer, inbox_is_stuck: false }
+        Self { means, shard, process, fence: None, caches, signer, inbox_is_stuck: false, entries_max: ENTRIES_MAX }
     }
 
     /// Owns the shard, again and again, until `begun`.
@@ -175,18 +192,21 @@ impl Owner {
         };
         let acked = stream.acked().await?;
         let ours = (row.epoch.cast_unsigned(), row.version.cast_unsigned());
-        let above_epoch = acked.filter(|acked| *acked > ours).map(|acked| acked.0);
-        if above_epoch.is_some() {
+        let mut above_epoch = acked.filter(|acked| *acked > ours).map(|acked| acked.0);
+        if above_epoch.is_some() || row.set_back {
             warn!(shard = self.shard, "Postgres went back: reading all of audit shard {} again", self.shard);
+            above_epoch = above_epoch.max(Some(ours.0));
         }
-        let mut plan = Plan { above_epoch, incarnation: Some(name.clone()), ..Plan::default() };
+        self.signer.begin_epochs((&self.means, &mut self.caches), (self.shard, fence), &mut stream).await?;
+        let mut plan = Plan { above_epoch, incarnation: Some(name.clone()), goes_on: true, ..Plan::default() };
         let mut reading = Reading::new(fence, name);
+        reading.is_set_back = above_epoch.is_some();
         while !begun.is_cancelled() {
-            let incoming = tokio::select! {
-                incoming = stream.read(reading.cursor, COUNT) => incoming?,
+            let batch = tokio::select! {
+                batch = stream.read(reading.cursor, self.entries_max) => batch?,
                 () = begun.cancelled() => return Ok(()),
             };
-            self.turn(&mut stream, &mut reading, incoming, &mut plan).await?;
+            self.turn(&mut stream, &mut reading, batch, &mut plan).await?;
         }
         Ok(())
     }
@@ -204,10 +224,10 @@ impl Owner {
         &mut self,
         stream: &mut Stream,
         reading: &mut Reading,
-        incoming: Vec<Incoming>,
+        Batch { entries: incoming, is_all: read_all }: Batch,
         plan: &mut Plan,
     ) -> Result<(), Ended> {
-        let read_all = incoming.len() < COUNT;
+        plan.give_up = reading.gives_up(read_all, Instant::now());
         let up_to = if read_all { Some(self.now_ms()) } else { incoming.last().map(|last| last.id.0) };
         if !incoming.is_empty() || reading.committed.elapsed() >= IDLE {
             let (judged, unknown) = self.judge(incoming);
@@ -226,7 +246,8 @@ impl Owner {
         }
         if reading.signed.elapsed() >= checkpoints::EVERY {
             reading.signed = Instant::now();
-            self.signer.sign(&self.means, (self.shard, reading.fence), stream).await?;
+            let (means, caches) = (&self.means, &mut self.caches);
+            self.signer.sign((means, caches), (self.shard, reading.fence), stream).await?;
         }
         if reading.marked.elapsed() >= marks::LOOK {
             reading.marked = Instant::now();
@@ -270,50 +291,85 @@ impl Owner {
         judged: Vec<Judged>,
         plan: &mut Plan,
     ) -> Result<(), Ended> {
-        let mut parts = vec![judged];
-        while let Some(part) = parts.pop() {
+        let mut tries = Tries { parts: vec![judged], held_max: ENTRIES_MAX, is_late: false };
+        let mut taken = 0;
+        while let Some(part) = tries.parts.pop() {
             plan.inbox = if self.inbox_is_stuck { 0 } else { INBOX_MAX };
+            plan.part = Part(self.entries_max.min(tries.held_max));
             let done = commit(&self.means, &mut self.caches, (self.shard, reading.fence), &part, plan).await;
-            match done {
-                Ok(Some(done)) => {
-                    self.acknowledge(stream, reading, &part, done).await?;
-                    *plan = Plan { incarnation: Some(reading.name.clone()), ..Plan::default() };
+            let done = match done {
+                Ok(done) => done.ok_or(Ended::Fenced)?,
+                Err(error) => {
+                    self.divide(part, &mut tries, plan, error)?;
+                    continue;
                 }
-                Ok(None) => return Err(Ended::Fenced),
-                Err(error) if error.is_of_the_batch() => self.divide(part, &mut parts, plan, error)?,
-                Err(error) => return Err(error.into()),
+            };
+            tries.held_max = (tries.held_max * 2).clamp(1, ENTRIES_MAX);
+            reading.is_set_back &= done.is_set_back;
+            reading.note_waiting(&done.waiting, Instant::now());
+            let has_more = done.has_more;
+            if done.is_drained {
+                self.acknowledge(stream, reading, &[], done).await?;
+                plan.goes_on |= has_more;
+                tries.parts.push(part);
+                continue;
             }
+            taken += part.len().saturating_sub(done.duplicates);
+            self.acknowledge(stream, reading, &part, done).await?;
+            *plan = Plan { incarnation: Some(reading.name.clone()), goes_on: has_more, ..Plan::default() };
+            if has_more && tries.parts.is_empty() {
+                tries.parts.push(Vec::new());
+            }
+        }
+        // What had taken effect before says nothing of how long as many new frames would take.
+        if !tries.is_late && taken >= self.entries_max {
+            self.entries_max = (self.entries_max * 2).min(ENTRIES_MAX);
         }
         if self.inbox_is_stuck { self.unstick_inbox(reading.fence).await } else { Ok(()) }
     }
 
-    /// What to try next with a part that was refused.
+    /// What to try next with a part that was refused: half of it; one frame with nothing of what is held; without the inbox;
+    /// with the frame put aside.
     fn divide(
         &mut self,
         mut part: Vec<Judged>,
-        parts: &mut Vec<Vec<Judged>>,
+        tries: &mut Tries,
         plan: &mut Plan,
         error: CommitError,
     ) -> Result<(), Ended> {
-        if part.len() > 1 {
-            let second = part.split_off(part.len() / 2);
-            parts.extend([second, part]);
-            return Ok(());
+        if !error.is_of_the_batch() {
+            return Err(error.into());
         }
-        let late = matches!(error, CommitError::Late);
+        let late = error.is_late();
         let frame = part.first().and_then(|judged| match &judged.verdict {
             Verdict::Frame { arrived, .. } => Some((arrived.source, arrived.s)),
             _ => None,
         });
-        match frame {
-            // First without the inbox, then without the frame.
-            _ if !self.inbox_is_stuck && !late => self.inbox_is_stuck = true,
-            Some(key) if !late && plan.poisoned.insert(key) => {
-                error!(shard = self.shard, error = causes(&error), "put an audit frame aside that can't be stored");
+        match (&error, frame) {
+            (CommitError::Held { .. }, _) if plan.part.0 > 1 => tries.held_max = plan.part.0 / 2,
+            (CommitError::Held { of, first, .. }, _) => self.put_aside((*of, *first), plan, error)?,
+            _ if part.len() > 1 => {
+                tries.is_late |= late;
+                if late {
+                    self.entries_max = (part.len() / 2).max(COUNT);
+                }
+                tries.parts.push(part.split_off(part.len() / 2));
             }
-            _ => return Err(error.into()),
+            _ if tries.held_max > 0 => tries.held_max = 0,
+            _ if !self.inbox_is_stuck && !late => self.inbox_is_stuck = true,
+            (_, Some(key)) => self.put_aside(key, plan, error)?,
+            (_, None) => return Err(error.into()),
         }
-        parts.push(part);
+        tries.parts.push(part);
+        Ok(())
+    }
+
+    /// Has a frame treated as unreadable: it alone is refused, and not for the time it takes.
+    fn put_aside(&self, key: (Source, u64), plan: &mut Plan, error: CommitError) -> Result<(), Ended> {
+        if error.is_late() || !plan.poisoned.insert(key) {
+            return Err(error.into());
+        }
+        error!(shard = self.shard, error = causes(&error), "put an audit frame aside that can't be stored");
         Ok(())
     }
 
@@ -383,36 +439,6 @@ impl Owner {
                 "the lease of audit shard {} runs out by itself",
                 self.shard
             );
-        }
-    }
-}
-
-/// How far one session is.
-struct Reading {
-    fence: i64,
-    name: String,
-    cursor: StreamId,
-    tick: u64,
-    committed: Instant,
-    ticked: Instant,
-    trimmed: Instant,
-    signed: Instant,
-    marked: Instant,
-}
-
-impl Reading {
-    fn new(fence: i64, name: String) -> Self {
-        let now = Instant::now();
-        Self {
-            fence,
-            name,
-            cursor: StreamId::default(),
-            tick: 0,
-            committed: now,
-            ticked: now,
-            trimmed: now,
-            signed: now,
-            marked: now,
         }
     }
 }

@@ -14,7 +14,7 @@ use store::audit::head::Head;
 use store::audit::record::Placed;
 use store::audit::rollup::{self, Count};
 use store::audit::tile::Tile;
-use store::audit::{head, partition, record, tile, token_use};
+use store::audit::{callers, head, partition, record, tile, token_use};
 
 use super::Means;
 use super::personal::{self, PersonalError, PersonalKeys};
@@ -84,6 +84,7 @@ pub(super) async fn place(
     record::add(tx, &placed).await?;
     grow(tx, &mut heads, &placed).await?;
     rollup::add(tx, &counts(&placed)).await?;
+    callers::add(tx, &by_caller(&placed)).await?;
     token_use::note(tx, &uses(&placed)).await?;
     Ok(())
 }
@@ -178,16 +179,16 @@ fn counts(placed: &[Placed]) -> Vec<Count> {
     let mut counts: BTreeMap<_, (i64, i64)> = BTreeMap::new();
     for placed in placed.iter().filter(|placed| placed.columns.is_final && placed.columns.kind == "call") {
         let columns = &placed.columns;
-        let duration = columns.dur_total.unwrap_or(0).max(0);
+        let duration = columns.dur_total.map(|took| took.max(0));
         let minute = placed.part_time.duration_trunc(Duration::minutes(1)).unwrap_or(placed.part_time);
         // The name of a tool nobody knows is the caller's to choose: it is not counted by.
         let tool = columns.server_id.and(columns.tool_name.as_deref()).unwrap_or_default();
         let (effect, status) = (columns.effect.as_deref(), columns.status.as_deref());
-        let bucket = rollup::bucket(duration.cast_unsigned());
+        let bucket = duration.map_or(rollup::UNTIMED, |took| rollup::bucket(took.cast_unsigned()));
         let words = (tool, effect.unwrap_or_default(), status.unwrap_or_default());
         let count = counts.entry((placed.tenant, minute, columns.server_id, words, bucket)).or_default();
         count.0 += 1;
-        count.1 = count.1.saturating_add(duration);
+        count.1 = count.1.saturating_add(duration.unwrap_or(0));
     }
     let count = |((tenant, minute, server, (tool, effect, status), bucket), (count, duration_us))| Count {
         tenant,
@@ -201,6 +202,45 @@ fn counts(placed: &[Placed]) -> Vec<Count> {
         duration_us,
     };
     counts.into_iter().map(count).collect()
+}
+
+/// All records that begin when they say, counted by who made them and how they ended.
+fn by_caller(placed: &[Placed]) -> Vec<callers::Count> {
+    let mut counts: BTreeMap<_, callers::Count> = BTreeMap::new();
+    for placed in placed.iter().filter(|placed| placed.part_time == placed.time) {
+        let (columns, time) = (&placed.columns, placed.time);
+        let hour = time.duration_trunc(Duration::hours(1)).unwrap_or(time);
+        let texts = [
+            Some(&columns.kind),
+            columns.actor_kind.as_ref(),
+            columns.actor_id.as_ref(),
+            columns.client_name.as_ref(),
+            columns.effect.as_ref(),
+            columns.status.as_ref(),
+        ]
+        // As the record's columns have them: no two counts are of the same.
+        .map(|text| text.map_or("", |text| record::column_text(text)));
+        let count = counts.entry((placed.tenant, hour, texts)).or_insert_with(|| {
+            let [kind, actor_kind, actor_id, client_name, effect, status] = texts.map(str::to_owned);
+            let (tenant, first, last) = (placed.tenant, time, time);
+            callers::Count {
+                tenant,
+                hour,
+                kind,
+                actor_kind,
+                actor_id,
+                client_name,
+                effect,
+                status,
+                count: 0,
+                first,
+                last,
+            }
+        });
+        count.count += 1;
+        (count.first, count.last) = (count.first.min(time), count.last.max(time));
+    }
+    counts.into_values().collect()
 }
 
 /// A text as an index takes it.

@@ -11,12 +11,21 @@ use redis::aio::MultiplexedConnection;
 use redis::streams::{StreamInfoStreamReply, StreamReadReply};
 use redis::{AsyncCommands as _, RedisError};
 use store::audit::checkpoint::Signed;
+use tokio::time::Instant;
 
 use super::Means;
 use super::arrival::{self, Incoming, Payload};
 
 /// Longest wait inside Redis for something new.
 pub(super) const BLOCK: Duration = Duration::from_secs(1);
+/// Entries asked for at once: a frame may be half a MiB.
+pub(super) const COUNT: usize = 32;
+/// A commit takes in so many entries, or so many bytes of them, and up to [`COUNT`] more. Frames are as small as one call
+/// where there are few calls at a time; a commit costs the database much the same for one as for a thousand.
+pub(super) const ENTRIES_MAX: usize = 1024;
+pub(super) const BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Longest time that a batch is gathered: the lease goes on meanwhile.
+const GATHER: Duration = Duration::from_millis(500);
 /// A stream of so many bytes keeps nothing that took effect: at twice as many, nodes leave it alone and spool.
 const LARGE: u64 = 128 * 1024 * 1024;
 /// The field of the hash of acks that holds how far the owner itself is.
@@ -29,6 +38,19 @@ pub(super) struct Stream {
     connection: MultiplexedConnection,
 }
 
+/// What was read at once.
+pub(super) struct Batch {
+    pub(super) entries: Vec<Incoming>,
+    /// Whether the stream had no more.
+    pub(super) is_all: bool,
+}
+
+impl Batch {
+    fn bytes(&self) -> usize {
+        self.entries.iter().map(|entry| entry.what.len()).sum()
+    }
+}
+
 impl Stream {
     /// Connects.
     pub(super) async fn connect(means: &Means, shard: u16) -> Result<Self, service::redis::ConnectError> {
@@ -36,10 +58,39 @@ impl Stream {
         Ok(Self { means: means.clone(), shard, connection })
     }
 
-    /// The next entries after a place, at most `count`; waits up to [`BLOCK`] for the first.
-    pub(super) async fn read(&mut self, after: StreamId, count: usize) -> Result<Vec<Incoming>, RedisError> {
+    /// What comes after a place, as much as one commit takes in, but not more than about so many entries; waits up to
+    /// [`BLOCK`] for the first of it.
+    pub(super) async fn read(&mut self, after: StreamId, most: usize) -> Result<Batch, RedisError> {
+        self.read_within(GATHER, after, most).await
+    }
+
+    /// As [`Stream::read`], gathered for at most so long.
+    pub(super) async fn read_within(
+        &mut self,
+        gather: Duration,
+        after: StreamId,
+        most: usize,
+    ) -> Result<Batch, RedisError> {
+        let mut batch = Batch { entries: self.next(after, Some(BLOCK)).await?, is_all: false };
+        let (mut read, began) = (batch.entries.len(), Instant::now());
+        let is_enough = |batch: &Batch| batch.entries.len() >= most || batch.bytes() >= BYTES_MAX;
+        while read == COUNT && !is_enough(&batch) && began.elapsed() < gather {
+            let last = batch.entries.last().map_or(after, |last| last.id);
+            let more = self.next(last, None).await?;
+            read = more.len();
+            batch.entries.extend(more);
+        }
+        batch.is_all = read < COUNT;
+        Ok(batch)
+    }
+
+    /// The next [`COUNT`] entries.
+    async fn next(&mut self, after: StreamId, block: Option<Duration>) -> Result<Vec<Incoming>, RedisError> {
         let mut command = redis::cmd("XREAD");
-        command.arg("COUNT").arg(count).arg("BLOCK").arg(u64::try_from(BLOCK.as_millis()).unwrap_or(1000));
+        command.arg("COUNT").arg(COUNT);
+        if let Some(block) = block {
+            command.arg("BLOCK").arg(u64::try_from(block.as_millis()).unwrap_or(1000));
+        }
         command.arg("STREAMS").arg(keys::audit(self.shard)).arg(after.to_string());
         let reply: Option<StreamReadReply> = command.query_async(&mut self.connection).await?;
         let entries = reply.into_iter().flat_map(|reply| reply.keys).flat_map(|key| key.ids);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, TimeDelta, Utc};
-use store::audit::{checkpoint, open, partition, quarantine, rollup, source, subject_key};
+use store::audit::{callers, checkpoint, open, partition, quarantine, rollup, source, subject_key};
 use store::{Error, IngestTx};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -87,9 +87,10 @@ async fn drop_old(needs: &Needs, now: DateTime<Utc>) -> Result<(), Error> {
     tx.commit().await?;
     loop {
         let mut tx = IngestTx::begin(&needs.pool, NO_SHARD).await?;
-        let gone = rollup::forget(&mut tx, before, COUNTS).await? + quarantine::forget(&mut tx, before, FRAMES).await?;
+        let counts = rollup::forget(&mut tx, before, COUNTS).await? + callers::forget(&mut tx, before, COUNTS).await?;
+        let frames = quarantine::forget(&mut tx, before, FRAMES).await?;
         tx.commit().await?;
-        if gone == 0 {
+        if counts + frames == 0 {
             return Ok(());
         }
     }

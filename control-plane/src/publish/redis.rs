@@ -36,6 +36,8 @@ pub(super) enum ProjectError {
     Redis(#[from] RedisError),
     #[error(transparent)]
     Store(#[from] store::Error),
+    #[error("Redis is ahead of Postgres, which was set back: end the control planes and run `sluice restore`")]
+    Ahead,
     #[error("the head is not the one written last: Redis was emptied, or somebody else writes")]
     Foreign,
 }
@@ -85,9 +87,8 @@ impl Projection {
         tracing::info!(change = numbers.change, revocation = numbers.revocation, "rebuilding Redis from Postgres");
         match &found {
             None => self.redis.del::<_, ()>(keys::HEAD).await?,
-            Some(head) if (head.epoch, head.change) > (numbers.epoch, numbers.change) => tracing::error!(
-                "Redis is ahead of Postgres, so running nodes will refuse what is published: run `sluice restore`"
-            ),
+            // Nodes would refuse what is published, and Redis alone knows what was revoked since.
+            Some(head) if is_ahead(head, numbers) => return Err(ProjectError::Ahead),
             Some(_) => {}
         }
         for tenant in index.tenants() {
@@ -252,6 +253,12 @@ impl Projection {
         let id = format!("{epoch}-{}", revocation.number);
         pipe.xadd(keys::REVOKE, id, &[(REVOCATION_FIELD, self.signer.revocation(epoch, revocation))]).ignore();
     }
+}
+
+/// Whether something was published or revoked that Postgres does not know of: it is always told first.
+const fn is_ahead(head: &Head, numbers: &Numbers) -> bool {
+    let is_later = head.change > numbers.change || head.revocation > numbers.revocation;
+    head.epoch > numbers.epoch || (head.epoch == numbers.epoch && is_later)
 }
 
 fn add_token(pipe: &mut Pipeline, token: &PublishedToken) {

@@ -26,6 +26,8 @@ use super::live::{Live, Reached};
 use super::metrics::PublishMetrics;
 use super::worker::{Publisher, PublisherParts};
 
+mod restore;
+
 const DEPLOYMENT: &str = "dep_0123456789abcdef";
 
 /// A Redis of the test's own; ends with it.

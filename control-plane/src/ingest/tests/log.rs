@@ -3,13 +3,14 @@
 use audit::Entry;
 use audit::entry::Body;
 use audit::merkle::{self, Frontier};
+use audit::words::Status;
 use chrono::Duration;
 use domain::{Clock, RecordId, SessionId, UserId};
 use sqlx::PgPool;
 use store::TenantTx;
 use store::audit::rollup::{self, Range};
 use store::audit::search::{self, Filter};
-use store::audit::token_use;
+use store::audit::{token_use, usage};
 use uuid::Uuid;
 
 use super::{Bench, call, clock, count, denied, last, log, long_ago, private, record, source, tenant, told};
@@ -136,6 +137,30 @@ async fn calls_are_counted_and_their_tokens_were_used(pool: PgPool) {
     let hours = rollup::series(&mut tx, &Range { step_s: 3600, ..range }).await.unwrap();
     assert_eq!(hours.iter().map(|hour| hour.count).sum::<i64>(), 4);
     assert_eq!(token_use::list(&mut tx).await.unwrap().len(), 1);
+}
+
+#[sqlx::test(migrator = "store::MIGRATOR")]
+async fn a_call_without_a_duration_is_counted_and_not_timed(pool: PgPool) {
+    let (mut bench, source, tenant) = (Bench::new(&pool).await, source(), tenant());
+    let refused = |_| {
+        let call = call();
+        let mut refused = record(tenant, call, Some(Status::Denied));
+        refused.dur.total = None;
+        Entry::Final { tenant, call, n: 1, had_intent: false, body: super::body(&refused) }
+    };
+    let timed = (0..2).map(|_| last(tenant, call()));
+    bench.take(source, 1, (0..5).map(refused).chain(timed).collect()).await;
+    let range =
+        Range { from: long_ago(1), until: clock().now() + Duration::hours(1), step_s: 60, server: None, tool: None };
+    let mut tx = TenantTx::begin(&pool, tenant).await.unwrap();
+    let (_, points) = actions::series(&mut tx, range).await.unwrap();
+    let of = |status| points.iter().find(|point| point.status == status).unwrap();
+    let (denied, success) = (of("denied"), of("success"));
+    assert_eq!((denied.count, denied.duration_us, denied.buckets.iter().sum::<i64>()), (5, 0, 0));
+    assert_eq!((success.count, success.duration_us, success.buckets[0]), (2, 3000, 2));
+    let by_server = usage::by_server(&mut tx, long_ago(1), None).await.unwrap();
+    let untimed: Vec<_> = by_server.iter().filter(|row| row.bucket == rollup::UNTIMED).collect();
+    assert_eq!((untimed.len(), untimed[0].count), (1, 5));
 }
 
 #[sqlx::test(migrator = "store::MIGRATOR")]

@@ -1,5 +1,8 @@
 //! The owner against a real Postgres, and over a real Redis.
 
+mod callers;
+mod draining;
+mod epochs;
 mod frames;
 mod log;
 mod over_redis;
@@ -151,6 +154,11 @@ impl Bench {
     pub(super) async fn try_commit(&mut self, batch: &[Judged]) -> Option<Committed> {
         let plan = Plan { inbox: INBOX_MAX, ..Plan::default() };
         commit(&self.means, &mut self.caches, (SHARD, self.fence), batch, &plan).await.unwrap()
+    }
+
+    /// Commits as a plan says.
+    pub(super) async fn commit_as(&mut self, batch: &[Judged], plan: &Plan) -> Committed {
+        commit(&self.means, &mut self.caches, (SHARD, self.fence), batch, plan).await.unwrap().unwrap()
     }
 
     pub(super) async fn commit(&mut self, batch: &[Judged]) -> Committed {

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::super::owner::Owner;
-use super::super::stream::Stream;
+use super::super::stream::{ENTRIES_MAX, Stream};
 use super::{Means, Metrics, Needs, SHARD, body, call, count, denied, intent, last, last_words, log, needs, record};
 use super::{source, tenant, told, wire, wire_of};
 
@@ -271,14 +271,47 @@ async fn what_took_effect_is_dropped_from_the_stream_after_the_hold(pool: PgPool
         house.send(source(), s, vec![Entry::Beat]).await;
     }
     let mut stream = Stream::connect(&house.means, SHARD).await.unwrap();
-    let second = stream.read(StreamId::default(), 3).await.unwrap()[1].id;
+    let second = stream.read(StreamId::default(), ENTRIES_MAX).await.unwrap().entries[1].id;
     stream.trim(second).await.unwrap();
-    assert_eq!(stream.read(StreamId::default(), 3).await.unwrap().len(), 3, "the hold is ten minutes");
+    assert_eq!(
+        stream.read(StreamId::default(), ENTRIES_MAX).await.unwrap().entries.len(),
+        3,
+        "the hold is ten minutes"
+    );
     house.means.needs.hold = Duration::ZERO;
     let mut stream = Stream::connect(&house.means, SHARD).await.unwrap();
     // The whole millisecond stays.
     stream.trim(StreamId(second.0 + 1, 0)).await.unwrap();
-    assert!(stream.read(StreamId::default(), 3).await.unwrap().iter().all(|entry| entry.id.0 > second.0));
+    assert!(
+        stream.read(StreamId::default(), ENTRIES_MAX).await.unwrap().entries.iter().all(|entry| entry.id.0 > second.0)
+    );
+}
+
+#[sqlx::test(migrator = "store::MIGRATOR")]
+async fn what_waits_is_read_by_the_hundreds_and_large_frames_are_few(pool: PgPool) {
+    let mut house = House::new(&pool).await;
+    let source = source();
+    for s in 1..=1500 {
+        house.send(source, s, vec![Entry::Beat]).await;
+    }
+    let mut stream = Stream::connect(&house.means, SHARD).await.unwrap();
+    // Each needs as many round trips as it needs: how long they take is the machine's.
+    let gather = Duration::MAX;
+    let first = stream.read_within(gather, StreamId::default(), ENTRIES_MAX).await.unwrap();
+    assert_eq!((first.entries.len(), first.is_all), (1024, false));
+    let rest = stream.read_within(gather, first.entries.last().unwrap().id, ENTRIES_MAX).await.unwrap();
+    assert_eq!((rest.entries.len(), rest.is_all), (476, true));
+    let mut redis = service::redis::connect(&house.means.needs.redis_url).await.unwrap();
+    let large = vec![0_u8; 256 * 1024];
+    for _ in 0..100 {
+        let key = domain::projection::keys::audit(SHARD);
+        let () = redis::AsyncCommands::xadd(&mut redis, key, "*", &[(audit::frame::FIELD, &large)]).await.unwrap();
+    }
+    let large = stream.read_within(gather, rest.entries.last().unwrap().id, ENTRIES_MAX).await.unwrap();
+    assert_eq!((large.entries.len(), large.is_all), (32, false), "two MiB are enough for a commit");
+    // Nothing is gathered for longer than it may be.
+    let at_once = stream.read_within(Duration::ZERO, StreamId::default(), ENTRIES_MAX).await.unwrap();
+    assert_eq!((at_once.entries.len(), at_once.is_all), (32, false));
 }
 
 #[sqlx::test(migrator = "store::MIGRATOR")]

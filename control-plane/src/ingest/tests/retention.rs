@@ -31,6 +31,12 @@ const OLD: &str = "with day as (
     hours as (
         insert into audit_rollup_hour (tenant_id, start, effect, status, bucket, count, duration_us)
         select gen_random_uuid(), at, 'allow', 'success', 0, 1, 1 from day),
+    servers as (
+        insert into audit_rollup_server (tenant_id, start, effect, status, bucket, count, duration_us)
+        select gen_random_uuid(), at, 'allow', 'success', 0, 1, 1 from day),
+    callers as (
+        insert into audit_rollup_caller (tenant_id, start, kind, actor_kind, actor_id, client_name, effect, status, count, first_at, last_at)
+        select gen_random_uuid(), at, 'call', '', '', '', '', '', 1, at, at from day),
     aside as (
         insert into audit_quarantine (shard, stream_id, frame, reason, added_at)
         select 0, d::text, '', 'unopened', at from day)
@@ -58,9 +64,11 @@ async fn what_is_older_than_it_is_kept_goes_and_the_sequence_goes_on(pool: PgPoo
         join pg_inherits i on i.inhrelid = c.oid where i.inhparent = 'audit_record'::regclass order by 1 desc limit 2";
     assert_eq!(ingesting::<i32>(&pool, ages).await, [399, 2]);
     let left = "select (select count(*) from audit_record) || ' ' || (select count(*) from audit_rollup_minute where count = 1 and start < now() - interval '1 day')
-        || ' ' || (select count(*) from audit_rollup_hour where start < now() - interval '1 day') || ' ' || (select count(*) from audit_subject_key where key_id = 'k')
+        || ' ' || (select count(*) from audit_rollup_hour where start < now() - interval '1 day')
+        || ' ' || (select count(*) from audit_rollup_server where start < now() - interval '1 day')
+        || ' ' || (select count(*) from audit_rollup_caller where start < now() - interval '1 day') || ' ' || (select count(*) from audit_subject_key where key_id = 'k')
         || ' ' || (select string_agg(stream_id, ' ') from audit_quarantine)";
-    assert_eq!(ingesting::<String>(&pool, left).await, ["2 1 1 1 399"]);
+    assert_eq!(ingesting::<String>(&pool, left).await, ["2 1 1 1 1 1 399"]);
     // Nothing is left to drop; what comes next is the log's next.
     upkeep::round(&needs).await.unwrap();
     bench.take(source, 2, vec![denied(tenant, call())]).await;
@@ -99,8 +107,9 @@ async fn old_counts_go_in_parts_that_are_found_by_their_age(pool: PgPool) {
     let indexed = "select c.relname::text from pg_index i join pg_class c on c.oid = i.indrelid
         join pg_attribute a on a.attrelid = c.oid and a.attnum = i.indkey[0]
         where (c.relname, a.attname) in (('audit_rollup_minute', 'start'), ('audit_rollup_hour', 'start'),
-            ('audit_quarantine', 'added_at')) order by 1";
-    let tables = ["audit_quarantine", "audit_rollup_hour", "audit_rollup_minute"];
+            ('audit_rollup_server', 'start'), ('audit_rollup_caller', 'start'), ('audit_quarantine', 'added_at')) order by 1";
+    let tables =
+        ["audit_quarantine", "audit_rollup_caller", "audit_rollup_hour", "audit_rollup_minute", "audit_rollup_server"];
     assert_eq!(ingesting::<String>(&pool, indexed).await, tables);
 }
 
