@@ -91,23 +91,22 @@ pub(crate) async fn add(
     Ok(server)
 }
 
-/// Changes a server that is still at the revision its changer saw.
+/// Gives these settings, which were checked, to a server that is still at the revision its changer saw.
 pub(crate) async fn change(
     tx: &mut TenantTx,
     author: &Author,
     (id, revision): (ServerId, u64),
-    wanted: impl FnOnce(&mut Settings),
+    settings: Settings,
 ) -> Result<Server, ServerError> {
-    let mut server = locked(tx, id).await?;
-    if server.revision != revision {
-        return Err(ServerError::ChangedMeanwhile(server.revision));
+    let before = locked(tx, id).await?;
+    if before.revision != revision {
+        return Err(ServerError::ChangedMeanwhile(before.revision));
     }
-    let before = server.clone();
-    wanted(&mut server.settings);
-    if server == before {
-        return Ok(server);
+    if settings == before.settings {
+        return Ok(before);
     }
-    write(tx, author, "server.change", &before, server).await
+    let after = Server { settings, ..before.clone() };
+    write(tx, author, "server.change", &before, after).await
 }
 
 /// Has calls refused for now, or no longer. Done twice it is done once.
@@ -459,7 +458,7 @@ async fn write(
     before: &Server,
     after: Server,
 ) -> Result<Server, ServerError> {
-    servers::change(tx, &after).await?;
+    servers::change(tx, &after, (author.user, author.now())).await?;
     let change = Change::new(action, "server", after.id).named(after.key.as_str());
     author.changed(tx, change.before(&seen(before)).after(&seen(&after))).await?;
     Ok(Server { revision: after.revision + 1, ..after })

@@ -29,13 +29,14 @@ use crate::problem::Problem;
 /// Tools of a look that are shown; the review shows all.
 const SHOWN: usize = 12;
 
+/// The steps of a look: their names, and what each finds out.
 const STEPS: [(StepName, &str, &str); 6] = [
-    (StepName::Address, "Address", "Its name leads to an address that may be dialled."),
-    (StepName::Connect, "Connection", "It takes a connection."),
-    (StepName::Tls, "TLS", "Its certificate holds."),
-    (StepName::Era, "Protocol", "It speaks MCP, in a version we speak."),
-    (StepName::Auth, "Credential", "It answers without one, or says that it wants one."),
-    (StepName::Tools, "Tools", "They can be listed."),
+    (StepName::Address, "Address", "Whether its name leads to an address that may be dialled."),
+    (StepName::Connect, "Connection", "Whether it takes a connection."),
+    (StepName::Tls, "TLS", "Whether its certificate holds."),
+    (StepName::Era, "Protocol", "Whether it speaks MCP, in a version we speak."),
+    (StepName::Auth, "Credential", "Whether it wants one."),
+    (StepName::Tools, "Tools", "What it offers."),
 ];
 
 #[derive(Debug, Template)]
@@ -104,19 +105,45 @@ struct Shown {
 
 impl Look {
     fn shown(&self) -> Vec<Shown> {
+        let is_plain = self.url.starts_with("http:");
         let mut is_next = !self.is_over;
-        STEPS
-            .iter()
-            .map(|(name, title, looks_for)| {
-                if let Some(step) = self.steps.iter().find(|step| step.step == *name) {
-                    let state = if step.ok { "done" } else { "failed" };
-                    let took = show::took(step.ms.saturating_mul(1000));
-                    return Shown { name: title, detail: step.detail.clone(), state, took };
-                }
-                let state = if std::mem::take(&mut is_next) { "spin" } else { "open" };
-                Shown { name: title, detail: (*looks_for).to_owned(), state, took: String::new() }
-            })
-            .collect()
+        let shown = |(name, title, looks_for): &(StepName, &'static str, &str)| {
+            let open =
+                |detail: &str, state| Shown { name: title, detail: detail.to_owned(), state, took: String::new() };
+            if let Some(step) = self.steps.iter().find(|step| step.step == *name) {
+                return self.ended(title, step);
+            }
+            match *name {
+                StepName::Tls if is_plain => open("None: the address begins with http.", "open"),
+                _ if std::mem::take(&mut is_next) => open(looks_for, "spin"),
+                StepName::Era if self.wants_credential() => open("It says nothing without a credential.", "open"),
+                _ if self.is_over => open("Not looked at.", "open"),
+                _ => open(looks_for, "open"),
+            }
+        };
+        STEPS.iter().map(shown).collect()
+    }
+
+    /// A step that has ended. Nodes speak of the credential they were given: here they are given none.
+    fn ended(&self, name: &'static str, step: &Step) -> Shown {
+        let took = if step.ms == 0 { "< 1 ms".to_owned() } else { show::took(step.ms.saturating_mul(1000)) };
+        let (state, detail) = match step.step {
+            StepName::Auth if step.ok => ("done", "It asks for none."),
+            StepName::Auth if self.wants_credential() => ("now", "It wants one."),
+            _ => (if step.ok { "done" } else { "failed" }, step.detail.as_str()),
+        };
+        Shown { name, detail: detail.to_owned(), state, took: if step.ok { took } else { String::new() } }
+    }
+
+    /// Where else it is worth looking: at the path most servers have, where none was given.
+    fn elsewhere(&self) -> Option<String> {
+        let failed = self.failed.as_ref().filter(|failed| matches!(&*failed.code, "not_mcp" | "malformed"))?;
+        let mut endpoint: Url = self.url.parse().ok().filter(|_| failed.step != StepName::Tools)?;
+        if !matches!(endpoint.path(), "" | "/") {
+            return None;
+        }
+        endpoint.set_path("/mcp");
+        Some(endpoint.into())
     }
 
     fn take(&mut self, event: Event) {
@@ -194,9 +221,10 @@ impl AddForm {
     fn guess(endpoint: &Url, look: &Look) -> Self {
         let says = look.found.as_ref().map(|found| found.says.as_str()).unwrap_or_default();
         let says = says.split_whitespace().next().unwrap_or_default();
-        let host = endpoint.host_str().unwrap_or_default();
+        let host = endpoint.host_str().unwrap_or_default().trim_matches(['[', ']']);
         let parts: Vec<&str> = host.split('.').filter(|part| !matches!(*part, "mcp" | "api" | "www")).collect();
-        let named = if parts.len() > 1 { parts[parts.len() - 2] } else { host };
+        let is_name = matches!(endpoint.host(), Some(url::Host::Domain(_)));
+        let named = if is_name && parts.len() > 1 { parts[parts.len() - 2] } else { host };
         let word = if says.is_empty() { named } else { says };
         let key: String = word
             .to_lowercase()
@@ -253,8 +281,12 @@ pub(super) async fn look(
     Form(wanted): Form<Wanted>,
 ) -> Result<Response, Problem> {
     let sandbox = needs.sandbox.0.as_ref().map(Url::to_string);
-    let endpoint = match read(&wanted.url) {
-        Ok(endpoint) => endpoint,
+    let begun = match read(&wanted.url) {
+        Ok(endpoint) => begin(&needs, &can, endpoint).await?,
+        Err(faults) => Err(faults),
+    };
+    let (endpoint, mut events) = match begun {
+        Ok(begun) => begun,
         Err(faults) => {
             if hx.0 {
                 return Ok(Page::wrong(AddressPart { shell, url: wanted.url, faults, sandbox }).into_response());
@@ -263,17 +295,6 @@ pub(super) async fn look(
                 .into_response());
         }
     };
-    let mut tx = can.begin().await?;
-    let target = Target {
-        tenant: tx.tenant(),
-        server: None,
-        endpoint: endpoint.clone(),
-        era: EraPin::default(),
-        credential: Credential::None,
-        data_key: tenants::get_key(&mut tx, KeyPurpose::Data).await?,
-    };
-    drop(tx);
-    let mut events = needs.relay.probe(&needs.clock, &target);
     let mut look = Look { url: endpoint.to_string(), ..Look::default() };
     if hx.0 {
         return Ok(Sse::new(streamed(shell, look, events)).keep_alive(KeepAlive::default()).into_response());
@@ -285,6 +306,26 @@ pub(super) async fn look(
     let form = look.form();
     Ok(Page::new(AddPage { shell, url: look.url.clone(), faults: Faults::none(), look: Some(look), form, sandbox })
         .into_response())
+}
+
+/// Has a node look at an address, unless there were too many looks.
+async fn begin(
+    needs: &Needs,
+    can: &Can<may::ManageServers>,
+    endpoint: Url,
+) -> Result<Result<(Url, Receiver<Event>), Faults>, Problem> {
+    let mut tx = can.begin().await?;
+    let target = Target {
+        tenant: tx.tenant(),
+        server: None,
+        endpoint: endpoint.clone(),
+        era: EraPin::default(),
+        credential: Credential::None,
+        data_key: tenants::get_key(&mut tx, KeyPurpose::Data).await?,
+    };
+    drop(tx);
+    let begun = needs.relay.probe(&needs.clock, &target);
+    Ok(begun.map(|events| (endpoint, events)).map_err(|error| Faults::at("url", error.to_string())))
 }
 
 /// Reads an address as people paste it.
@@ -382,7 +423,7 @@ async fn added(
 fn at_its_field(error: actions::ServerError) -> Problem {
     match error {
         actions::ServerError::KeyTaken => {
-            Problem::invalid("key", "A server has or had this key, and none is used again. Choose another one.")
+            Problem::invalid("key", "A server has or had this key, and a key is never given twice. Choose another one.")
         }
         actions::ServerError::AliasTaken => {
             Problem::invalid("key", "Its first 12 characters are another server's prefix. Choose another one.")

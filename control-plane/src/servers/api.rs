@@ -196,14 +196,14 @@ pub(super) async fn change(
     Body(wanted): Body<ChangeServer>,
 ) -> Result<Json<Server>, Problem> {
     let mut tx = can.begin().await?;
-    let before = servers::find(&mut tx, path.server).await?.ok_or_else(Problem::not_found)?;
+    let before = servers::find_locked(&mut tx, path.server).await?.ok_or_else(Problem::not_found)?;
     if let Some(endpoint) = &wanted.endpoint {
         check_stays(&before.settings.endpoint, endpoint)?;
     }
-    let named = (path.server, wanted.revision);
-    let changed = actions::change(&mut tx, &can.author(&clock), named, |settings| wanted.apply(settings)).await?;
-    // Before the commit: what does not fit is rolled back.
-    check(&changed.settings)?;
+    let (named, mut settings) = ((path.server, wanted.revision), before.settings);
+    wanted.apply(&mut settings);
+    check(&settings)?;
+    let changed = actions::change(&mut tx, &can.author(&clock), named, settings).await?;
     let shown = shown(&mut tx, changed).await?;
     tx.commit().await?;
     Ok(shown)

@@ -19,7 +19,9 @@ struct Used {
     tool: String,
     calls: u64,
     denied: u64,
+    /// Parts in a hundred of the most that any tool has: of its calls, and of those that were denied.
     share: u64,
+    denied_share: u64,
     activity: String,
 }
 
@@ -53,6 +55,7 @@ pub(super) async fn show(
         calls: used.count.unsigned_abs(),
         denied: (used.count - used.allowed).unsigned_abs(),
         share: used.count.unsigned_abs() * 100 / most,
+        denied_share: (used.count - used.allowed).unsigned_abs() * 100 / most,
         tool: used.tool,
     });
     let (used, activity) = (used.collect(), of_tool(&format!("{}.*", server.settings.alias)));

@@ -3,8 +3,9 @@
 use store::tools::{Change, ChangeKind};
 
 use super::definition::{Definition, differences};
-use super::diff::{self, Line};
+use super::diff;
 use crate::console::show;
+use crate::diff::Line;
 
 /// A change as a diff.
 pub(super) fn lines(change: &Change) -> Vec<Line> {
@@ -29,7 +30,7 @@ pub(super) fn says(change: &Change) -> String {
                 _ => "description",
             };
             let words: Vec<&str> = differences(&before.text, &after.text).into_iter().map(word).collect();
-            format!("Other {}", words.join(", "))
+            format!("Changed: {}", words.join(", "))
         }
         _ => "Changed".to_owned(),
     }

@@ -5,9 +5,9 @@ use store::servers;
 use store::tools::{Change, ChangeState};
 
 use super::change::{flag, lines, says};
-use super::diff::Line;
 use super::pages::Head;
 use crate::console::Shell;
+use crate::diff::Line;
 
 /// Held changes that the card of a server lists; the review has all.
 const LISTED: usize = 8;

@@ -9,6 +9,7 @@ mod change;
 mod definition;
 mod diff;
 mod held;
+mod looks;
 mod pages;
 mod probe_api;
 mod relay;
@@ -35,7 +36,8 @@ use crate::access::Access;
 use crate::credentials;
 
 pub(crate) use api::ServerPath;
-pub(crate) use pages::{Head, routes as page_routes};
+pub use looks::Looks;
+pub(crate) use pages::{Condition, Head, routes as page_routes};
 pub use relay::Relay;
 pub use watch::Watch;
 

@@ -57,13 +57,14 @@ pub(crate) struct Condition {
 }
 
 impl Condition {
-    fn of(server: &Server, health: Option<&Health>) -> Self {
-        let (kind, word, is_wrong) = match health.map(|health| health.state) {
+    /// By the last look at it.
+    pub(crate) fn of(server: &Server, looked: Option<State>) -> Self {
+        let (kind, word, is_wrong) = match looked {
             _ if server.paused => ("wait", "Paused", false),
-            Some(State::Unreachable) => ("deny", "Unreachable", true),
+            Some(State::Unreachable) => ("fail", "Unreachable", true),
             Some(State::NeedsSignIn) => ("wait", "Needs a credential", true),
-            Some(State::Unusable) => ("deny", "Unusable", true),
-            Some(State::Healthy) if server.version.is_none() => ("accent", "Waits for review", false),
+            Some(State::Unusable) => ("fail", "Unusable", true),
+            Some(State::Healthy) if server.version.is_none() => ("wait", "Waits for review", false),
             Some(State::Healthy) => ("ok", "Healthy", false),
             None => ("", "Not looked at yet", false),
         };
@@ -164,7 +165,7 @@ async fn rows(tx: &mut TenantTx, shell: &Shell, q: &str) -> Result<Vec<Row>, Pro
         used.entry(row.server).or_default().add(since, &row);
     }
     let row = |server: Server| Row {
-        condition: Condition::of(&server, seen.get(&server.id)),
+        condition: Condition::of(&server, seen.get(&server.id).map(|health| health.state)),
         url: shell.to(&format!("servers/{}", server.id)),
         place: place(&server),
         alias: server.settings.alias.to_string(),
@@ -232,10 +233,14 @@ pub(crate) struct Head {
     pub(crate) paused: bool,
     pub(crate) is_reviewed: bool,
     pub(crate) condition: Condition,
-    /// What is wrong, and since when.
-    pub(crate) error: Option<(String, DateTime<Utc>)>,
+    /// What is wrong; empty where nothing is.
+    pub(crate) error: String,
     pub(crate) checked_at: Option<DateTime<Utc>>,
-    pub(crate) since: Option<DateTime<Utc>>,
+    /// For how long it has been so; empty where it was never looked at.
+    pub(crate) lasts: String,
+    /// How many of its tools agents are offered, and how often they were called in the last day.
+    pub(crate) tools: u64,
+    pub(crate) calls: u64,
     pub(crate) tabs: Vec<Choice>,
 }
 
@@ -256,20 +261,40 @@ impl Head {
             ("Settings", "/settings"),
         ];
         let tabs = tabs.map(|(text, path)| Choice::new(text, shell.to(&format!("servers/{id}{path}")), path == tab));
-        let said = health.as_ref().and_then(|health| Some((health.error.clone()?, health.since)));
+        let counted = tools::count(tx).await?.into_iter().find(|counted| counted.server == id);
+        let used = audit::usage::by_server(tx, usage::since(shell.now), Some(id)).await?;
         let head = Self {
             id,
             title: server.settings.title.clone(),
             place: place(&server),
             paused: server.paused,
             is_reviewed: server.version.is_some(),
-            condition: Condition::of(&server, health.as_ref()),
-            error: said,
+            condition: Condition::of(&server, health.as_ref().map(|health| health.state)),
+            lasts: health
+                .as_ref()
+                .map_or_else(String::new, |health| show::length((shell.now - health.since).num_seconds())),
             checked_at: health.as_ref().map(|health| health.checked_at),
-            since: health.as_ref().map(|health| health.since),
+            error: health.and_then(|health| health.error).unwrap_or_default(),
+            tools: counted.map_or(0, |counted| counted.live.unsigned_abs()),
+            calls: used.iter().map(|row| row.count.unsigned_abs()).sum(),
             tabs: tabs.to_vec(),
         };
         Ok((head, server))
+    }
+
+    /// What is asked before it is paused.
+    pub(crate) fn pause_title(&self) -> String {
+        format!("Pause {}?", show::visible(&self.title))
+    }
+
+    /// What is wrong and for how long, in a title.
+    pub(crate) fn fault_title(&self) -> String {
+        format!("{} for {}", self.condition.word, self.lasts)
+    }
+
+    /// Whether a person must give it a credential, which is mended elsewhere than the rest.
+    pub(crate) fn wants_credential(&self) -> bool {
+        self.condition.word == "Needs a credential"
     }
 
     /// A path of the server's.

@@ -101,7 +101,7 @@ pub(super) async fn probe(
         data_key: tenants::get_key(&mut tx, KeyPurpose::Data).await?,
     };
     drop(tx);
-    answer(&headers, relay.probe(&clock, &target)).await
+    answer(&headers, relay.probe(&clock, &target)?).await
 }
 
 /// Has a node look at a registered server with its credential; nothing is changed.
@@ -117,7 +117,7 @@ pub(super) async fn probe_server(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let (target, _) = actions::target(&mut can.begin().await?, path.server).await?;
-    answer(&headers, relay.probe(&clock, &target)).await
+    answer(&headers, relay.probe(&clock, &target)?).await
 }
 
 /// What an import came to.
@@ -171,7 +171,7 @@ pub(super) async fn look(
 ) -> Result<Imported, Problem> {
     // No transaction is held while the node looks.
     let (target, server) = actions::target(&mut can.begin().await?, server).await?;
-    let found = match ended(relay.probe(clock, &target)).await? {
+    let found = match ended(relay.probe(clock, &target)?).await? {
         Ok(found) => found,
         Err(failed) => {
             note(can, clock, (server.id, server.revision), &watch::failure(&failed)).await?;

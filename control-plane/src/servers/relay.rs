@@ -15,6 +15,8 @@ use service::Drain;
 use tokio::sync::mpsc;
 use url::Url;
 
+use super::looks::{Looks, TooMany};
+
 /// Longest probe.
 const PROBE_TIMEOUT: Duration = Duration::from_mins(1);
 /// Longest wait for a connection to a node.
@@ -35,6 +37,7 @@ struct Inner {
     signing: Arc<SigningKey>,
     deployment: String,
     drain: Drain,
+    looks: Looks,
 }
 
 /// What is to be looked at.
@@ -69,7 +72,7 @@ impl Relay {
     pub fn new(
         nodes: Vec<Url>,
         signing: Arc<SigningKey>,
-        deployment: String,
+        (deployment, looks): (String, Looks),
         drain: Drain,
     ) -> Result<Self, reqwest::Error> {
         let client = reqwest::Client::builder()
@@ -78,11 +81,17 @@ impl Relay {
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .build()?;
-        Ok(Self(Arc::new(Inner { client, nodes, next: AtomicUsize::new(0), signing, deployment, drain })))
+        Ok(Self(Arc::new(Inner { client, nodes, next: AtomicUsize::new(0), signing, deployment, drain, looks })))
     }
 
-    /// Has a node look. The last event is the end; dropping the receiver gives up.
-    pub(crate) fn probe(&self, clock: &Clock, target: &Target) -> mpsc::Receiver<Event> {
+    /// Has a node look for somebody. The last event is the end; dropping the receiver gives up.
+    pub(crate) fn probe(&self, clock: &Clock, target: &Target) -> Result<mpsc::Receiver<Event>, TooMany> {
+        self.0.looks.take(target.tenant, clock.now())?;
+        Ok(self.watch(clock, target))
+    }
+
+    /// The same for nobody in particular: it counts for no limit.
+    pub(super) fn watch(&self, clock: &Clock, target: &Target) -> mpsc::Receiver<Event> {
         let (events, receiver) = mpsc::channel(16);
         let (relay, clock, target) = (self.clone(), clock.clone(), target.clone());
         self.0.drain.spawn(async move {

@@ -15,10 +15,10 @@ use super::Needs;
 use super::actions::{self, ServerError, ToolReview, Which};
 use super::change::{flag, lines, says};
 use super::definition::description;
-use super::diff::Line;
 use super::pages::Head;
 use crate::access::{Can, may};
 use crate::console::{Done, Faults, Page, Shell, show};
+use crate::diff::Line;
 use crate::input::{At, Form};
 use crate::problem::Problem;
 

@@ -2,11 +2,12 @@
 
 use askama::Template;
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use domain::{Alias, ServerId};
 use serde::Deserialize;
-use store::servers::Server;
-use store::tools;
+use store::people;
+use store::servers::{Server, Settings};
 use url::Url;
 
 use super::Needs;
@@ -16,12 +17,12 @@ use super::pages::Head;
 use super::probe_api;
 use super::tool_pages::labels;
 use crate::access::{Can, may};
-use crate::console::{Done, Faults, Page, Shell, show};
+use crate::console::{Conflict, Done, Faults, Field, Page, Shell, show};
 use crate::credentials::actions as credentials;
 use crate::input::{At, Form};
 use crate::problem::Problem;
 
-/// A server's settings as a form has them.
+/// A server's settings as a form has them, and as they were when it was opened.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub(super) struct Sent {
     #[serde(default)]
@@ -38,9 +39,12 @@ pub(super) struct Sent {
     /// Megabytes.
     #[serde(default)]
     largest: String,
-    /// What was seen.
-    #[serde(default)]
-    revision: String,
+    was_title: Option<String>,
+    was_endpoint: Option<String>,
+    was_alias: Option<String>,
+    was_labels: Option<String>,
+    was_timeout: Option<String>,
+    was_largest: Option<String>,
 }
 
 #[derive(Debug, Template)]
@@ -51,25 +55,111 @@ pub(super) struct SettingsPage {
     key: String,
     /// Over the field in which the key is typed.
     confirm_label: String,
-    tools: usize,
     sent: Sent,
     faults: Faults,
+    conflict: Option<Conflict>,
     /// What is wrong with the name that was typed.
     unnamed: Faults,
 }
 
 impl Sent {
+    /// A form in which nothing was changed yet.
     fn of(server: &Server) -> Self {
         let settings = &server.settings;
-        Self {
-            title: settings.title.clone(),
-            endpoint: settings.endpoint.to_string(),
-            alias: settings.alias.to_string(),
-            labels: settings.labels.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
-            timeout: (settings.timeout_ms / 1000).to_string(),
-            largest: (settings.answer_max_bytes / MEGABYTE).to_string(),
-            revision: server.revision.to_string(),
-        }
+        Self::shown([
+            settings.title.clone(),
+            settings.endpoint.to_string(),
+            settings.alias.to_string(),
+            settings.labels.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
+            (settings.timeout_ms / 1000).to_string(),
+            (settings.answer_max_bytes / MEGABYTE).to_string(),
+        ])
+    }
+
+    /// A form that is opened with these values.
+    fn shown(values: [String; 6]) -> Self {
+        let was = values.clone().map(Some);
+        let [was_title, was_endpoint, was_alias, was_labels, was_timeout, was_largest] = was;
+        let form = Self { was_title, was_endpoint, was_alias, was_labels, was_timeout, was_largest, ..Self::default() };
+        form.holding(values)
+    }
+
+    /// The same form with other values in its fields.
+    fn holding(self, [title, endpoint, alias, labels, timeout, largest]: [String; 6]) -> Self {
+        Self { title, endpoint, alias, labels, timeout, largest, ..self }
+    }
+
+    /// What its fields held when it was opened, by their names.
+    fn opened(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let was = [
+            ("title", &self.was_title),
+            ("endpoint", &self.was_endpoint),
+            ("alias", &self.was_alias),
+            ("labels", &self.was_labels),
+            ("timeout", &self.was_timeout),
+            ("largest", &self.was_largest),
+        ];
+        was.into_iter().filter_map(|(name, was)| Some((name, was.as_deref()?)))
+    }
+
+    /// Its fields beside what is kept now.
+    fn fields<'a>(&'a self, now: &'a Self) -> [Field<'a>; 6] {
+        let field = |label, was: &'a Option<String>, now: &'a String, sent: &'a String| Field {
+            label,
+            was: was.as_deref(),
+            now,
+            sent: sent.trim(),
+        };
+        [
+            field("Name", &self.was_title, &now.title, &self.title),
+            field("Address", &self.was_endpoint, &now.endpoint, &self.endpoint),
+            field("Prefix", &self.was_alias, &now.alias, &self.alias),
+            field("Labels", &self.was_labels, &now.labels, &self.labels),
+            field("Timeout", &self.was_timeout, &now.timeout, &self.timeout),
+            field("Largest answer", &self.was_largest, &now.largest, &self.largest),
+        ]
+    }
+
+    /// The settings it asks for, of a server that now has these.
+    fn read(&self, before: &Server) -> Result<Settings, Problem> {
+        let alias: Alias = self.alias.parse().map_err(|error| Problem::invalid("alias", format!("{error}")))?;
+        let endpoint: Url = self.endpoint.parse().map_err(|_| Problem::invalid("endpoint", "This is no address."))?;
+        check_stays(&before.settings.endpoint, &endpoint)?;
+        // What was set through the API may be no whole number here: untouched, it stays as it is.
+        let now = Self::of(before);
+        let number = |field: &'static str, text: &str| {
+            text.parse::<u32>().map_err(|_| Problem::invalid(field, "A whole number."))
+        };
+        let timeout_ms = if self.timeout == now.timeout {
+            before.settings.timeout_ms
+        } else {
+            number("timeout", &self.timeout)?.saturating_mul(1000)
+        };
+        let answer_max_bytes = if self.largest == now.largest {
+            before.settings.answer_max_bytes
+        } else {
+            u64::from(number("largest", &self.largest)?) * MEGABYTE
+        };
+        let (title, labels) = (self.title.clone(), labels(&self.labels)?);
+        let kept = before.settings.clone();
+        let settings = Settings { title, endpoint, alias, labels, timeout_ms, answer_max_bytes, ..kept };
+        check(&settings).map_err(|problem| renamed(&problem))?;
+        Ok(settings)
+    }
+}
+
+/// What came of a change.
+enum Changed {
+    Done,
+    /// All is as it was.
+    Nothing,
+    /// Somebody else was first; the form as it now is.
+    Contested(Box<(Conflict, Sent)>),
+}
+
+impl SettingsPage {
+    fn url(&self) -> String {
+        self.head.to(&self.shell, "/settings")
     }
 }
 
@@ -86,10 +176,10 @@ pub(super) async fn open(
 async fn page<P: crate::access::Permitted>(shell: Shell, can: &Can<P>, id: ServerId) -> Result<SettingsPage, Problem> {
     let mut tx = can.begin().await?;
     let (head, server) = Head::read(&mut tx, &shell, (id, "/settings")).await?;
-    let tools = tools::list(&mut tx, id).await?.into_iter().filter(|tool| tool.live.is_some()).count();
     let (key, sent) = (server.key.to_string(), Sent::of(&server));
-    let confirm_label = format!("Type {key} to be sure");
-    Ok(SettingsPage { shell, head, key, confirm_label, tools, sent, faults: Faults::none(), unnamed: Faults::none() })
+    let confirm_label = format!("Type the key “{key}” to be sure");
+    let (faults, unnamed, conflict) = (Faults::none(), Faults::none(), None);
+    Ok(SettingsPage { shell, head, key, confirm_label, sent, faults, conflict, unnamed })
 }
 
 pub(super) async fn change(
@@ -99,80 +189,46 @@ pub(super) async fn change(
     At((_, id)): At<(String, ServerId)>,
     Form(sent): Form<Sent>,
 ) -> Result<Response, Problem> {
+    let done = |said: &str| Ok(Done::to(shell.to(&format!("servers/{id}/settings"))).saying(said).into_response());
     match changed(&needs, &can, id, &sent).await {
-        Ok(()) => {
-            Ok(Done::to(shell.to(&format!("servers/{id}/settings"))).saying("The settings are saved.").into_response())
-        }
-        Err(problem) if matches!(problem.status().as_u16(), 409 | 422) => {
+        Ok(Changed::Done) => done("The settings are saved."),
+        Ok(Changed::Nothing) => done("Nothing changed."),
+        Ok(Changed::Contested(contested)) => {
+            let (conflict, sent) = *contested;
             let page = page(shell, &can, id).await?;
-            // Sent again, it goes over what is there now, which the fault has told of.
-            let sent = Sent { revision: page.sent.revision.clone(), ..sent };
-            let is_stale = problem.kind() == "changed-meanwhile";
-            let faults = if is_stale { meanwhile(&page.sent, &sent) } else { Faults::of(&problem) };
-            let status = problem.status();
-            Ok(Page::wrong(SettingsPage { sent, faults, ..page }).status(status).into_response())
+            let page = SettingsPage { sent, conflict: Some(conflict), ..page };
+            Ok(Page::new(page).status(StatusCode::CONFLICT).into_response())
+        }
+        Err(problem) if problem.status() == StatusCode::UNPROCESSABLE_ENTITY => {
+            let page = page(shell, &can, id).await?;
+            Ok(Page::wrong(SettingsPage { sent, faults: Faults::of(&problem), ..page }).into_response())
         }
         Err(problem) => Err(problem),
     }
 }
 
-/// What somebody else saved while these settings were being edited, field by field.
-fn meanwhile(theirs: &Sent, mine: &Sent) -> Faults {
-    let whole = "Somebody saved these settings while you were editing. What you typed is kept; saving again puts it in \
-                 the place of theirs.";
-    let fields = [
-        ("title", &theirs.title, &mine.title),
-        ("endpoint", &theirs.endpoint, &mine.endpoint),
-        ("alias", &theirs.alias, &mine.alias),
-        ("labels", &theirs.labels, &mine.labels),
-        ("timeout", &theirs.timeout, &mine.timeout),
-        ("largest", &theirs.largest, &mine.largest),
-    ];
-    let differing = fields.into_iter().filter(|(_, theirs, mine)| theirs.trim() != mine.trim());
-    differing.fold(Faults::whole(whole), |faults, (field, theirs, _)| {
-        let theirs = if theirs.is_empty() { "nothing".to_owned() } else { format!("“{}”", show::visible(theirs)) };
-        faults.and(Faults::at(field, format!("Saved now is {theirs}.")))
-    })
-}
-
-async fn changed(needs: &Needs, can: &Can<may::ManageServers>, id: ServerId, sent: &Sent) -> Result<(), Problem> {
-    let alias: Alias = sent.alias.trim().parse().map_err(|error| Problem::invalid("alias", format!("{error}")))?;
-    let endpoint: Url =
-        sent.endpoint.trim().parse().map_err(|_| Problem::invalid("endpoint", "This is no address."))?;
-    let labels = labels(&sent.labels)?;
-    let number = |field: &'static str, text: &str| {
-        text.trim().parse::<u32>().map_err(|_| Problem::invalid(field, "A whole number."))
-    };
-    let revision = sent.revision.parse().map_err(|_| Problem::invalid("revision", "Open the page again."))?;
+/// Saves what was sent, unless somebody else changed the same field meanwhile.
+async fn changed(needs: &Needs, can: &Can<may::ManageServers>, id: ServerId, sent: &Sent) -> Result<Changed, Problem> {
     let mut tx = can.begin().await?;
-    let before = store::servers::find(&mut tx, id).await?.ok_or_else(Problem::not_found)?;
-    check_stays(&before.settings.endpoint, &endpoint)?;
-    // What was set through the API may be no whole number here: untouched, it stays as it is.
-    let shown = Sent::of(&before);
-    let is_kept = |shown: &str, sent: &str| shown == sent.trim();
-    let timeout_ms = if is_kept(&shown.timeout, &sent.timeout) {
-        before.settings.timeout_ms
-    } else {
-        number("timeout", &sent.timeout)?.saturating_mul(1000)
-    };
-    let answer_max_bytes = if is_kept(&shown.largest, &sent.largest) {
-        before.settings.answer_max_bytes
-    } else {
-        u64::from(number("largest", &sent.largest)?) * MEGABYTE
-    };
-    let title = sent.title.trim().to_owned();
+    let before = store::servers::find_locked(&mut tx, id).await?.ok_or_else(Problem::not_found)?;
+    let now = Sent::of(&before);
+    let fields = sent.fields(&now);
+    let last = store::servers::last_change(&mut tx, id).await?;
+    let everybody = people::list(&mut tx).await?;
+    let conflict = Conflict::find(&fields, can.actor().user(), last, &everybody);
+    let merged = now.clone().holding(fields.map(|field| field.merged()));
+    if let Some(conflict) = conflict {
+        return Ok(Changed::Contested(Box::new((conflict, merged))));
+    }
+    let settings = merged.read(&before)?;
     let author = can.author(&needs.clock);
-    let after = actions::change(&mut tx, &author, (id, revision), |settings| {
-        (settings.title, settings.endpoint, settings.alias, settings.labels) = (title, endpoint, alias, labels);
-        (settings.timeout_ms, settings.answer_max_bytes) = (timeout_ms, answer_max_bytes);
-    });
-    let after = after.await.map_err(|error| match error {
-        ServerError::AliasTaken => Problem::invalid("alias", "Another server has this prefix."),
-        other => other.into(),
-    })?;
-    // Before the commit: what does not fit is rolled back.
-    check(&after.settings).map_err(|problem| renamed(&problem))?;
-    Ok(tx.commit().await?)
+    let after =
+        actions::change(&mut tx, &author, (id, before.revision), settings).await.map_err(|error| match error {
+            ServerError::AliasTaken => Problem::invalid("alias", "Another server has this prefix."),
+            other => other.into(),
+        })?;
+    tx.commit().await?;
+    Ok(if after.revision == before.revision { Changed::Nothing } else { Changed::Done })
 }
 
 /// The API's names of two fields are not the form's, nor are their units.
@@ -195,7 +251,7 @@ pub(super) async fn pause(
 ) -> Result<Done, Problem> {
     let server = set_paused(&needs, &can, id, true).await?;
     let title = show::visible(&server.settings.title);
-    Ok(Done::to(shell.to(&format!("servers/{id}"))).saying(format!("{title} is paused. Every call to it is refused.")))
+    Ok(Done::to(shell.to(&format!("servers/{id}"))).saying(format!("{title} is paused. Every call to it is denied.")))
 }
 
 pub(super) async fn resume(
@@ -279,7 +335,9 @@ pub(super) async fn refresh(
             Ok(Done::to(at(&format!("/versions/{}", version.id))).saying(format!("{count} for your review.")))
         }
         // A server that can't be looked at is shown so; ours is the page for our own faults.
-        Err(problem) if matches!(problem.kind(), "probe-failed" | "definitions-refused" | "unavailable") => {
+        Err(problem)
+            if matches!(problem.kind(), "probe-failed" | "too-many-probes" | "definitions-refused" | "unavailable") =>
+        {
             Ok(Done::to(at("")).saying(format!("{}: {}", problem.title(), problem.said())))
         }
         Err(problem) => Err(problem),

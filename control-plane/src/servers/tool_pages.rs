@@ -38,6 +38,8 @@ pub(super) struct ToolPage {
     schema: String,
     digest: String,
     is_held: bool,
+    /// Where what waits of it is reviewed; empty where nothing waits.
+    review: String,
     inherited: Vec<String>,
     calls: u64,
     people: Vec<Explained>,
@@ -64,7 +66,8 @@ async fn page<P: crate::access::Permitted>(
     let tool =
         tools::list(&mut tx, id).await?.into_iter().find(|known| known.id == tool).ok_or_else(Problem::not_found)?;
     let versions = servers::list_versions(&mut tx, id).await?;
-    let waiting = match versions.iter().find(|version| version.state == VersionState::Held) {
+    let newest = versions.iter().find(|version| version.state == VersionState::Held);
+    let waiting = match newest {
         Some(version) => tools::list_changes(&mut tx, version.id).await?,
         None => Vec::new(),
     };
@@ -75,6 +78,7 @@ async fn page<P: crate::access::Permitted>(
     drop(tx);
     let people = if tool.live.is_some() { callers::explain(asked, tool.id).await } else { Vec::new() };
     let is_held = waiting.is_some();
+    let review = newest.filter(|_| is_held).map(|newest| head.to(&shell, &format!("/versions/{}", newest.id)));
     let shown = tool.live.clone().or_else(|| waiting.and_then(|change| change.after));
     let read = shown.as_ref().and_then(|shown| Definition::read(&shown.text).ok());
     let schema = read.as_ref().and_then(|read| serde_json::to_string_pretty(&read.input_schema).ok());
@@ -92,6 +96,7 @@ async fn page<P: crate::access::Permitted>(
         head,
         tool,
         is_held,
+        review: review.unwrap_or_default(),
         calls,
         people,
     })
@@ -144,14 +149,15 @@ pub(super) async fn change(
         let risk = RiskClass::find(&sent.risk).ok_or_else(|| Problem::invalid("risk", "One of the six classes."))?;
         let review = ToolReview { risk: Some(risk), labels: Some(labels(&sent.labels)?) };
         let mut tx = can.begin().await?;
-        let tool = actions::change_tool(&mut tx, &can.author(&needs.clock), (server, tool), review).await?;
+        let before = tools::list(&mut tx, server).await?.into_iter().find(|known| known.id == tool);
+        let after = actions::change_tool(&mut tx, &can.author(&needs.clock), (server, tool), review).await?;
         tx.commit().await?;
-        Ok::<_, Problem>(tool)
+        let said =
+            if before.as_ref() == Some(&after) { "is reviewed so already. Nothing changed." } else { "is reviewed." };
+        Ok::<_, Problem>(format!("{} {said}", show::visible(show::clip(&after.name, 60))))
     };
     match changed.await {
-        Ok(changed) => Ok(Done::to(shell.to(&format!("servers/{server}/tools/{tool}")))
-            .saying(format!("{} is reviewed.", show::visible(show::clip(&changed.name, 60))))
-            .into_response()),
+        Ok(said) => Ok(Done::to(shell.to(&format!("servers/{server}/tools/{tool}"))).saying(said).into_response()),
         Err(problem) if problem.status() == axum::http::StatusCode::UNPROCESSABLE_ENTITY => {
             let page = page(shell, &can, (server, tool)).await?;
             let risk = RiskClass::find(&sent.risk).unwrap_or(page.tool.risk);

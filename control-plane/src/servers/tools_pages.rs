@@ -231,7 +231,7 @@ fn filters(shell: &Shell, head: &Head, rows: &[Row], query: &Query) -> Vec<Choic
         ("Read", "read"),
         ("Write", "write"),
         ("Reaches out", "network"),
-        ("Dangerous", "danger"),
+        ("Destructive", "danger"),
     ];
     let counted =
         choices.into_iter().map(|(text, risk)| (text, risk, rows.iter().filter(|row| is_of(row, risk)).count()));

@@ -6,10 +6,10 @@ use std::fmt::Write as _;
 use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
 use domain::Alias;
 use mcp::name::{Named, Prefix, expose};
-use store::audit::rollup::BOUNDS_MS;
 use store::audit::usage::{OfServer, OfTool};
 
-use crate::console::show;
+use crate::activity::counts::{Buckets, quantile_shown};
+use crate::activity::outcome::Outcome;
 
 /// Hours that pages look back.
 const HOURS: i64 = 24;
@@ -37,7 +37,7 @@ impl ByName {
         let one = [Named { alias: alias.as_str(), tool }];
         let seen = [Prefix::Always, Prefix::OnConflict, Prefix::None];
         let names: BTreeSet<String> =
-            seen.into_iter().filter_map(|prefix| expose(prefix, &one, &secrets::sha256).ok()).flatten().collect();
+            seen.into_iter().flat_map(|prefix| expose(prefix, &one, &secrets::sha256)).flatten().collect();
         names.iter().filter_map(|name| self.0.get(name)).sum()
     }
 }
@@ -47,16 +47,14 @@ impl ByName {
 pub(super) struct Usage {
     /// Calls, allowed or not.
     pub(super) calls: u64,
-    /// Calls that were allowed.
-    pub(super) allowed: u64,
-    /// Calls that policy did not allow.
+    /// Calls that Sluice denied.
     pub(super) denied: u64,
-    /// Allowed calls that the upstream failed.
+    /// Allowed calls that failed.
     pub(super) failed: u64,
     /// Calls by hour, oldest first.
     hours: Vec<u64>,
-    /// Allowed calls by bucket of their duration.
-    buckets: [u64; BOUNDS_MS.len() + 1],
+    /// Calls by bucket of their duration.
+    buckets: Buckets,
 }
 
 impl Usage {
@@ -64,16 +62,14 @@ impl Usage {
     pub(super) fn add(&mut self, since: DateTime<Utc>, row: &OfServer) {
         let count = row.count.unsigned_abs();
         self.calls += count;
-        if row.effect == "allow" {
-            self.allowed += count;
-            if let Some(bucket) = usize::try_from(row.bucket).ok().and_then(|place| self.buckets.get_mut(place)) {
-                *bucket += count;
-            }
-        } else if row.effect == "deny" {
-            self.denied += count;
+        // As the overview counts them: by how they ended.
+        match Outcome::of(None, Some(&row.status)) {
+            Some(Outcome::Denied) => self.denied += count,
+            Some(Outcome::Failed) => self.failed += count,
+            _ => {}
         }
-        if matches!(row.status.as_str(), "tool_error" | "protocol_error" | "timeout" | "upstream_unavailable") {
-            self.failed += count;
+        if let Some(bucket) = usize::try_from(row.bucket).ok().and_then(|place| self.buckets.get_mut(place)) {
+            *bucket += count;
         }
         self.hours.resize(usize::try_from(HOURS).unwrap_or_default(), 0);
         let place = usize::try_from((row.hour - since).num_hours()).ok();
@@ -82,21 +78,14 @@ impl Usage {
         }
     }
 
-    /// The time within which so many of a hundred allowed calls ended; `–` without any. Counts know no more than their
-    /// bounds.
-    pub(super) fn percentile(&self, percent: u64) -> String {
-        let wanted = (self.allowed * percent).div_ceil(100);
-        let mut reached = 0;
-        for (place, count) in self.buckets.iter().enumerate() {
-            reached += count;
-            if wanted > 0 && reached >= wanted {
-                return BOUNDS_MS.get(place).map_or_else(
-                    || format!("> {}", show::took(BOUNDS_MS[BOUNDS_MS.len() - 1] * 1000)),
-                    |bound| format!("≤ {}", show::took(bound * 1000)),
-                );
-            }
-        }
-        "–".to_owned()
+    /// How long half of the calls took at most; `–` without any.
+    pub(super) fn p50(&self) -> String {
+        quantile_shown(&self.buckets, 0.5)
+    }
+
+    /// How long 99 in 100 took at most.
+    pub(super) fn p99(&self) -> String {
+        quantile_shown(&self.buckets, 0.99)
     }
 
     /// The line of a sparkline, hour by hour; empty without calls.
@@ -125,6 +114,7 @@ impl Usage {
 #[cfg(test)]
 mod tests {
     use domain::ServerId;
+    use store::audit::rollup::UNTIMED;
     use uuid::Uuid;
 
     use super::*;
@@ -140,13 +130,20 @@ mod tests {
         let since = since(now);
         assert_eq!(since, "2026-11-19T15:00:00Z".parse::<DateTime<Utc>>().unwrap());
         let mut usage = Usage::default();
-        assert_eq!((usage.percentile(99), usage.line()), ("–".to_owned(), String::new()));
+        assert_eq!((usage.p99(), usage.line()), ("–".to_owned(), String::new()));
         usage.add(since, &row(since, "allow", "success", 0, 98));
         usage.add(since, &row(since + TimeDelta::hours(23), "allow", "timeout", 6, 2));
-        usage.add(since, &row(since + TimeDelta::hours(23), "deny", "denied", 0, 5));
-        assert_eq!((usage.calls, usage.allowed, usage.denied, usage.failed), (105, 100, 5, 2));
-        assert_eq!([usage.percentile(50), usage.percentile(99)], ["≤ 10 ms", "≤ 1.0 s"]);
+        usage.add(since, &row(since + TimeDelta::hours(23), "deny", "denied", UNTIMED, 5));
+        usage.add(since, &row(since, "require_approval", "denied", UNTIMED, 3));
+        assert_eq!(
+            (usage.calls, usage.denied, usage.failed),
+            (108, 8, 2),
+            "whoever should have approved was not asked"
+        );
         assert!(usage.line().starts_with("M0.0 1.0L"), "{}", usage.line());
+        assert_eq!([usage.p50(), usage.p99()], ["5.1 ms", "750 ms"]);
+        usage.add(since, &row(since, "allow", "unknown", UNTIMED, 900));
+        assert_eq!([usage.p50(), usage.p99()], ["5.1 ms", "750 ms"], "none took anything");
         assert!(usage.area().ends_with("L72 20L0 20Z"));
     }
 }

@@ -101,7 +101,7 @@ impl Watch {
         if server.paused || server.version.is_none() || recently {
             return Ok(());
         }
-        let Some(outcome) = outcome(self.relay.probe(&self.clock, &target)).await else {
+        let Some(outcome) = outcome(self.relay.watch(&self.clock, &target)).await else {
             self.metrics.checked("no_node");
             return Ok(());
         };

@@ -264,6 +264,9 @@ async fn every_change_has_its_record_and_its_publication(pool: PgPool) {
     app.post(&owner, &format!("{path}/pause"), json!({})).await.expect(200);
     assert_eq!((revision().await, recorded().await), (before + 1, records + 1));
     app.patch(&owner, &path, json!({"revision": 999, "title": "x"})).await.expect(409);
+    for wrong in [json!({"revision": 1, "timeout_ms": 600_001}), json!({"revision": 1, "answer_max_bytes": 0})] {
+        app.patch(&owner, &path, wrong).await.expect(422);
+    }
     assert_eq!((revision().await, recorded().await), (before + 1, records + 1));
 }
 
