@@ -264,7 +264,7 @@ impl From<PolicyError> for Problem {
                 Self::internal()
             }
             PolicyError::NotCompiled(why) => {
-                Self::new(StatusCode::CONFLICT, "policies-do-not-fit", "The policies do not fit the tools of now")
+                Self::new(StatusCode::CONFLICT, "policies-do-not-fit", "The policies do not fit the tools there are")
                     .detail(why)
             }
             PolicyError::Wrong(findings) => {

@@ -11,13 +11,13 @@ use serde::{Deserialize, Serialize};
 use store::policies::{self, Policy, Version, Written};
 
 use super::actions::{self, PolicyError, TEXT_MAX_BYTES};
-use super::diff::{self, Row};
 use super::highlight::{self, Line};
 use super::live_pages::{self, LiveView};
 use super::pages::{PackCard, named, names, packs};
 use super::{Needs, api, reach_pages, worlds};
 use crate::access::{Can, Permitted, may};
 use crate::console::{Done, Faults, Hx, Page, Shell, show};
+use crate::diff;
 use crate::input::{At, Form, check_title};
 use crate::problem::Problem;
 use crate::publish::Live;
@@ -119,7 +119,7 @@ pub(super) async fn add(
         return new_page(shell, &can, sent, Faults::none()).await.map(|page| Page::new(page).into_response());
     }
     match added(&clock, &can, &sent).await {
-        Ok((policy, version)) => Ok(gone_on(&shell, &sent, &policy, version.version)),
+        Ok((policy, version)) => Ok(gone_on(&shell, &sent, &policy, Saved::New(version.version))),
         Err(problem) if problem.status().is_client_error() => {
             let faults = faults(&problem)?;
             Ok(Page::wrong(new_page(shell, &can, sent, faults).await?).into_response())
@@ -137,12 +137,23 @@ async fn added(clock: &Clock, can: &Can<may::WritePolicies>, sent: &Sent) -> Res
     Ok(written)
 }
 
-fn gone_on(shell: &Shell, sent: &Sent, policy: &Policy, version: u32) -> Response {
+/// What saving came to: a new version, or the newest one, which says the same.
+#[derive(Debug, Clone, Copy)]
+enum Saved {
+    New(u32),
+    Same(u32),
+}
+
+fn gone_on(shell: &Shell, sent: &Sent, policy: &Policy, saved: Saved) -> Response {
     let path = format!("policies/{}", policy.id);
+    let (Saved::New(version) | Saved::Same(version)) = saved;
     if sent.then == "review" {
         return Done::to(shell.to(&format!("{path}/versions/{version}"))).into_response();
     }
-    let said = format!("Version {version} is saved. It is in force once it is published.");
+    let said = match saved {
+        Saved::New(_) => format!("Version {version} is saved. It is in force once it is published."),
+        Saved::Same(_) => format!("Nothing changed: version {version} says the same."),
+    };
     Done::to(shell.to(&path)).saying(said).into_response()
 }
 
@@ -188,7 +199,7 @@ struct Meanwhile {
     said: String,
     version: u32,
     /// What the draft has otherwise than the newest version.
-    diff: Vec<Row>,
+    diff: Vec<diff::Line>,
 }
 
 impl Meanwhile {
@@ -203,7 +214,7 @@ impl Meanwhile {
                 None => "Somebody switched this policy off while you were editing.".to_owned(),
             },
         };
-        Self { said, version: policy.latest_version, diff: diff::rows(newest, &sent.text) }
+        Self { said, version: policy.latest_version, diff: diff::lines(newest, &sent.text) }
     }
 }
 
@@ -262,7 +273,7 @@ pub(super) async fn write(
         return Ok(Page::new(page).into_response());
     }
     match written(&clock, &can, id, &sent).await {
-        Ok((policy, version)) => Ok(gone_on(&shell, &sent, &policy, version)),
+        Ok((policy, saved)) => Ok(gone_on(&shell, &sent, &policy, saved)),
         Err(problem) if problem.status().is_client_error() => {
             let (status, faults) = (problem.status(), faults(&problem)?);
             let page = edit_page((shell, live), &can, id, Some(sent), faults).await?;
@@ -277,20 +288,20 @@ async fn written(
     can: &Can<may::WritePolicies>,
     id: PolicyId,
     sent: &Sent,
-) -> Result<(Policy, u32), Problem> {
+) -> Result<(Policy, Saved), Problem> {
     let mut tx = can.begin().await?;
     let policy = policies::find(&mut tx, id).await?.ok_or_else(Problem::not_found)?;
     let newest = policies::find_version(&mut tx, id, policy.latest_version).await?;
     drop(tx);
     if newest.is_some_and(|newest| newest.text == sent.text) {
-        let version = policy.latest_version;
-        return Ok((policy, version));
+        let saved = Saved::Same(policy.latest_version);
+        return Ok((policy, saved));
     }
     api::checked(can, &sent.text).await?;
     let mut tx = can.begin().await?;
     let (policy, version) = actions::write(&mut tx, &can.author(clock), (id, sent.revision), sent.text.clone()).await?;
     tx.commit().await?;
-    Ok((policy, version.version))
+    Ok((policy, Saved::New(version.version)))
 }
 
 /// Checks a text to show what is wrong in it.

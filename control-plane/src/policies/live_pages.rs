@@ -3,13 +3,11 @@
 use askama::Template;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use serde::Deserialize;
 use store::TenantTx;
 use store::published::{self, Status};
 
 use crate::access::{Can, may};
 use crate::console::{Page, Shell, show};
-use crate::input::Form;
 use crate::problem::Problem;
 use crate::publish::{Live, Reach};
 
@@ -32,28 +30,22 @@ struct LivePart {
     live: LiveView,
 }
 
-/// `GET …/policies/live`: polled while something is on its way.
+/// `GET …/policies/live`: polled, and often while something is on its way.
 pub(super) async fn live(
     State(live): State<Live>,
     shell: Shell,
     can: Can<may::ViewPolicies>,
-    Form(asked): Form<Asked>,
 ) -> Result<Response, Problem> {
     let live = view(&mut can.begin().await?, &live).await?;
-    let arrived = (!asked.moved.is_empty() && live.kind == "ok").then(|| live.text.clone());
-    let page = Page::new(LivePart { shell, live });
-    Ok(match arrived {
-        Some(text) => page.toast(text).into_response(),
-        None => page.into_response(),
-    })
+    Ok(Page::new(LivePart { shell, live }).into_response())
 }
 
-/// What the page shows so far.
-#[derive(Debug, Deserialize)]
-pub(super) struct Asked {
-    /// Set while something was on its way: that it has arrived is worth a word.
-    #[serde(default)]
-    moved: String,
+impl LiveView {
+    /// As the rest of a sentence that has begun.
+    pub(super) fn said(&self) -> String {
+        let mut chars = self.text.chars();
+        chars.next().map(|first| format!("{}{}", first.to_lowercase(), chars.as_str())).unwrap_or_default()
+    }
 }
 
 /// Looks how far the tenant's configuration has come. That Redis is away is no reason to show nothing.

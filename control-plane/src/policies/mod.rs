@@ -4,7 +4,6 @@ pub(crate) mod actions;
 mod api;
 mod begin_pages;
 mod check_api;
-mod diff;
 mod edit_pages;
 mod highlight;
 pub(crate) mod live_pages;

@@ -60,7 +60,7 @@ pub(super) async fn show(
         shown.instead = format!("Your role here is {}, and that role calls no tools.", role_name(shell.workspace.role));
     } else if !shown.instead.is_empty() && !shell.may(Permission::ViewPolicies) {
         // Why the policies do not compile is for those who read them.
-        "The policies do not fit the tools of now, so this can’t be said. An owner can mend it."
+        "The policies do not fit today’s tools, so this can’t be said. An owner can mend it."
             .clone_into(&mut shown.instead);
     }
     if hx.0 {

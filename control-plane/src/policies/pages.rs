@@ -28,7 +28,8 @@ struct Row {
     policy: Policy,
     /// What its rules do, each once.
     does: Vec<Does>,
-    /// The rules' own names.
+    /// How many rules there are, and the names of those that have one.
+    rules: usize,
     names: Vec<String>,
     changed_at: DateTime<Utc>,
     changed_by: String,
@@ -143,9 +144,9 @@ async fn rows(found: Vec<Present>) -> Result<Vec<Row>, Problem> {
         let mut does: Vec<Does> = rules.iter().map(|rule| rule.does).collect();
         does.sort_unstable();
         does.dedup();
-        let names = rules.into_iter().filter_map(|rule| rule.name).collect();
+        let (count, names) = (rules.len(), rules.into_iter().filter_map(|rule| rule.name).collect());
         let Present { policy, changed_at, changed_by, .. } = found;
-        Row { policy, does, names, changed_at, changed_by }
+        Row { policy, does, rules: count, names, changed_at, changed_by }
     };
     let rows = aside(move || found.into_iter().map(row).collect()).await;
     Ok(rows.ok_or(PolicyError::NotChecked)?)
@@ -176,7 +177,7 @@ fn card(pack: Pack, count: policy::packs::Count) -> PackCard {
             ("eye", "Agents look and change nothing. Tools that do more are listed, and say why they are denied.")
         }
         Pack::AskBeforeWrites => {
-            ("hourglass", "Tools that read are allowed. A person approves every other call first.")
+            ("hourglass", "Tools that read are allowed. Every other call needs a person’s approval.")
         }
         Pack::ObserveEverything => {
             ("scroll-text", "Every tool is allowed, and every call recorded. To see first what is called at all.")
@@ -187,9 +188,11 @@ fn card(pack: Pack, count: policy::packs::Count) -> PackCard {
 }
 
 impl Row {
-    /// Whether its one rule has its name.
-    fn is_named_as_its_rule(&self) -> bool {
-        self.names == [self.policy.name.as_str()]
+    /// What it consists of: `2 rules · reads · writes`.
+    fn rules_said(&self) -> String {
+        let rules = show::plural(self.rules, "rule", "rules");
+        let named = std::iter::once(rules).chain(self.names.iter().map(show::visible));
+        show::clip(&named.collect::<Vec<_>>().join(" · "), 90)
     }
 }
 

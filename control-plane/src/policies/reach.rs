@@ -11,6 +11,7 @@ use store::people::Membership;
 
 use super::actions::{PolicyError, aside};
 use super::worlds::Present;
+use crate::console::show;
 
 /// What becomes of calls, strictest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -76,21 +77,28 @@ impl Flip {
     pub(crate) fn is_looser(&self) -> bool {
         self.after > self.before
     }
+
+    /// For whom, in words.
+    pub(crate) fn people_said(&self) -> String {
+        let names: Vec<String> = self.people.iter().map(show::visible).collect();
+        show::some_of(&names, 4, ", ")
+    }
 }
 
-/// What changes for these people when these texts are in force instead; what became looser first.
+/// What changes for these people, those of a kind together, when these texts are in force instead; what became looser first.
 pub(crate) async fn flips(
     present: Arc<Present>,
     after: Vec<PolicyText>,
-    people: Vec<Membership>,
+    kinds: Vec<Vec<Membership>>,
     now: DateTime<Utc>,
 ) -> Result<Vec<Flip>, PolicyError> {
     let work = move || {
         let vocabulary = &present.vocabulary;
         let after = World::compile_by(present.checker()?, vocabulary, &after).map_err(|error| uncompiled(&error))?;
         let mut found: BTreeMap<(bool, String, Answer, Answer), Flip> = BTreeMap::new();
-        for member in people {
-            let name = member.name.clone();
+        for kind in kinds {
+            let names: Vec<String> = kind.iter().map(|member| member.name.clone()).collect();
+            let Some(member) = kind.into_iter().next() else { continue };
             let caller = Caller { member, scope: TokenScope::default() };
             let principal = principal(vocabulary, &caller, now);
             let views = (present.caller(&principal)?, after.caller(&principal));
@@ -111,21 +119,12 @@ pub(crate) async fn flips(
                     people: Vec::new(),
                 };
                 let key = (!flip.is_looser(), is.name, was.answer, is.answer);
-                found.entry(key).or_insert(flip).people.push(name.clone());
+                found.entry(key).or_insert(flip).people.extend(names.iter().cloned());
             }
         }
         Ok(found.into_values().collect())
     };
     aside(work).await.ok_or(PolicyError::NotChecked)?
-}
-
-/// The people of whom a change need be worked out: of each kind one, with all their names.
-pub(crate) fn told_apart(kinds: Vec<Vec<Membership>>) -> Vec<Membership> {
-    let named = |kind: Vec<Membership>| {
-        let names: Vec<String> = kind.iter().map(|member| member.name.clone()).collect();
-        kind.into_iter().next().map(|first| Membership { name: names.join(", "), ..first })
-    };
-    kinds.into_iter().filter_map(named).collect()
 }
 
 /// What policies can tell people apart by: role, groups, and who they are where a text names them.

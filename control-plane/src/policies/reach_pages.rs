@@ -10,6 +10,7 @@ use domain::{Clock, MembershipId, Permission, ServerKey, TokenId, TokenScope};
 use policy::code;
 use serde::Deserialize;
 use store::people::Membership;
+use store::servers::Server;
 use store::{TenantTx, people, servers, tokens};
 
 use super::actions::PolicyError;
@@ -24,7 +25,7 @@ use crate::problem::Problem;
 const PAGE: usize = 100;
 
 /// Whose calls are asked about, and which tools.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 pub(super) struct Query {
     /// A membership; none: whoever asks.
     #[serde(default)]
@@ -83,10 +84,14 @@ pub(super) struct Found {
     pub(super) all: usize,
     /// Where the next ones are; empty at the end.
     pub(super) next: String,
-    /// Keys of servers that are paused.
+    /// What the names of paused servers' tools begin with.
     paused: Vec<String>,
     /// Why nobody calls anything here.
     pub(super) instead: String,
+    /// The part of a name that was looked for.
+    q: String,
+    /// The same question, without it and of any answer.
+    pub(super) afresh: String,
 }
 
 /// `GET …/policies/access`.
@@ -160,18 +165,21 @@ pub(super) async fn found(
         return Ok(Found { instead, ..Found::default() });
     }
     let present = worlds::present(&mut tx).await?;
-    let paused = servers::list(&mut tx).await?.into_iter().filter(|server| server.paused);
-    let paused = paused.map(|server| server.key.to_string()).collect();
+    let servers = servers::list(&mut tx).await?;
     drop(tx);
+    let paused = servers.iter().filter(|server| server.paused).map(|server| format!("{}__", server.settings.alias));
+    let paused = paused.collect();
     let rows = match reach::of(present, Caller { member, scope }, now).await {
         Ok(rows) if query.only_listed => rows.into_iter().filter(|row| row.is_listed).collect(),
         Ok(rows) => rows,
         Err(PolicyError::NotCompiled(why)) => {
-            let instead = format!("The policies do not fit the tools of now, so this can't be said: {why}");
+            let instead = format!("The policies do not fit today’s tools, so this can’t be said: {why}");
             return Ok(Found { instead, ..Found::default() });
         }
         Err(error) => return Err(error.into()),
     };
+    let rows: Vec<Reached> =
+        rows.into_iter().map(|row| Reached { name: exposed(&servers, &row.name), ..row }).collect();
     let all = rows.len();
     let wanted = query.q.to_lowercase();
     let rows: Vec<Reached> = rows.into_iter().filter(|row| row.name.to_lowercase().contains(&wanted)).collect();
@@ -184,10 +192,11 @@ pub(super) async fn found(
     rows.truncate(PAGE);
     let last = rows.last().filter(|_| is_more).map(|row| row.name.as_str());
     let next = last.map(|last| address(page, query, (&query.answer, last))).unwrap_or_default();
-    Ok(Found { rows, choices, all, next, paused, instead: String::new() })
+    let afresh = address(page, &Query { q: String::new(), ..query.clone() }, ("", ""));
+    Ok(Found { rows, choices, all, next, paused, instead: String::new(), q: query.q.clone(), afresh })
 }
 
-/// The answers with how many tools have each.
+/// The answers with how many tools have each; those that no tool has are left out.
 fn choices(page: &str, query: &Query, rows: &[Reached]) -> Vec<Choice> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for row in rows {
@@ -196,8 +205,8 @@ fn choices(page: &str, query: &Query, rows: &[Reached]) -> Vec<Choice> {
     let words = [
         ("", "All"),
         ("allow", "Allowed"),
-        ("approval", "Need approval"),
-        ("depends", "Depends on arguments"),
+        ("approval", "Needs approval"),
+        ("depends", "Depends on the call"),
         ("deny", "Denied"),
     ];
     let choice = |(word, text): (&str, &str)| {
@@ -205,7 +214,8 @@ fn choices(page: &str, query: &Query, rows: &[Reached]) -> Vec<Choice> {
         let url = address(page, query, (word, ""));
         Choice { count: show::count(number), ..Choice::new(text, url, query.answer == word) }
     };
-    words.into_iter().map(choice).collect()
+    let is_shown = |(word, _): &(&str, &str)| word.is_empty() || counts.contains_key(word) || query.answer == *word;
+    words.into_iter().filter(is_shown).map(choice).collect()
 }
 
 /// The same question, of another answer or further on.
@@ -235,10 +245,20 @@ pub(super) fn tool_name(server: &ServerKey, tool: &str) -> String {
     format!("{server}/{tool}")
 }
 
+/// A tool as agents see it, where policies name it `wiki/read`: everywhere in the console it is called so.
+pub(super) fn exposed(servers: &[Server], name: &str) -> String {
+    let Some((key, tool)) = name.split_once('/') else { return name.to_owned() };
+    let alias = servers.iter().find(|server| server.key.as_str() == key).map(|server| server.settings.alias.as_str());
+    format!("{}__{tool}", alias.unwrap_or(key))
+}
+
 impl Reached {
     /// The server's part of the name, and the tool's.
     pub(super) fn parts(&self) -> (&str, &str) {
-        self.name.split_once('/').unwrap_or(("", &self.name))
+        match self.name.split_once("__") {
+            Some((alias, _)) => self.name.split_at(alias.len() + 2),
+            None => ("", &self.name),
+        }
     }
 
     /// What is said where no policy speaks.
@@ -257,7 +277,15 @@ impl Found {
         show::plural(self.all, "tool", "tools")
     }
 
+    /// That nothing was found, and of what.
+    pub(super) fn none_said(&self) -> String {
+        match self.q.as_str() {
+            "" => "No tool matches".to_owned(),
+            wanted => format!("No tool matches {}", show::clip(&show::visible(wanted), 60)),
+        }
+    }
+
     pub(super) fn is_paused(&self, row: &Reached) -> bool {
-        self.paused.iter().any(|key| key == row.parts().0)
+        self.paused.iter().any(|prefix| prefix == row.parts().0)
     }
 }

@@ -9,18 +9,19 @@ use axum::response::{IntoResponse, Response};
 use domain::{Clock, Permission, PolicyId, PolicyText};
 use serde::Deserialize;
 use store::policies::{self, Policy, Version};
-use store::{TenantTx, people};
+use store::{TenantTx, people, servers};
 
 use super::actions::{self, PolicyError};
-use super::diff::{self, Row};
 use super::edit_pages::{Checked, look};
 use super::highlight::{self, Line};
 use super::live_pages::{self, LiveView};
 use super::pages::{named, names};
 use super::reach::{self, Flip};
+use super::reach_pages::exposed;
 use super::{Needs, api, worlds};
 use crate::access::{Can, Permitted, may};
 use crate::console::{Done, Page, Shell};
+use crate::diff;
 use crate::input::{At, Form};
 use crate::problem::Problem;
 
@@ -47,7 +48,7 @@ struct VersionPage {
     against: Option<u32>,
     /// All other versions, newest first.
     others: Vec<u32>,
-    diff: Vec<Row>,
+    diff: Vec<diff::Line>,
     lines: Vec<Line>,
     checked: Checked,
     /// What publishing it would change.
@@ -107,7 +108,7 @@ async fn page<P: Permitted>(
         effect(can.begin().await?, &policy, Some(&version), &clock).await?
     };
     Ok(VersionPage {
-        diff: other.as_ref().map(|other| diff::rows(&other.text, &version.text)).unwrap_or_default(),
+        diff: other.as_ref().map(|other| diff::lines(&other.text, &version.text)).unwrap_or_default(),
         against: other.map(|other| other.version),
         others: versions.iter().map(|one| one.version).filter(|number| *number != version.version).collect(),
         lines: highlight::lines(&version.text),
@@ -131,6 +132,7 @@ async fn effect(
 ) -> Result<Effect, Problem> {
     let present = worlds::present(&mut tx).await?;
     let people = people::list(&mut tx).await?;
+    let servers = servers::list(&mut tx).await?;
     drop(tx);
     let before = &present.texts;
     let mut after: Vec<PolicyText> = before.iter().filter(|text| text.id != policy.id).cloned().collect();
@@ -147,12 +149,14 @@ async fn effect(
     let tools: usize = present.vocabulary.servers.iter().map(|server| server.tools.len()).sum();
     asked_of(&mut kinds, tools);
     let asked = kinds.iter().map(Vec::len).sum();
-    let people = reach::told_apart(kinds);
-    match reach::flips(present, after, people, clock.now()).await {
+    match reach::flips(present, after, kinds, clock.now()).await {
         Ok(mut flips) => {
             let looser = flips.iter().filter(|flip| flip.is_looser()).count();
             let stricter = flips.len() - looser;
             flips.truncate(FLIPS_MAX);
+            for flip in &mut flips {
+                flip.name = exposed(&servers, &flip.name);
+            }
             Ok(Effect { flips, looser, stricter, unknown: String::new(), people: (asked, all) })
         }
         Err(PolicyError::NotCompiled(why)) => Ok(Effect { unknown: why, ..Effect::default() }),
@@ -187,8 +191,11 @@ pub(super) async fn publish(
     api::checked(&can, &found.text).await?;
     let mut tx = can.begin().await?;
     let named = (policy, sent.revision);
-    match actions::activate(&mut tx, &can.author(&needs.clock), named, Some(version)).await {
-        Ok(_) => tx.commit().await?,
+    let is_other = match actions::activate(&mut tx, &can.author(&needs.clock), named, Some(version)).await {
+        Ok(after) => {
+            tx.commit().await?;
+            after.revision != sent.revision
+        }
         Err(PolicyError::ChangedMeanwhile(_)) => {
             drop(tx);
             let mut page = page(needs, shell, &can, (policy, version), &Against::default()).await?;
@@ -199,9 +206,10 @@ pub(super) async fn publish(
             return Ok(Page::new(page).status(StatusCode::CONFLICT).into_response());
         }
         Err(error) => return Err(error.into()),
-    }
+    };
     let path = shell.to(&format!("policies/{policy}/versions/{version}"));
-    Ok(Done::to(path).saying(format!("Version {version} is published.")).into_response())
+    let said = if is_other { "is published." } else { "is in force already. Nothing changed." };
+    Ok(Done::to(path).saying(format!("Version {version} {said}")).into_response())
 }
 
 /// `POST …/policies/{policy}/deactivate`.
