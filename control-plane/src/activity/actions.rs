@@ -9,14 +9,15 @@ use chrono::{DateTime, TimeDelta, Utc};
 use domain::{Permission, RecordId, UserId};
 use secrets::MasterKey;
 use store::TenantTx;
+use store::audit::callers::{self, CallerCount};
 use store::audit::rollup::{self, BOUNDS_MS, Range};
-use store::audit::search::{self, CallerCount, Filter, Leaf, Place, Row};
-use store::audit::subject_key;
+use store::audit::search::{self, Filter, Leaf, Place, Row};
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::access::{Can, Permitted};
-use crate::ingest::{SUBJECT, month_of};
+use crate::ingest::{Opener, OpeningError};
+use crate::problem::causes;
 
 /// Longest range of time that is searched for a text.
 pub(crate) const TEXT_RANGE: TimeDelta = TimeDelta::days(7);
@@ -194,7 +195,7 @@ pub(crate) async fn by_caller(
     }
     search::prepare(tx, millis(BUDGET)).await?;
     let partitions = search::partitions(tx, filter.from, filter.until).await?;
-    match search::by_caller(tx, &filter, partitions, i64::try_from(COUNTS).unwrap_or(i64::MAX)).await {
+    match callers::by_caller(tx, &filter, partitions, i64::try_from(COUNTS).unwrap_or(i64::MAX)).await {
         Ok(counts) => Ok((counts, false)),
         Err(error) if error.is_out_of_time() => Err(SearchError::OutOfTime),
         Err(error) => Err(error.into()),
@@ -248,11 +249,16 @@ pub(crate) async fn find(
 
 async fn personal(tx: &mut TenantTx, master: &MasterKey, leaf: &Leaf) -> Result<Option<String>, store::Error> {
     let Some(sealed) = &leaf.pii else { return Ok(None) };
-    let Some(wrapped) = subject_key::find(tx, SUBJECT, month_of(leaf.part_time)).await? else { return Ok(None) };
-    let Ok(key) = master.unwrap(tx.tenant(), &wrapped) else { return Ok(None) };
-    let opened = secrets::personal::open(&key, tx.tenant(), RecordId::from_uuid(leaf.id), sealed);
-    // The commitment's key comes first.
-    Ok(opened.ok().and_then(|plain| String::from_utf8(plain.get(32..)?.to_vec()).ok()))
+    let record = (RecordId::from_uuid(leaf.id), leaf.part_time);
+    match Opener::new(master).open(tx, record, sealed).await {
+        Ok(opened) => Ok(opened.and_then(|opened| String::from_utf8(opened.pii).ok())),
+        Err(OpeningError::Key(error)) => {
+            // All else of the record can be shown.
+            tracing::error!(error = causes(&error), "the key of a tenant's personal parts does not open");
+            Ok(None)
+        }
+        Err(OpeningError::Database(error)) => Err(error),
+    }
 }
 
 /// Calls of one step of a series that were decided and ended alike.

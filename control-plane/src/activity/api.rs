@@ -332,9 +332,9 @@ pub(super) struct SeriesPoint {
     decision: String,
     status: String,
     count: i64,
-    /// Their durations together, microseconds.
+    /// The durations together of those that have one, microseconds.
     duration_us: i64,
-    /// How many had a duration in each bucket.
+    /// How many had a duration in each bucket; a refused call has none.
     buckets: Vec<i64>,
 }
 

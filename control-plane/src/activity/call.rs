@@ -1,8 +1,12 @@
 //! One record as people read it: what was decided and by which policy, how long each part took, what was sent.
 
+use domain::PolicyId;
 use serde_json::Value;
 use store::audit::search::Leaf;
+use store::{TenantTx, policies};
 
+use super::actions::Scope;
+use super::further::{self, Target, Titles};
 use super::outcome::Outcome;
 use super::query::Names;
 use super::rows::{self, ToolName};
@@ -13,8 +17,9 @@ use crate::console::show;
 #[derive(Debug, Clone)]
 pub(crate) struct Call {
     pub(crate) id: String,
-    pub(crate) kind: String,
     pub(crate) name: ToolName,
+    /// What a change was made to.
+    pub(crate) target: Option<Target>,
     /// What `ui::decision` takes; empty where nothing was decided.
     pub(crate) badge: &'static str,
     pub(crate) verdict: Option<Verdict>,
@@ -42,13 +47,15 @@ pub(crate) struct Call {
 /// What was decided.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Verdict {
-    /// Of the note: deny, wait, or nothing.
+    /// Of the note: deny, wait, fail, or nothing.
     pub(crate) kind: &'static str,
     pub(crate) icon: &'static str,
     /// `Denied by`, before the policy; or all of it.
     pub(crate) title: String,
     /// The policy that decided, where one did.
     pub(crate) policy: Option<Policy>,
+    /// What its author says of it, where the rule says why it denies.
+    pub(crate) said: String,
     /// Why, in a sentence.
     pub(crate) reason: String,
     /// Those that agreed with it.
@@ -59,7 +66,10 @@ pub(crate) struct Verdict {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Policy {
     pub(crate) id: String,
+    /// The rule of it that decided.
     pub(crate) name: String,
+    /// Its own name as it is now, where the rule's is another.
+    pub(crate) of: String,
     pub(crate) version: String,
     pub(crate) effect: &'static str,
 }
@@ -71,6 +81,8 @@ pub(crate) struct Fact {
     pub(crate) value: String,
     /// Whether machines use it: it is set in mono, and can be copied where it is long.
     pub(crate) is_code: bool,
+    /// Below the workspace, where the thing of this id is shown; empty where nothing is.
+    pub(crate) section: &'static str,
 }
 
 /// How long each part took.
@@ -114,22 +126,42 @@ impl Call {
         let arguments = arguments(&record, &personal);
         Some(Self {
             id: domain::RecordId::from_uuid(leaf.id).to_string(),
-            kind: at.text("/kind"),
-            name: name(&at),
+            name: name(&at, names),
+            target: None,
             badge: outcome.map_or("", Outcome::badge),
-            verdict: verdict(&record, outcome),
+            verdict: verdict(&record, outcome, names),
             who: caller,
             is_person,
             caller_facts: caller_facts(&at, &Reader(&personal)),
             timing: timing(&record),
             arguments_note: arguments_note(&record, &personal, &arguments),
             arguments,
-            result_facts: result_facts(&at),
+            result_facts: result_facts(&at, outcome),
             record_facts: record_facts(&at, leaf),
             json: serde_json::to_string_pretty(&record).ok()?,
             raw,
             trace: at.text("/trace/id"),
         })
+    }
+
+    /// Reads what the record tells of by its id only: what a change was made to, and why a policy denied, in the words its
+    /// version has. Whoever sees only their own calls reads of policies what the gateway tells them.
+    pub(super) async fn read_further(
+        &mut self,
+        tx: &mut TenantTx,
+        scope: Scope,
+        names: &Names,
+    ) -> Result<(), store::Error> {
+        let record: Value = serde_json::from_str(&self.raw).unwrap_or_default();
+        let titles = Titles::of(tx, [&record]).await?;
+        self.target = Target::of(&record, names, &titles);
+        let Some(verdict) = self.verdict.as_mut().filter(|_| scope.is_all()) else { return Ok(()) };
+        let Some(policy) = verdict.policy.as_ref().filter(|policy| policy.effect == "deny") else { return Ok(()) };
+        let version = policy.version.trim_start_matches('v').parse::<u32>().ok();
+        let (Ok(id), Some(version)) = (policy.id.parse::<PolicyId>(), version) else { return Ok(()) };
+        let text = policies::find_version(tx, id, version).await?.map(|version| version.text);
+        verdict.said = text.and_then(|text| policy::reason(&text, &policy.name)).unwrap_or_default();
+        Ok(())
     }
 
     /// The program that called, as it calls itself.
@@ -163,7 +195,7 @@ impl<'a> Reader<'a> {
                 .join(", "),
             _ => return None,
         };
-        Some(Fact { name, value, is_code })
+        Some(Fact { name, value, is_code, section: "" })
     }
 
     fn number(&self, path: &str) -> Option<u64> {
@@ -171,8 +203,10 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn name(at: &Reader<'_>) -> ToolName {
-    let server = at.find("/server/name");
+fn name(at: &Reader<'_>, names: &Names) -> ToolName {
+    let key = at.find("/server/name");
+    let known = key.and_then(|key| names.find_server(key)).map(|server| server.settings.title.as_str());
+    let server = known.or(key);
     if let Some(tool) = at.find("/tool/name") {
         return ToolName::of(tool, server);
     }
@@ -180,39 +214,49 @@ fn name(at: &Reader<'_>) -> ToolName {
     ToolName { prefix: String::new(), logo: server.unwrap_or(&name).to_owned(), name }
 }
 
-fn verdict(record: &Value, outcome: Option<Outcome>) -> Option<Verdict> {
+fn verdict(record: &Value, outcome: Option<Outcome>, names: &Names) -> Option<Verdict> {
     let at = Reader(record);
     let effect = at.find("/decision/effect")?;
     let code = at.text("/decision/code");
     let mut policies = record
         .pointer("/decision/policies")
         .and_then(Value::as_array)
-        .map_or_else(Vec::new, |list| list.iter().map(policy).collect());
+        .map_or_else(Vec::new, |list| list.iter().map(|one| policy(one, names)).collect());
     let wanted = if effect == "allow" { "allow" } else { "deny" };
     let deciding = policies.iter().position(|policy| policy.effect == wanted).or((!policies.is_empty()).then_some(0));
     let policy = deciding.map(|place| policies.remove(place));
     let (kind, icon, verb) = match effect {
         "allow" => ("", "check", "Allowed"),
-        "require_approval" => ("wait", "hourglass", "Needs approval"),
+        "require_approval" if outcome != Some(Outcome::Denied) => ("wait", "hourglass", "Needs approval"),
         "rate_limited" => ("wait", "hourglass", "Rate limited"),
         _ => ("deny", "ban", "Denied"),
     };
     let title = if policy.is_some() { format!("{verb} by") } else { verb.to_owned() };
     let mut reason = reason(&code, effect).to_owned();
-    if effect == "allow" && outcome == Some(Outcome::Failed) {
-        reason = format!("{reason} It then failed: {}.", failure(&at));
+    let has_failed = effect == "allow" && outcome == Some(Outcome::Failed);
+    let (kind, icon) = if has_failed { ("fail", "zap-off") } else { (kind, icon) };
+    if has_failed {
+        reason = format!("{reason} It then failed: {}.", further::failure(record).1);
+    }
+    // Where nothing is known of how long it took, which would say it.
+    if effect != "allow" && !has_left(&at) && at.number("/dur/total").is_none() {
+        reason = format!("{reason} It never left Sluice.");
     }
     if effect == "allow" && at.find("/outcome/status") == Some("cancelled") {
         reason = format!("{reason} The client then cancelled it.");
     }
-    Some(Verdict { kind, icon, title, policy, reason, others: policies })
+    Some(Verdict { kind, icon, title, policy, said: String::new(), reason, others: policies })
 }
 
-fn policy(policy: &Value) -> Policy {
+fn policy(policy: &Value, names: &Names) -> Policy {
     let at = Reader(policy);
+    let name = at.find("/name").or_else(|| at.find("/id")).unwrap_or("a policy").to_owned();
+    let id = at.find("/id").and_then(|id| id.parse::<PolicyId>().ok());
+    let of = id.and_then(|id| names.policy(id.uuid())).filter(|of| *of != name).unwrap_or_default().to_owned();
     Policy {
         id: at.text("/id"),
-        name: at.find("/name").or_else(|| at.find("/id")).unwrap_or("a policy").to_owned(),
+        name,
+        of,
         version: at.number("/version").map_or_else(String::new, |version| format!("v{version}")),
         effect: if at.find("/effect") == Some("allow") { "allow" } else { "deny" },
     }
@@ -224,7 +268,7 @@ fn reason(code: &str, effect: &str) -> &'static str {
         "allowed" => "A policy permits this call, and none forbids it.",
         "forbidden_by_policy" => "A policy forbids this call. A policy that forbids wins over any that permits.",
         "not_permitted" => "No policy permits this call. What nothing permits is denied.",
-        "approval_required" => "A policy permits this call once a person has agreed.",
+        "approval_required" => "A policy asks for a person’s approval. None can be given here, so the call was denied.",
         "policy_error" => "A policy could not be evaluated. The call is denied until it is mended.",
         "arguments_do_not_fit" => "The arguments do not fit the tool's reviewed schema. The server never saw them.",
         "outside_token_scope" => "The token's scope does not reach this tool.",
@@ -238,29 +282,22 @@ fn reason(code: &str, effect: &str) -> &'static str {
     }
 }
 
-/// What went wrong at the other side.
-fn failure(at: &Reader<'_>) -> String {
-    let error = at.find("/outcome/error_type").or_else(|| at.find("/outcome/reason"));
-    let what = match at.find("/outcome/status").unwrap_or_default() {
-        "tool_error" => "the tool says so itself",
-        "protocol_error" => "the server answered with an error",
-        "timeout" => "the server did not answer in time",
-        "upstream_unavailable" => "the server was not reached",
-        "gateway_error" => "a fault of Sluice's own",
-        _ => "how it ended is not known",
-    };
-    error.map_or_else(|| what.to_owned(), |error| format!("{what} ({error})"))
+/// Whether anything of a call was sent to its server.
+fn has_left(at: &Reader<'_>) -> bool {
+    at.number("/dur/upstream").is_some() || at.find("/time_forwarded").is_some()
 }
 
 fn caller_facts(at: &Reader<'_>, personal: &Reader<'_>) -> Vec<Fact> {
     let client =
         [at.find("/client/name"), at.find("/client/version")].into_iter().flatten().collect::<Vec<_>>().join(" ");
+    // Changes are made with tokens of the API, calls with tokens of the gateway.
+    let tokens = if at.find("/kind") == Some("admin") { "tokens/api" } else { "tokens/gateway" };
     let facts = [
         at.fact("Id", "/actor/id", true),
         at.fact("For", "/actor/on_behalf_of", false),
         at.fact("Groups", "/actor/groups", false),
-        at.fact("Token", "/actor/token_id", true),
-        (!client.is_empty()).then_some(Fact { name: "Client", value: client, is_code: false }),
+        at.fact("Token", "/actor/token_id", true).map(|token| Fact { section: tokens, ..token }),
+        (!client.is_empty()).then_some(Fact { name: "Client", value: client, is_code: false, section: "" }),
         at.fact("Agent", "/agent/name", false),
         at.fact("Session", "/session/id", true),
         personal.fact("Address", "/client/ip", true),
@@ -293,7 +330,7 @@ fn timing(record: &Value) -> Option<Timing> {
     let parts: Vec<Part> = found.iter().map(part).collect();
     let label = parts.iter().map(|part| format!("{} {}", part.name, part.took)).collect::<Vec<_>>().join(", ");
     let whole = show::took(total);
-    let has_left = at.number("/dur/upstream").is_some() || at.find("/time_forwarded").is_some();
+    let has_left = has_left(&at);
     let sum = if has_left { whole } else { format!("{whole}, never left Sluice") };
     Some(Timing { segments: segments(&sizes), parts, total, has_left, sum, label })
 }
@@ -337,30 +374,35 @@ fn arguments_note(record: &Value, personal: &Value, arguments: &[Argument]) -> &
     }
 }
 
-fn result_facts(at: &Reader<'_>) -> Vec<Fact> {
-    let size = |name, path: &str| at.number(path).map(|bytes| Fact { name, value: show::bytes(bytes), is_code: false });
+/// What was sent and came back. The HTTP status in a record is that of our own answer, and so is the error of a call that
+/// was denied: neither says anything of the server.
+fn result_facts(at: &Reader<'_>, outcome: Option<Outcome>) -> Vec<Fact> {
+    let size = |name, path: &str| {
+        at.number(path).map(|bytes| Fact { name, value: show::bytes(bytes), is_code: false, section: "" })
+    };
+    let error = at.fact("Error", "/outcome/error_type", true);
     let facts = [
         size("Sent", "/args/bytes"),
         at.fact("Hash of it", "/args/hmac", true),
         size("Answered", "/result/bytes"),
         at.fact("Content", "/result/content_types", false),
         at.fact("Status", "/outcome/status", false),
-        at.fact("Error", "/outcome/error_type", true),
-        at.fact("HTTP status", "/outcome/http_status", false),
-        at.fact("What was done", "/change/action", true),
-        at.fact("To", "/change/target/kind", false),
-        at.fact("Called", "/change/target/name", false),
+        error.filter(|_| outcome == Some(Outcome::Failed)),
+        at.fact("Action", "/change/action", true),
         at.fact("Its id", "/change/target/id", true),
+        at.fact("SHA-256 before", "/change/before", true),
+        at.fact("SHA-256 after", "/change/after", true),
     ];
     facts.into_iter().flatten().collect()
 }
 
 fn record_facts(at: &Reader<'_>, leaf: &Leaf) -> Vec<Fact> {
-    let fact = |name, value: String, is_code| Some(Fact { name, value, is_code });
+    let fact = |name, value: String, is_code| Some(Fact { name, value, is_code, section: "" });
     let sequence = show::count(leaf.seq);
+    let began = leaf.time.format("%Y-%m-%d %H:%M:%S%.3f UTC").to_string();
     let facts = [
         fact("Sequence", if leaf.epoch > 1 { format!("{sequence}, epoch {}", leaf.epoch) } else { sequence }, false),
-        fact("Began", show::exact(&leaf.time), false),
+        fact("Began", began, false),
         fact("In the log", show::exact(&leaf.received_at), false),
         at.fact("Trace", "/trace/id", true),
         at.fact("Definition", "/tool/definition_hash", true),
@@ -383,12 +425,27 @@ mod tests {
         let record = json!({"decision": {"effect": "deny", "code": "forbidden_by_policy", "policies": [
             {"id": "pol_a", "name": "reads", "effect": "allow", "version": 1},
             {"id": "pol_b", "name": "no-ddl", "effect": "deny", "version": 9}]}});
-        let verdict = verdict(&record, Some(Outcome::Denied)).unwrap();
+        let verdict = verdict(&record, Some(Outcome::Denied), &Names::default()).unwrap();
         let policy = verdict.policy.unwrap();
         assert_eq!((&*verdict.title, &*policy.name, &*policy.version), ("Denied by", "no-ddl", "v9"));
         assert_eq!(verdict.others.len(), 1);
         let none = json!({"decision": {"effect": "deny", "code": "not_permitted"}});
-        assert_eq!(super::verdict(&none, None).unwrap().title, "Denied");
+        let none = super::verdict(&none, None, &Names::default()).unwrap();
+        assert_eq!((&*none.title, none.reason.ends_with("It never left Sluice.")), ("Denied", true));
+    }
+
+    #[test]
+    fn our_own_answer_is_not_said_to_be_the_servers() {
+        let outcome = json!({"status": "denied", "error_type": "tool_error", "http_status": 200});
+        let facts = result_facts(&Reader(&json!({"outcome": outcome})), Some(Outcome::Denied));
+        assert_eq!(facts.iter().map(|fact| fact.name).collect::<Vec<_>>(), ["Status"]);
+        let failed = json!({"decision": {"effect": "allow", "code": "allowed"},
+            "outcome": {"status": "upstream_unavailable", "error_type": "unreachable", "http_status": 200}});
+        let facts = result_facts(&Reader(&failed), Some(Outcome::Failed));
+        assert_eq!(facts.iter().map(|fact| fact.name).collect::<Vec<_>>(), ["Status", "Error"]);
+        let verdict = verdict(&failed, Some(Outcome::Failed), &Names::default()).unwrap();
+        assert_eq!(verdict.kind, "fail");
+        assert!(verdict.reason.ends_with("It then failed: the server could not be reached."), "{}", verdict.reason);
     }
 
     #[test]

@@ -17,6 +17,7 @@ pub(crate) struct Counts {
     steps: Vec<Step>,
     step_s: i64,
     zone: Zone,
+    is_until_now: bool,
 }
 
 /// One step of them.
@@ -46,7 +47,12 @@ impl Counts {
                 *bucket += count.max(0).cast_unsigned();
             }
         }
-        Self { steps: all, step_s, zone }
+        Self { steps: all, step_s, zone, is_until_now: false }
+    }
+
+    /// The same, said to end now: the last time along the bottom is told from the first, a day before.
+    pub(crate) fn until_now(self, is_until_now: bool) -> Self {
+        Self { is_until_now, ..self }
     }
 
     /// How many became this.
@@ -117,7 +123,11 @@ impl Counts {
         let whole = last.start - first.start;
         let last = count.saturating_sub(1).max(1);
         let at = |place| first.start + whole * i32::try_from(place).unwrap_or(0) / i32::try_from(last).unwrap_or(1);
-        (0..count).map(|place| self.at(at(place))).collect()
+        let mut labels: Vec<String> = (0..count).map(|place| self.at(at(place))).collect();
+        if let Some(last) = labels.last_mut().filter(|_| self.is_until_now) {
+            "now".clone_into(last);
+        }
+        labels
     }
 
     /// What one bar counts: `minute`, `15 minutes`, `6 hours`.
@@ -191,6 +201,7 @@ mod tests {
         assert_eq!(bars.hits[1].tip, "14:01|Allowed 3|Denied 1");
         assert_eq!((counts.total(&[]), counts.total(&[Outcome::Denied]), &*counts.unit()), (4, 1, "minute"));
         assert_eq!(counts.labels(3), ["14:00", "14:01", "14:02"]);
+        assert_eq!(counts.clone().until_now(true).labels(3), ["14:00", "14:01", "now"]);
         let none = Counts::of(&[], 60, range, Zone::UTC);
         assert_eq!(none.bars(&[], "x").rects, []);
     }

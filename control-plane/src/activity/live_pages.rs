@@ -11,20 +11,18 @@ use axum::response::{IntoResponse as _, Response};
 use chrono::TimeDelta;
 use domain::RecordId;
 use futures_util::{StreamExt as _, stream};
-use serde::Deserialize;
 use store::TenantTx;
-use store::audit::search::{self, Filter};
+use store::audit::search;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use super::Needs;
 use super::actions::{self, Scope};
-use super::outcome::Outcome;
 use super::pages;
-use super::query::{self, Asked, Names};
-use super::rows::Row;
+use super::query::{self, Asked, Chip, Names};
+use super::rows::{self, Row};
 use super::streams::Seat;
 use crate::access::{Can, may};
-use crate::console::{Choice, Page, Present, Shell};
+use crate::console::{Choice, Done, Page, Shell};
 use crate::input::Form;
 use crate::problem::Problem;
 
@@ -39,33 +37,21 @@ const LIFE: Duration = Duration::from_mins(5);
 /// How far back a stream goes on from.
 const BACK: TimeDelta = TimeDelta::days(3);
 
-/// What of the calls is shown.
-#[derive(Debug, Deserialize)]
-pub(super) struct LiveQuery {
-    decision: Option<String>,
-    /// Whether the page stays as it is.
-    pause: Option<String>,
-    /// The place of the log to go on from.
-    after: Option<String>,
-}
-
-impl LiveQuery {
-    fn outcome(&self) -> Option<Outcome> {
-        Outcome::find(self.decision.as_deref().unwrap_or_default())
-    }
-}
-
 #[derive(Debug, Template)]
 #[template(path = "activity/live.html")]
 struct LivePage {
     shell: Shell,
     rows: Vec<Row>,
+    asked: Asked,
     decisions: Vec<Choice>,
+    chips: Vec<Chip>,
     is_paused: bool,
     /// The other of paused and not.
     turn: String,
     /// Where more rows come from.
     events: String,
+    /// The same calls, of all time.
+    search: String,
     is_all: bool,
 }
 
@@ -73,51 +59,45 @@ struct LivePage {
 pub(super) async fn live(
     shell: Shell,
     can: Can<may::OwnActivity>,
-    Form(query): Form<LiveQuery>,
+    Form(pairs): Form<Vec<(String, String)>>,
 ) -> Result<Response, Problem> {
-    let (scope, outcome) = (Scope::of(&can), query.outcome());
+    let (scope, asked, base) = (Scope::of(&can), Asked::read_live(pairs), shell.to("live"));
+    if asked.is_typed {
+        return Ok(Done::to(format!("{base}{}", asked.query())).into_response());
+    }
     let mut tx = can.begin().await?;
-    let names = pages::names(&mut tx, scope, &Asked::default()).await?;
+    let names = pages::names(&mut tx, scope, &asked).await?;
     // Before the rows are read: what comes in between then comes with the stream.
     let end = search::end(&mut tx).await?;
-    let found = actions::search(&mut tx, scope, filter(&names, outcome, shell.present()), None, FIRST).await?.rows;
+    let resolved = query::resolve(&asked, &names, shell.present());
+    let found = actions::search(&mut tx, scope, resolved.filter, None, FIRST).await?.rows;
+    let rows = shown(&mut tx, &found, &names, &shell).await?;
     let last = found.iter().map(|row| (row.epoch, row.seq)).max().map_or(end, |shown| shown.max(end));
-    let is_paused = query.pause.is_some();
-    let to = |outcome: Option<Outcome>, is_paused: bool| address(&shell, outcome, is_paused);
-    let shown = [None, Some(Outcome::Allowed), Some(Outcome::Denied), Some(Outcome::Failed), Some(Outcome::Waiting)];
-    let choice =
-        |one: Option<Outcome>| Choice::new(one.map_or("All", Outcome::name), to(one, is_paused), one == outcome);
-    let decisions = shown.into_iter().map(choice).collect();
-    let word = outcome.map_or("all", Outcome::word);
+    let is_paused = asked.get("pause").is_some();
+    let turned = if is_paused { asked.without("pause") } else { asked.with("pause", "yes") };
     Ok(Page::new(LivePage {
-        rows: found.iter().map(|row| shown_row(row, &names, &shell)).collect(),
-        decisions,
+        rows,
+        decisions: pages::decisions(&asked, &base),
+        chips: resolved.chips,
         is_paused,
-        turn: to(outcome, !is_paused),
-        events: format!("{}?decision={word}&after={}", shell.to("live/events"), to_place(last)),
+        turn: format!("{base}{}", turned.query()),
+        events: format!("{}{}", shell.to("live/events"), asked.with("after", &to_place(last)).query()),
+        search: format!("{}{}", shell.to("activity"), asked.without("pause").query()),
         is_all: scope.is_all(),
+        asked,
         shell,
     })
     .into_response())
 }
 
-fn address(shell: &Shell, outcome: Option<Outcome>, is_paused: bool) -> String {
-    let decision = outcome.map(|outcome| format!("decision={}", outcome.word()));
-    let parts: Vec<String> = decision.into_iter().chain(is_paused.then(|| "pause=yes".to_owned())).collect();
-    let base = shell.to("live");
-    if parts.is_empty() { base } else { format!("{base}?{}", parts.join("&")) }
-}
-
-fn filter(names: &Names, outcome: Option<Outcome>, present: Present) -> Filter {
-    let mut filter = query::resolve(&Asked::default(), names, present).filter;
-    let statuses = outcome.map_or(&[][..], Outcome::statuses);
-    filter.statuses = statuses.iter().map(|&status| status.to_owned()).collect();
-    filter
-}
-
-fn shown_row(row: &search::Row, names: &Names, shell: &Shell) -> Row {
-    let id = RecordId::from_uuid(row.id);
-    Row::of(row, names, shell.present(), format!("{}?call={id}", shell.to("activity")))
+async fn shown(
+    tx: &mut TenantTx,
+    found: &[search::Row],
+    names: &Names,
+    shell: &Shell,
+) -> Result<Vec<Row>, store::Error> {
+    let url = |id: RecordId| format!("{}?call={id}", shell.to("activity"));
+    rows::read(tx, found, (names, shell.present()), url).await
 }
 
 /// A place of the log as a stream names it: `1-4711`.
@@ -144,23 +124,24 @@ pub(super) async fn events(
     shell: Shell,
     can: Can<may::OwnActivity>,
     headers: HeaderMap,
-    Form(query): Form<LiveQuery>,
+    Form(pairs): Form<Vec<(String, String)>>,
 ) -> Result<Response, Problem> {
     let seat = streams.seat(can.actor().user()).ok_or_else(too_many)?;
     let mut tx = can.begin().await?;
+    let asked = Asked::read_live(pairs);
     let seen = headers.get("last-event-id").and_then(|value| from_place(value.to_str().ok()?));
-    let told = seen.or_else(|| from_place(query.after.as_deref()?));
+    let told = seen.or_else(|| from_place(asked.get("after")?));
     let place = match told {
         Some(place) => place,
         None => search::end(&mut tx).await?,
     };
     let scope = Scope::of(&can);
-    let names = pages::names(&mut tx, scope, &Asked::default()).await?;
+    let names = pages::names(&mut tx, scope, &asked).await?;
     drop(tx);
     let mut every = tokio::time::interval(EVERY);
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (outcome, until) = (query.outcome(), Instant::now() + LIFE);
-    let tail = Tail { shell, can, scope, names, outcome, place, every, until, _seat: seat };
+    let until = Instant::now() + LIFE;
+    let tail = Tail { shell, can, scope, names, asked, place, every, until, _seat: seat };
     // A connection is not over before its last answer is: a program that ends would wait for every open page.
     let events = stream::unfold(tail, Tail::next).take_until(drain.begun().clone().cancelled_owned());
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))).into_response())
@@ -172,7 +153,7 @@ struct Tail {
     can: Can<may::OwnActivity>,
     scope: Scope,
     names: Names,
-    outcome: Option<Outcome>,
+    asked: Asked,
     place: (i64, i64),
     every: Interval,
     until: Instant,
@@ -210,7 +191,7 @@ impl Tail {
         let mut came = LiveRows { rows: Vec::new(), rest: String::new() };
         // Before the rows are read: what comes in between is not passed over.
         let end = search::end(tx).await?;
-        let mut wanted = filter(&self.names, self.outcome, self.shell.present());
+        let mut wanted = query::resolve(&self.asked, &self.names, self.shell.present()).filter;
         wanted.from = self.shell.now - BACK;
         if end <= self.place || !self.scope.narrow(&mut wanted) {
             return Ok(came);
@@ -220,13 +201,16 @@ impl Tail {
         self.place = found.first().map_or(end, |row| end.max((row.epoch, row.seq)));
         if found.len() > AT_ONCE {
             found.truncate(AT_ONCE);
-            came.rest = self.shell.to("activity");
+            came.rest = format!("{}{}", self.shell.to("activity"), self.asked.without("pause").query());
         }
-        let is_strange = |row: &search::Row| row.server_id.is_some_and(|id| self.names.server(id).is_none());
+        let is_strange = |row: &search::Row| {
+            row.server_id.is_some_and(|id| self.names.server(id).is_none())
+                || row.policies.iter().flatten().any(|id| self.names.policy(*id).is_none())
+        };
         if found.iter().any(is_strange) {
-            self.names = pages::names(tx, self.scope, &Asked::default()).await?;
+            self.names = pages::names(tx, self.scope, &self.asked).await?;
         }
-        came.rows = found.iter().map(|row| shown_row(row, &self.names, &self.shell)).collect();
+        came.rows = shown(tx, &found, &self.names, &self.shell).await?;
         Ok(came)
     }
 }

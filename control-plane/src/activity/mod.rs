@@ -5,6 +5,7 @@ mod api;
 pub(crate) mod call;
 pub(crate) mod counts;
 mod export;
+mod further;
 mod live_pages;
 pub(crate) mod names;
 pub(crate) mod outcome;

@@ -1,10 +1,11 @@
-//! What a tenant calls its people, servers and tools.
+//! What a tenant calls its people, servers, tools and policies.
 
 use std::collections::{BTreeSet, HashMap};
 
 use domain::{Label, UserId};
 use store::audit::search::Among;
 use store::people::Membership;
+use store::policies::Policy;
 use store::servers::Server;
 use store::tools::Offered;
 
@@ -15,6 +16,8 @@ pub(crate) struct Names {
     pub(crate) servers: Vec<Server>,
     /// Tools, where labels are asked for; they are not read otherwise.
     pub(crate) tools: Vec<Offered>,
+    /// Policies that were not removed, by their ids.
+    policies: HashMap<uuid::Uuid, String>,
     /// Where each person is among them, by the id that records have.
     places: HashMap<String, usize>,
 }
@@ -23,7 +26,18 @@ impl Names {
     /// Of a tenant's people, servers and tools.
     pub(crate) fn new(people: Vec<Membership>, servers: Vec<Server>, tools: Vec<Offered>) -> Self {
         let places = people.iter().enumerate().map(|(place, person)| (person.user.to_string(), place)).collect();
-        Self { people, servers, tools, places }
+        Self { people, servers, tools, policies: HashMap::new(), places }
+    }
+
+    /// With those of its policies.
+    pub(crate) fn with_policies(self, policies: Vec<Policy>) -> Self {
+        let policies = policies.into_iter().map(|policy| (policy.id.uuid(), policy.name)).collect();
+        Self { policies, ..self }
+    }
+
+    /// The policy's name; none of one that was removed.
+    pub(crate) fn policy(&self, id: uuid::Uuid) -> Option<&str> {
+        self.policies.get(&id).map(String::as_str)
     }
 
     /// The person's name in the tenant.
@@ -62,6 +76,26 @@ impl Names {
         };
         let is_any = !among.servers.is_empty() || !among.tools.is_empty();
         is_any.then_some(among).ok_or("no server or tool has this label".to_owned())
+    }
+
+    /// Servers, and tools of others, whose name holds this text, in either case.
+    pub(super) fn called(&self, text: &str) -> Result<Among, String> {
+        let wanted = text.to_lowercase();
+        let holds = |name: &str| name.to_lowercase().contains(&wanted);
+        let is_called = |server: &&Server| {
+            holds(server.key.as_str()) || holds(server.settings.alias.as_str()) || holds(&server.settings.title)
+        };
+        let is_tool = |tool: &&Offered| {
+            let server = self.servers.iter().find(|server| server.id == tool.server);
+            server.is_some_and(|server| holds(&format!("{}__{}", server.settings.alias, tool.name)))
+        };
+        let tools = self.tools.iter().filter(is_tool);
+        let among = Among {
+            servers: self.servers.iter().filter(is_called).map(|server| server.id.uuid()).collect(),
+            tools: tools.map(|tool| tool.id.uuid()).collect(),
+        };
+        let is_any = !among.servers.is_empty() || !among.tools.is_empty();
+        is_any.then_some(among).ok_or("no caller, server or tool is called so".to_owned())
     }
 
     /// The id and the name of a person by name, or of anybody by their id: who has left is not among the people any more.

@@ -19,8 +19,8 @@ impl Outcome {
     /// All of them, as filters list them.
     pub(crate) const ALL: [Self; 5] = [Self::Allowed, Self::Denied, Self::Waiting, Self::Failed, Self::Limited];
 
-    /// Those one chooses from; of the others there are few.
-    pub(crate) const CHOICES: [Self; 4] = [Self::Allowed, Self::Denied, Self::Failed, Self::Waiting];
+    /// Those one chooses from; of the others there are few or none.
+    pub(crate) const CHOICES: [Self; 3] = [Self::Allowed, Self::Denied, Self::Failed];
 
     /// By the words of a record.
     pub(crate) fn of(effect: Option<&str>, status: Option<&str>) -> Option<Self> {

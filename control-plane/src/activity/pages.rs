@@ -6,8 +6,8 @@ use axum::http::{HeaderName, HeaderValue};
 use axum::response::{IntoResponse as _, Response};
 use domain::{CallId, RecordId};
 use store::audit::rollup::Range;
-use store::audit::search::{self, Filter};
-use store::{TenantTx, people, servers, tools};
+use store::audit::search::Filter;
+use store::{TenantTx, people, policies, servers, tools};
 
 use super::Needs;
 use super::actions::{self, Scope, SearchError};
@@ -15,7 +15,7 @@ use super::call::Call;
 use super::counts::Counts;
 use super::people::People;
 use super::query::{self, Asked, Chip, Names, Resolved, SPANS};
-use super::rows::Row;
+use super::rows::{self, Row};
 use crate::access::{Can, may};
 use crate::console::chart::Bars;
 use crate::console::{Choice, Done, Hx, Page, Present, Shell, Zone, show};
@@ -35,6 +35,8 @@ struct Index {
     spans: Vec<Choice>,
     decisions: Vec<Choice>,
     kinds: Vec<Choice>,
+    /// The same calls as they come in.
+    live: String,
     views: Vec<Choice>,
     chips: Vec<Chip>,
     /// How many there are in all, where that is known.
@@ -56,6 +58,8 @@ struct Split {
 #[derive(Debug, Clone)]
 struct List {
     rows: Vec<Row>,
+    /// The kind of record that is asked for: of changes the table says something else.
+    kind: String,
     /// The same by who made them, where that is asked for.
     people: Option<People>,
     /// Where there is something, when nothing was found: in words, and the way there.
@@ -86,6 +90,15 @@ impl List {
     fn is_empty(&self) -> bool {
         let is_empty = self.rows.is_empty() && self.people.as_ref().is_none_or(|people| people.list.is_empty());
         is_empty && self.fault.is_empty() && self.older.is_empty()
+    }
+
+    fn is_changes(&self) -> bool {
+        self.kind == "admin"
+    }
+
+    /// The kind of the way to all records: the primary one where none is known to be near.
+    const fn plain_kind(&self) -> &'static str {
+        if self.nearest.is_none() { "primary" } else { "" }
     }
 
     /// What is said where nothing was found.
@@ -144,12 +157,17 @@ pub(super) async fn index(
         spans: spans(&asked, &base),
         decisions: decisions(&asked, &base),
         kinds: kinds(&asked, &base),
+        live: format!("{}{}", shell.to("live"), asked.live().query()),
         views: views(&asked, &base),
-        total: counts
-            .as_ref()
-            .filter(|_| is_exact && !asked.is_by_person())
-            .map_or_else(String::new, |counts| show::plural(counts.total(&resolved.outcomes), "call", "calls")),
-        chart: counts.map(|counts| counts.strip(&resolved.outcomes, over)).filter(|bars| !bars.rects.is_empty()),
+        total: total(
+            &asked,
+            counts.as_ref().filter(|_| is_exact).map(|counts| counts.total(&resolved.outcomes)),
+            &list,
+        ),
+        chart: counts
+            .filter(|_| !list.is_empty() && matches!(asked.get("kind"), None | Some("call" | "all")))
+            .map(|counts| counts.until_now(asked.span().is_some()).strip(&resolved.outcomes, over))
+            .filter(|bars| !bars.rects.is_empty()),
         chart_note: if is_exact {
             ""
         } else {
@@ -169,16 +187,16 @@ fn push_url(response: &mut Response, url: &str) {
     }
 }
 
-/// What the tenant calls people and servers, and its tools where a search may be for their labels. Whoever sees only their
+/// What the tenant calls people, servers and policies, and its tools where a search may be for their labels. Whoever sees only their
 /// own records is told no other person's name: a search for a caller would tell who there is.
 pub(crate) async fn names(tx: &mut TenantTx, scope: Scope, asked: &Asked) -> Result<Names, store::Error> {
-    let needs_tools = asked.get("q").is_some() || asked.get("label").is_some();
+    let needs_tools = ["q", "name", "label"].into_iter().any(|name| asked.get(name).is_some());
     let tools = if needs_tools { tools::list_offered(tx).await? } else { Vec::new() };
     let mut people = people::list(tx).await?;
     if let Scope::Own(user) = scope {
         people.retain(|person| person.user == user);
     }
-    Ok(Names::new(people, servers::list(tx).await?, tools))
+    Ok(Names::new(people, servers::list(tx).await?, tools).with_policies(policies::list(tx).await?))
 }
 
 /// Counts for the chart; none for those who see only their own calls, which are not counted apart.
@@ -209,9 +227,10 @@ async fn open(
         return Ok(Open::Nothing);
     }
     let Some(id) = named(tx, scope, asked, names, present).await? else { return Ok(Open::NotFound) };
-    let found = actions::find(tx, scope, &needs.master, id).await?;
-    let call = found.and_then(|(leaf, personal)| Call::of(&leaf, personal.as_deref(), names));
-    Ok(call.map_or(Open::NotFound, |call| Open::Call(Box::new(call))))
+    let Some((leaf, personal)) = actions::find(tx, scope, &needs.master, id).await? else { return Ok(Open::NotFound) };
+    let Some(mut call) = Call::of(&leaf, personal.as_deref(), names) else { return Ok(Open::NotFound) };
+    call.read_further(tx, scope, names).await?;
+    Ok(Open::Call(Box::new(call)))
 }
 
 /// The record that an address opens: itself, or the one of the call it names.
@@ -250,12 +269,11 @@ async fn list(
         Err(error) => (nothing(), None, error.to_string()),
     };
     let to = |asked: &Asked| format!("{base}{}", asked.query());
-    let row = |record: &search::Row| {
-        let id = RecordId::from_uuid(record.id).to_string();
-        let is_open = matches!(&open, Open::Call(call) if call.id == id);
-        Row { is_open, ..Row::of(record, names, shell.present(), to(&asked.opening(Some(&id)))) }
-    };
-    let rows: Vec<Row> = page.rows.iter().map(row).collect();
+    let url = |id: RecordId| to(&asked.opening(Some(&id.to_string())));
+    let mut rows = rows::read(tx, &page.rows, (names, shell.present()), url).await?;
+    for row in &mut rows {
+        row.is_open = matches!(&open, Open::Call(call) if call.id == row.id);
+    }
     let place = rows.iter().position(|row| row.is_open);
     let at =
         |place: Option<usize>| place.and_then(|place| rows.get(place)).map_or_else(String::new, |row| row.url.clone());
@@ -274,6 +292,7 @@ async fn list(
         is_partial: page.is_partial,
         fault,
         is_narrowed: asked.is_narrowed(),
+        kind: asked.get("kind").unwrap_or("call").to_owned(),
         is_all: scope.is_all(),
         wider: wider(asked).map_or_else(String::new, |asked| to(&asked)),
         plain: base.clone(),
@@ -325,8 +344,27 @@ async fn nearest(
     }))
 }
 
+/// What is listed: one of it, and several.
+fn nouns(asked: &Asked) -> (&'static str, &'static str) {
+    match asked.get("kind") {
+        None | Some("call") => ("call", "calls"),
+        Some("admin") => ("change", "changes"),
+        _ => ("record", "records"),
+    }
+}
+
+/// How many there are in all, by the counts or because all of them are on this page; empty where that is not known.
+fn total(asked: &Asked, counted: Option<u64>, list: &List) -> String {
+    let is_whole = list.older.is_empty() && !list.is_partial && list.fault.is_empty() && asked.get("after").is_none();
+    let listed = is_whole.then(|| u64::try_from(list.rows.len()).unwrap_or(u64::MAX));
+    let (one, many) = nouns(asked);
+    let all = counted.or(listed).filter(|_| !asked.is_by_person());
+    all.map_or_else(String::new, |count| show::plural(count, one, many))
+}
+
 fn summary(rows: &[Row], asked: &Asked, has_older: bool) -> String {
-    let shown = show::plural(rows.len(), "record", "records");
+    let (one, many) = nouns(asked);
+    let shown = show::plural(rows.len(), one, many);
     match (asked.get("after").is_some(), has_older) {
         (false, false) => format!("{shown}, newest first. That is all of this time."),
         (true, false) => format!("{shown}. Nothing older in this time."),
@@ -353,8 +391,12 @@ fn spans(asked: &Asked, base: &str) -> Vec<Choice> {
     SPANS.into_iter().map(choice).collect()
 }
 
-fn decisions(asked: &Asked, base: &str) -> Vec<Choice> {
+/// Ways to the calls that ended in one way; none among changes, which nobody decides on.
+pub(super) fn decisions(asked: &Asked, base: &str) -> Vec<Choice> {
     use super::outcome::Outcome;
+    if asked.get("kind") == Some("admin") {
+        return Vec::new();
+    }
     let present = asked.get("decision").unwrap_or_default();
     let all = Choice::new("All", format!("{base}{}", asked.without("decision").query()), present.is_empty());
     let choice = |outcome: Outcome| {

@@ -1,10 +1,10 @@
 //! Calls by who made them: the answer to "who was it".
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, NaiveDate, Utc};
 use store::TenantTx;
-use store::audit::search::CallerCount;
+use store::audit::callers::CallerCount;
 
 use super::actions::{self, Scope, SearchError};
 use super::outcome::Outcome;
@@ -71,6 +71,8 @@ pub(crate) async fn people(
         let key = (&count.actor_kind, &count.actor_id, &count.client_name);
         callers.entry(key).or_insert_with(|| Counted::new(count)).add(count);
     }
+    let ids: BTreeSet<_> = counts.iter().map(|count| (&count.actor_kind, &count.actor_id)).collect();
+    let ids = ids.len();
     let today = present.zone.local(present.now).date_naive();
     let mut list: Vec<Caller> = callers
         .into_iter()
@@ -83,12 +85,24 @@ pub(crate) async fn people(
         })
         .collect();
     list.sort_by(|one, other| other.calls.cmp(&one.calls).then(other.last.at.cmp(&one.last.at)));
-    let calls: u64 = list.iter().map(|person| person.calls).sum();
-    let callers = show::plural(list.len(), "caller", "callers");
-    let more = if list.len() > LISTED { format!(", {LISTED} shown") } else { String::new() };
+    let summary = summary(&list, ids);
     list.truncate(LISTED);
-    let summary = format!("{} by {callers}{more}", show::plural(calls, "record", "records"));
     Ok(People { list, summary, is_partial })
+}
+
+/// How many records are of how many people; a row of the list is of one of them with one program.
+fn summary(list: &[Caller], callers: usize) -> String {
+    let calls: u64 = list.iter().map(|caller| caller.calls).sum();
+    let is_people = list.iter().all(|caller| caller.is_person);
+    let (one, many) = if is_people { ("person", "people") } else { ("caller", "callers") };
+    let clients: BTreeSet<&str> =
+        list.iter().map(|caller| &*caller.client).filter(|client| !client.is_empty()).collect();
+    let with = match clients.len() {
+        0 => String::new(),
+        count => format!(" with {}", show::plural(count, "client", "clients")),
+    };
+    let more = if list.len() > LISTED { format!("; {LISTED} of {} rows shown", list.len()) } else { String::new() };
+    format!("{} by {}{with}{more}", show::plural(calls, "record", "records"), show::plural(callers, one, many))
 }
 
 impl Counted {

@@ -1,7 +1,8 @@
 //! The address of a search: what is looked for, as people type it and as links carry it.
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Utc};
-use store::audit::search::{Filter, Place};
+use domain::TokenId;
+use store::audit::search::{Among, Filter, Place};
 
 use super::actions::{self, TEXT_RANGE};
 pub(crate) use super::names::Names;
@@ -13,8 +14,12 @@ const VALUE_MAX: usize = 512;
 /// Most parameters that are kept although they are not known: each has a chip with all the others in its address.
 const UNKNOWN_MAX: usize = 8;
 /// What may stand in an address, in the order it is written.
-const NAMES: [&str; 13] =
-    ["q", "decision", "caller", "tool", "server", "label", "kind", "trace", "range", "from", "until", "group", "after"];
+const NAMES: [&str; 16] = [
+    "q", "name", "decision", "caller", "token", "tool", "server", "label", "kind", "trace", "range", "from", "until",
+    "group", "pause", "after",
+];
+/// Those of them that narrow calls as they come in. `pause` keeps their page as it is.
+const LIVE: [&str; 8] = ["name", "decision", "caller", "tool", "server", "label", "pause", "after"];
 /// Those of them that may be typed into the search bar, as `name:value`.
 const TYPED: [&str; 10] = ["decision", "caller", "tool", "server", "label", "kind", "trace", "from", "until", "group"];
 /// Kinds of records that may be asked for, and what they are called.
@@ -72,6 +77,21 @@ pub(crate) struct Asked {
 impl Asked {
     /// Reads the parameters of an address. Words of the search bar that are filters become parameters of their own.
     pub(crate) fn read(pairs: Vec<(String, String)>) -> Self {
+        Self::read_of(&NAMES, pairs)
+    }
+
+    /// Reads those of calls as they come in. What is typed there and is no filter is a name.
+    pub(super) fn read_live(pairs: Vec<(String, String)>) -> Self {
+        let mut asked = Self::read_of(&LIVE, pairs);
+        if let Some(name) = asked.get("q").map(str::to_owned) {
+            asked.is_typed = true;
+            asked.unset("q");
+            asked.set("name", name);
+        }
+        asked
+    }
+
+    fn read_of(names: &'static [&'static str], pairs: Vec<(String, String)>) -> Self {
         let (mut asked, mut typed) = (Self::default(), String::new());
         for (name, value) in pairs {
             let value = value.trim();
@@ -83,14 +103,14 @@ impl Asked {
                 asked.open = Some(value);
             } else if name == "q" {
                 typed = value;
-            } else if let Some(known) = NAMES.into_iter().find(|known| *known == name) {
+            } else if let Some(known) = names.iter().find(|known| **known == name) {
                 asked.set(known, value);
             } else {
                 asked.add_unknown(show::clip(&name, 64), value);
             }
         }
         // Last, so that what is typed wins over what was set before.
-        asked.type_in(&typed);
+        asked.type_in(names, &typed);
         asked
     }
 
@@ -101,11 +121,12 @@ impl Asked {
     }
 
     /// What is typed: words, of which `tool:wiki__read` and the like are filters.
-    fn type_in(&mut self, text: &str) {
+    fn type_in(&mut self, names: &[&str], text: &str) {
         let mut words = Vec::new();
+        let find = |name| TYPED.into_iter().find(|known| *known == name && names.contains(known));
         for word in text.split_whitespace() {
             let filter = word.split_once(':').filter(|(_, value)| !value.is_empty());
-            match filter.and_then(|(name, value)| Some((TYPED.into_iter().find(|known| *known == name)?, value))) {
+            match filter.and_then(|(name, value)| Some((find(name)?, value))) {
                 Some((name, value)) => {
                     self.is_typed = true;
                     self.set(name, value.to_owned());
@@ -147,6 +168,12 @@ impl Asked {
         other
     }
 
+    /// What of it narrows calls as they come in, too.
+    pub(super) fn live(&self) -> Self {
+        let known = self.known.iter().filter(|(known, _)| *known != "after" && LIVE.contains(known));
+        Self { known: known.cloned().collect(), ..Self::default() }
+    }
+
     /// The same page with this record open, or none.
     pub(crate) fn opening(&self, record: Option<&str>) -> Self {
         Self { open: record.map(str::to_owned), ..self.clone() }
@@ -171,7 +198,7 @@ impl Asked {
 
     /// Whether anything narrows the search but its time.
     pub(crate) fn is_narrowed(&self) -> bool {
-        self.known.iter().any(|(name, _)| !matches!(*name, "range" | "from" | "until" | "group" | "after"))
+        self.known.iter().any(|(name, _)| !matches!(*name, "range" | "from" | "until" | "group" | "pause" | "after"))
     }
 
     /// Whether records are shown together by who made them.
@@ -233,6 +260,7 @@ pub(crate) fn resolve(asked: &Asked, names: &Names, present: Present) -> Resolve
                     Err("only by person".to_owned())
                 }
             }
+            "pause" => Ok(String::new()),
             "after" => {
                 actions::from_cursor(value).map(|_| String::new()).ok_or("is not the next page of anything".to_owned())
             }
@@ -264,11 +292,25 @@ impl Resolved {
                 filter.actor = Some(id);
                 shown
             }
+            "token" => {
+                let token: TokenId = value.parse().map_err(|_| "no such token")?;
+                filter.token = Some(token);
+                value.to_owned()
+            }
             "server" => server(filter, names, value)?,
             "tool" => tool(filter, names, value)?,
             "label" => {
-                filter.among = Some(names.labelled(value)?);
+                among(filter, names.labelled(value)?)?;
                 value.replace(',', ", ")
+            }
+            "name" => {
+                if let Ok((id, shown)) = names.find_caller(value) {
+                    filter.actor = Some(id);
+                    shown
+                } else {
+                    among(filter, names.called(value)?)?;
+                    value.to_owned()
+                }
             }
             "trace" => {
                 filter.trace = Some(value.to_ascii_lowercase());
@@ -298,7 +340,7 @@ impl Resolved {
 /// What a chip shows; the search bar and the choice of time show what they hold by themselves.
 fn chip(asked: &Asked, name: &str, value: &str, read: Result<String, String>) -> Option<Chip> {
     let (value, fault) = match read {
-        Ok(_) if matches!(name, "q" | "range" | "after" | "group") => return None,
+        Ok(_) if matches!(name, "q" | "range" | "after" | "group" | "pause") => return None,
         // So do the rows of choices.
         Ok(_) if is_choice(name, value) => return None,
         // One chip has both ends.
@@ -310,9 +352,11 @@ fn chip(asked: &Asked, name: &str, value: &str, read: Result<String, String>) ->
         "q" => "Text",
         "decision" => "Decision",
         "caller" => "Caller",
+        "token" => "Token",
         "tool" => "Tool",
         "server" => "Server",
         "label" => "Label",
+        "name" => "Name",
         "trace" => "Trace",
         "kind" => "Show",
         "group" => "Group",
@@ -338,8 +382,7 @@ fn is_choice(name: &str, value: &str) -> bool {
 }
 
 fn decisions(value: &str) -> Result<Vec<Outcome>, String> {
-    let read =
-        |word: &str| Outcome::find(word.trim()).ok_or("one of allowed, denied, waiting, failed, limited".to_owned());
+    let read = |word: &str| Outcome::find(word.trim()).ok_or("one of allowed, denied, failed, limited".to_owned());
     value.split(',').map(read).collect()
 }
 
@@ -369,6 +412,15 @@ fn server(filter: &mut Filter, names: &Names, value: &str) -> Result<String, Str
     let server = names.find_server(value).ok_or("there is no such server")?;
     filter.server = Some(server.id);
     Ok(server.key.to_string())
+}
+
+/// Servers and tools that are asked for in one way only: those of two ways have no common list.
+fn among(filter: &mut Filter, among: Among) -> Result<(), String> {
+    if filter.among.is_some() {
+        return Err("a label and a name are not asked for together".to_owned());
+    }
+    filter.among = Some(among);
+    Ok(())
 }
 
 /// A tool by the name clients see, also with a dot for what stands between alias and name; `wiki.*` is the whole server.

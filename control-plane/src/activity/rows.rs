@@ -2,8 +2,11 @@
 
 use chrono::{DateTime, Datelike as _, NaiveDate, Utc};
 use domain::RecordId;
+use store::TenantTx;
 use store::audit::search;
+use uuid::Uuid;
 
+use super::further::{Further, Target, by_status};
 use super::outcome::Outcome;
 use super::query::Names;
 use crate::console::{Present, show};
@@ -26,8 +29,12 @@ pub(crate) struct Row {
     /// Through which program, as it calls itself.
     pub(crate) client: String,
     pub(crate) name: ToolName,
+    /// What a change was made to.
+    pub(crate) target: Option<Target>,
     /// What `ui::decision` takes; empty where nothing was decided.
     pub(crate) badge: &'static str,
+    /// Why it became that: the policy that decided, or a few words; empty where nothing is known.
+    pub(crate) because: String,
     pub(crate) took: String,
     pub(crate) took_class: &'static str,
     /// Where it is shown whole.
@@ -56,7 +63,7 @@ impl ToolName {
 
     /// Of a record in a list.
     fn of_record(record: &search::Row, names: &Names) -> Self {
-        let server = record.server_id.and_then(|id| names.server(id)).map(|server| server.key.as_str());
+        let server = record.server_id.and_then(|id| names.server(id)).map(|server| server.settings.title.as_str());
         if let Some(tool) = &record.tool_name {
             return Self::of(tool, server);
         }
@@ -65,12 +72,28 @@ impl ToolName {
     }
 }
 
+/// Records of the log as rows; `url` is where each is shown whole.
+pub(crate) async fn read(
+    tx: &mut TenantTx,
+    records: &[search::Row],
+    (names, present): (&Names, Present),
+    url: impl Fn(RecordId) -> String,
+) -> Result<Vec<Row>, store::Error> {
+    let further = Further::read(tx, records).await?;
+    let row = |record: &search::Row| {
+        let row = Row::of(record, names, present, url(RecordId::from_uuid(record.id)));
+        let because = further.failure(record).map_or_else(|| row.because.clone(), str::to_owned);
+        Row { target: further.target(record, names), because, ..row }
+    };
+    Ok(records.iter().map(row).collect())
+}
+
 impl Row {
-    /// Of a record of the log; `url` is where it is shown whole.
-    pub(crate) fn of(record: &search::Row, names: &Names, Present { now, zone }: Present, url: String) -> Self {
+    fn of(record: &search::Row, names: &Names, Present { now, zone }: Present, url: String) -> Self {
         let (at, today) = (zone.local(record.time), zone.local(now).date_naive());
         let outcome = Outcome::of(record.effect.as_deref(), record.status.as_deref());
         let took = record.duration_us;
+        let policies = record.policies.as_deref().unwrap_or_default();
         let (caller, is_person) = caller(record.actor_kind.as_deref(), record.actor_id.as_deref(), names);
         Self {
             id: RecordId::from_uuid(record.id).to_string(),
@@ -82,7 +105,9 @@ impl Row {
             is_person,
             client: record.client_name.clone().unwrap_or_default(),
             name: ToolName::of_record(record, names),
+            target: None,
             badge: outcome.map_or("", Outcome::badge),
+            because: because(record.decision_code.as_deref(), record.status.as_deref(), (policies, outcome), names),
             took: took.map_or_else(|| "–".to_owned(), |took| show::took(took.max(0).cast_unsigned())),
             took_class: match outcome {
                 Some(Outcome::Failed) => "c-fail",
@@ -94,11 +119,38 @@ impl Row {
         }
     }
 
-    /// The caller, the time and the day, for tables too narrow for columns of them.
+    /// The caller, why it was not allowed, the time and the day, for tables too narrow for columns of them.
     pub(crate) fn narrow(&self) -> String {
-        let parts = [self.who.as_str(), self.day.as_str(), self.clock.as_str()];
+        let why = if self.badge == "allow" { "" } else { self.because.as_str() };
+        let parts = [why, self.who.as_str(), self.day.as_str(), self.clock.as_str()];
         parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
     }
+}
+
+/// Why a call became what it did: by which policy, or in a few words.
+fn because(
+    code: Option<&str>,
+    status: Option<&str>,
+    (policies, outcome): (&[Uuid], Option<Outcome>),
+    names: &Names,
+) -> String {
+    let (by_policy, said) = match code.unwrap_or_default() {
+        "allowed" if outcome == Some(Outcome::Failed) => (false, by_status(status.unwrap_or_default()).0),
+        "allowed" => (true, ""),
+        "forbidden_by_policy" => (true, "A policy forbids it"),
+        "approval_required" => (true, "Needs approval"),
+        "policy_error" => (false, "A policy failed"),
+        "not_permitted" => (false, "No policy allows it"),
+        "arguments_do_not_fit" => (false, "Arguments don’t fit"),
+        "outside_token_scope" => (false, "Outside the token"),
+        "unknown_tool" => (false, "Unknown tool"),
+        "server_paused" => (false, "Server paused"),
+        "obligation_unsupported" => (false, "Can’t do what a policy asks"),
+        "audit_unavailable" => (false, "Could not be recorded"),
+        _ => (false, ""),
+    };
+    let policy = policies.iter().find_map(|id| names.policy(*id)).filter(|_| by_policy);
+    policy.unwrap_or(said).to_owned()
 }
 
 /// A day: `19 Nov`, with the year when it is another one.
@@ -120,7 +172,35 @@ pub(crate) fn caller(kind: Option<&str>, id: Option<&str>, names: &Names) -> (St
 
 #[cfg(test)]
 mod tests {
+    use domain::PolicyId;
+    use store::policies::Policy;
+
     use super::*;
+
+    #[test]
+    fn a_row_says_which_policy_decided_or_why_none_did() {
+        let (known, removed) = (Uuid::from_u128(7), Uuid::from_u128(8));
+        let policy = Policy {
+            id: PolicyId::from_uuid(known),
+            name: "No writes".to_owned(),
+            active_version: None,
+            latest_version: 1,
+            revision: 1,
+            created_at: DateTime::UNIX_EPOCH,
+        };
+        let names = Names::default().with_policies(vec![policy]);
+        let said = |code, status, policies: &[Uuid]| {
+            let outcome = Outcome::of(None, Some(status));
+            because(Some(code), Some(status), (policies, outcome), &names)
+        };
+        assert_eq!(said("forbidden_by_policy", "denied", &[removed, known]), "No writes");
+        assert_eq!(said("forbidden_by_policy", "denied", &[removed]), "A policy forbids it");
+        assert_eq!(said("allowed", "success", &[known]), "No writes");
+        assert_eq!(said("allowed", "timeout", &[known]), "Timed out", "no policy let it fail");
+        assert_eq!(said("server_paused", "denied", &[known]), "Server paused", "the policy allowed it");
+        assert_eq!(said("unknown_tool", "denied", &[]), "Unknown tool");
+        assert_eq!(because(None, None, (&[], None), &names), "");
+    }
 
     #[test]
     fn a_tool_s_name_has_its_server_apart() {

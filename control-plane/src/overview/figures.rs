@@ -19,6 +19,7 @@ use crate::activity::query::{Names, Span};
 use crate::activity::rows::ToolName;
 use crate::console::chart::{Bars, Line, spark};
 use crate::console::{Present, show};
+use crate::servers::Condition;
 
 /// Tools that are listed.
 const TOOLS: i64 = 9;
@@ -68,7 +69,7 @@ pub(super) struct ToolFigures {
 #[derive(Debug)]
 pub(super) struct ServerFigures {
     pub(super) id: String,
-    pub(super) key: String,
+    pub(super) title: String,
     /// The kind of `ui::status`, and its word.
     pub(super) dot: &'static str,
     pub(super) word: &'static str,
@@ -87,7 +88,7 @@ pub(super) async fn figures(
     let (from, until) = (now - span.length, now);
     let range = Range { from, until, step_s: 60, server: None, tool: None };
     let (step_s, points) = actions::series(tx, range.clone()).await?;
-    let counts = Counts::of(&points, step_s, (from, until), zone);
+    let counts = Counts::of(&points, step_s, (from, until), zone).until_now(true);
     let added = search::added(tx, from, LATEST).await?;
     let (calls, buckets) = (counts.total(&[]), counts.buckets());
     let (low, high, latency) = counts.latency(span.name);
@@ -151,7 +152,7 @@ async fn top_tools(tx: &mut TenantTx, range: Range, names: &Names) -> Result<Vec
         .map(|((server, exposed), counted)| {
             let server = names.server(server);
             ToolFigures {
-                name: ToolName::of(&exposed, server.map(|server| server.key.as_str())),
+                name: ToolName::of(&exposed, server.map(|server| server.settings.title.as_str())),
                 risk: server.map_or("", |server| risk(server, &exposed)),
                 calls: counted.calls,
                 line: spark(&counted.steps),
@@ -228,7 +229,7 @@ pub(super) async fn server_figures(
         let forwarded = counted.calls - counted.denied;
         ServerFigures {
             id: server.id.to_string(),
-            key: server.key.to_string(),
+            title: server.settings.title.clone(),
             dot,
             word,
             calls: match forwarded {
@@ -247,6 +248,7 @@ pub(super) async fn server_figures(
 
 fn status(server: &Server, look: Option<State>, counted: &Counted) -> (&'static str, &'static str) {
     const SLOW_MS: u64 = 1000;
+    let timed: u64 = counted.buckets.iter().sum();
     let slow: u64 = counted
         .buckets
         .iter()
@@ -254,14 +256,9 @@ fn status(server: &Server, look: Option<State>, counted: &Counted) -> (&'static 
         .filter(|(place, _)| BOUNDS_MS.get(*place).is_none_or(|bound| *bound > SLOW_MS))
         .map(|(_, count)| count)
         .sum();
-    match look {
-        _ if server.paused => ("", "Paused"),
-        Some(State::Unreachable) => ("deny", "Unreachable"),
-        Some(State::NeedsSignIn) => ("wait", "Needs sign-in"),
-        Some(State::Unusable) => ("deny", "Unusable"),
-        _ if counted.calls > 0 && slow * 2 > counted.calls => ("wait", "Slow"),
-        Some(State::Healthy) => ("ok", "Healthy"),
-        None if server.version.is_none() => ("", "No tools yet"),
-        None => ("", "Not looked at yet"),
+    let condition = Condition::of(server, look);
+    if condition.kind == "ok" && slow * 2 > timed {
+        return ("wait", "Slow");
     }
+    (condition.kind, condition.word)
 }

@@ -7,8 +7,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use domain::{Permission, RecordId};
 use serde::Deserialize;
 use store::audit::rollup;
+use store::destinations::{self, State as Run};
 use store::health::{self, State as HealthState};
-use store::{TenantTx, policies, tokens, tools};
+use store::{TenantTx, lanes, policies, tokens, tools};
 
 use super::Needs;
 use super::figures::{self, Figures, ServerFigures};
@@ -16,7 +17,7 @@ use crate::access::{Can, may};
 use crate::activity::actions::{self, Scope, SearchError};
 use crate::activity::pages::names;
 use crate::activity::query::{self, Asked, Names, Span};
-use crate::activity::rows::Row;
+use crate::activity::rows::{self, Row};
 use crate::console::{Choice, Done, Hx, Page, Shell, show};
 use crate::input::Form;
 use crate::problem::Problem;
@@ -67,6 +68,18 @@ struct Steps {
     done: usize,
     /// The first that is not done, from one.
     now: usize,
+}
+
+impl Steps {
+    /// How long what is left takes: about a minute each.
+    fn minutes(&self) -> String {
+        show::plural(5_usize.saturating_sub(self.done), "minute", "minutes")
+    }
+
+    /// The kind of a step's way on: the primary one where one is.
+    const fn kind(&self, step: usize) -> &'static str {
+        if self.now == step { "primary sm" } else { "sm" }
+    }
 }
 
 /// What goes through the workspace.
@@ -172,18 +185,14 @@ async fn own(
         Err(SearchError::Database(error)) => return Err(error.into()),
         Err(_) => Vec::new(),
     };
-    let row = |row| {
-        let row: &store::audit::search::Row = row;
-        let url = format!("{}?range=30d&call={}", shell.to("activity"), RecordId::from_uuid(row.id));
-        Row::of(row, names, shell.present(), url)
-    };
-    let rows = page.iter().map(row).collect();
+    let url = |id: RecordId| format!("{}?range=30d&call={id}", shell.to("activity"));
+    let rows = rows::read(tx, &page, (names, shell.present()), url).await?;
     Ok(Page::new(Own { endpoint: needs.endpoint(&shell.workspace.slug), rows, shell }).into_response())
 }
 
 async fn steps(tx: &mut TenantTx, needs: &Needs, shell: &Shell, names: &Names) -> Result<Steps, store::Error> {
     let endpoint = needs.endpoint(&shell.workspace.slug);
-    let servers: Vec<String> = names.servers.iter().map(|server| server.key.to_string()).collect();
+    let servers: Vec<String> = names.servers.iter().map(|server| server.settings.title.clone()).collect();
     let tools = tools::count_live(tx).await?;
     let has_tokens =
         tokens::list_gateway(tx).await?.iter().any(|token| token.revoked_at.is_none() && token.expires_at > shell.now);
@@ -213,6 +222,9 @@ async fn needs_you(tx: &mut TenantTx, shell: &Shell, names: &Names) -> Result<Ve
         unhealthy(tx, shell, names, &mut needs).await?;
         held(tx, shell, names, &mut needs).await?;
     }
+    if shell.may(Permission::ViewDestinations) {
+        undelivered(tx, shell, &mut needs).await?;
+    }
     if shell.may(Permission::ViewTokens) {
         ending(tx, shell, names, &mut needs).await?;
     }
@@ -226,25 +238,30 @@ async fn unhealthy(tx: &mut TenantTx, shell: &Shell, names: &Names, needs: &mut 
         let Some(server) = names.server(look.server.uuid()).filter(|server| !server.paused) else { continue };
         let since = show::length((shell.now - look.since).num_seconds());
         let (what, icon) = match look.state {
-            HealthState::NeedsSignIn => (format!("{} does not take our credential.", server.key), "key-round"),
-            HealthState::Unusable => (format!("{} answers, but nothing that can be used.", server.key), "unplug"),
-            _ => (format!("{} is failing.", server.key), "unplug"),
+            HealthState::NeedsSignIn => {
+                (format!("{} does not take our credential.", server.settings.title), "key-round")
+            }
+            HealthState::Unusable => {
+                (format!("{} answers, but nothing that can be used.", server.settings.title), "unplug")
+            }
+            _ => (format!("{} is failing.", server.settings.title), "unplug"),
         };
         let error = look.error.unwrap_or_default();
         let detail = format!(
-            "For {since}; last looked at {}. {}",
+            "For {since}, last checked {}. {}",
             show::ago(&look.checked_at, &shell.now),
             show::clip(&error, 160)
         );
         let url = shell.to(&format!("servers/{}", server.id));
-        failing.push(server.key.to_string());
-        needs.push(Need { kind: "deny", icon, what, detail, verb: "Open server", url });
+        failing.push(server.settings.title.clone());
+        let kind = if look.state == HealthState::NeedsSignIn { "wait" } else { "fail" };
+        needs.push(Need { kind, icon, what, detail, verb: "Open server", url });
     }
     if failing.len() > FAILING {
         let what = format!("{} servers are failing.", failing.len());
         let detail = format!("{}.", failing.join(", "));
         *needs =
-            vec![Need { kind: "deny", icon: "unplug", what, detail, verb: "See servers", url: shell.to("servers") }];
+            vec![Need { kind: "fail", icon: "unplug", what, detail, verb: "See servers", url: shell.to("servers") }];
     }
     Ok(())
 }
@@ -258,9 +275,9 @@ async fn held(tx: &mut TenantTx, shell: &Shell, names: &Names, needs: &mut Vec<N
             kind: "wait",
             icon: "git-compare",
             what: if is_new {
-                format!("{} has {tools} to review.", server.key)
+                format!("{} has {tools} to review.", server.settings.title)
             } else {
-                format!("{} changed {tools}.", server.key)
+                format!("{} changed {tools}.", server.settings.title)
             },
             detail: if is_new {
                 "None of them is offered to anybody until you accept them.".to_owned()
@@ -277,6 +294,27 @@ async fn held(tx: &mut TenantTx, shell: &Shell, names: &Names, needs: &mut Vec<N
     Ok(())
 }
 
+/// Destinations that do not take what is sent to them.
+async fn undelivered(tx: &mut TenantTx, shell: &Shell, needs: &mut Vec<Need>) -> Result<(), store::Error> {
+    let lanes = lanes::list(tx, None).await?;
+    for destination in destinations::list(tx).await? {
+        let lane = lanes.iter().find(|lane| lane.destination == destination.id && lane.kind == lanes::Kind::Live);
+        let Some(lane) = lane else { continue };
+        let said = lane.error.as_ref().map(|error| show::clip(&error.said, 160)).unwrap_or_default();
+        let (what, detail) = match destination.state {
+            Run::Stopped => (format!("{} was stopped.", destination.name), said),
+            Run::Running if lane.failures > 0 => {
+                let tries = show::plural(lane.failures, "time", "times");
+                (format!("{} gets no records.", destination.name), format!("Tried {tries} in a row. {said}"))
+            }
+            _ => continue,
+        };
+        let url = shell.to(&format!("destinations/{}", destination.id));
+        needs.push(Need { kind: "deny", icon: "send", what, detail, verb: "Open destination", url });
+    }
+    Ok(())
+}
+
 async fn ending(tx: &mut TenantTx, shell: &Shell, names: &Names, needs: &mut Vec<Need>) -> Result<(), store::Error> {
     let ends_soon = |at: DateTime<Utc>| at > shell.now && at < shell.now + ENDS_SOON;
     let tokens = tokens::list_gateway(tx).await?;
@@ -287,7 +325,7 @@ async fn ending(tx: &mut TenantTx, shell: &Shell, names: &Names, needs: &mut Vec
         .collect();
     ending.sort_by_key(|token| token.expires_at);
     let Some(first) = ending.first() else { return Ok(()) };
-    let count = show::plural(ending.len(), "token in use ends", "tokens in use end");
+    let count = show::plural(ending.len(), "token in use expires", "tokens in use expire");
     let first_of = if ending.len() == 1 { "" } else { "The first is " };
     let owner = names.person(&first.user.to_string()).unwrap_or("somebody who left");
     needs.push(Need {

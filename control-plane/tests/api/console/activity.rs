@@ -95,6 +95,7 @@ async fn calls_are_found_page_by_page_and_opened(pool: PgPool) {
     assert_eq!(denied.location(), "/w/acme/activity?decision=denied");
     let denied = owner.get("/w/acme/activity?decision=denied&range=6h").await.expect(200);
     assert_eq!(records(&denied.text).len(), 5);
+    assert!(text(&denied.text).contains("A policy forbids it"), "why, in the list too: {}", text(&denied.text));
     let opened = owner.get(&records(&denied.text)[0]).await.expect(200);
     let shown = text(&opened.text);
     for part in ["Denied by no-deletes", "v9", "never left Sluice", "Identify", "query", "Sequence", "sluice.audit/1"] {
@@ -128,6 +129,42 @@ async fn what_does_not_fit_is_said_and_narrows_nothing(pool: PgPool) {
     owner.get("/w/acme/activity?q=%00").await.expect(400);
     let none = owner.get("/w/acme/activity?q=nothinglikethis&range=6h").await.expect(200);
     assert!(text(&none.text).contains("No records match."));
+    assert!(!none.text.contains("class=\"histo"), "no bars of what the search did not find");
+}
+
+#[sqlx::test(migrator = "store::MIGRATOR")]
+async fn a_change_says_what_was_changed(pool: PgPool) {
+    let app = App::new(&pool).await;
+    let (owner, person) = Browser::of_owner(&app).await;
+    seed(&app, &person, 30, 600).await;
+    let token = json!({"title": "Olive’s laptop", "days": 1});
+    let token = app.post(&person, "/tenants/acme/gateway-tokens", token).await.expect(201).text_at("/token/id");
+    // The changes as nodes bring them into the log.
+    let changes = "insert into audit_record (tenant_id, time, id, part_time, displaced, received_at, epoch, seq, leaf_hash,
+            kind, final, actor_kind, actor_id, change_action, body)
+        select tenant_id, time, gen_random_uuid(), part_time, false, received_at, 1, 100 + row_number() over (), leaf_hash,
+            'admin', true, actor_kind, actor_id, made.change #>> '{change,action}', convert_to(made.change::text, 'UTF8')
+        from (select * from audit_record order by seq desc limit 1) newest, (values
+            ('{\"kind\":\"admin\",\"change\":{\"action\":\"token.issue\",
+                \"target\":{\"kind\":\"gateway_token\",\"id\":\"{TOKEN}\"}}}'::jsonb),
+            ('{\"kind\":\"admin\",\"change\":{\"action\":\"server.pause\",\"before\":\"ab\",\"after\":\"cd\",
+                \"target\":{\"kind\":\"server\",\"id\":\"srv_1\",\"name\":\"wiki\"}}}')) made (change)";
+    let changes = changes.replace("{TOKEN}", &token);
+    sqlx::raw_sql(sqlx::AssertSqlSafe(changes)).execute(&mut *superuser(&pool).await).await.unwrap();
+    let page = owner.get("/w/acme/activity?kind=admin").await.expect(200);
+    let shown = text(&page.text);
+    for part in ["token.issue", "gateway token Olive’s laptop", "server.pause", "server wiki", "2 changes"] {
+        assert!(shown.contains(part), "{part} is not in {shown}");
+    }
+    assert!(!shown.contains("Because of") && !page.text.contains("aria-label=\"Decision\""), "{shown}");
+    assert!(!page.text.contains("class=\"histo"), "no bars: they count calls");
+    let all = text(&owner.get("/w/acme/activity?kind=all").await.expect(200).text);
+    assert!(all.contains("server wiki") && all.contains("32 records"), "{all}");
+    let opened = records(&page.text).into_iter().map(async |link| text(&owner.get(&link).await.expect(200).text));
+    for opened in futures_util::future::join_all(opened).await {
+        let is_token = opened.contains("To whatgateway token Olive’s laptop");
+        assert!(is_token || opened.contains("To whatserver wiki") && opened.contains("SHA-256 before"), "{opened}");
+    }
 }
 
 #[sqlx::test(migrator = "store::MIGRATOR")]
@@ -280,6 +317,47 @@ async fn the_live_tail_goes_on_where_it_was(pool: PgPool) {
     assert_eq!(event.matches("<tr ").count(), 10);
 }
 
+#[sqlx::test(migrator = "store::MIGRATOR")]
+async fn the_live_tail_is_narrowed_to_a_caller_a_server_or_a_tool(pool: PgPool) {
+    let app = App::new(&pool).await;
+    let (owner, person) = Browser::of_owner(&app).await;
+    seed(&app, &person, 30, 600).await;
+    let typed = owner.get("/w/acme/live?q=olive+decision:denied&pause=yes").await.expect(303);
+    assert_eq!(typed.location(), "/w/acme/live?name=olive&decision=denied&pause=yes");
+    // Of 30 calls 20 are hers, two were denied, and six are of each of five tools but for one of a nasty name.
+    let cases = [
+        ("name=olive", 20),
+        ("caller=olive", 20),
+        ("name=WIK", 30),
+        ("server=wiki", 30),
+        ("tool=wiki__search", 5),
+        ("caller=olive&tool=wiki__read_page", 4),
+        ("decision=denied", 2),
+        ("tool=wiki__nothing", 0),
+        ("name=nobody", 30),
+    ];
+    for (query, count) in cases {
+        let page = owner.get(&format!("/w/acme/live?{query}")).await.expect(200);
+        assert_eq!(records(&page.text).len(), count, "{query}");
+        assert!(page.text.contains(&format!("live/events?{}", query.replace('&', "&#38;"))), "{query}: {}", page.text);
+        if count > 0 {
+            let came = first_event(&app, &owner, query, "1--1").await;
+            assert_eq!(came.matches("<tr id=").count(), count, "{query}");
+        }
+    }
+    let nobody = text(&owner.get("/w/acme/live?name=nobody").await.text);
+    assert!(nobody.contains("no caller, server or tool is called so"), "{nobody}");
+    let none = text(&owner.get("/w/acme/live?tool=wiki__nothing").await.text);
+    assert!(none.contains("No call of the last 24 hours matches."), "{none}");
+    let other = text(&owner.get("/w/acme/live?kind=admin").await.text);
+    assert!(other.contains("is not a filter"), "{other}");
+    // The way there from a search, and back.
+    let search = owner.get("/w/acme/activity?tool=wiki__search&range=7d&group=person").await.expect(200);
+    assert!(search.text.contains("href=\"/w/acme/live?tool=wiki__search\""), "{}", search.text);
+    let both = text(&owner.get("/w/acme/activity?label=prod&name=wik").await.expect(200).text);
+    assert!(both.contains("no server or tool has this label"), "{both}");
+}
+
 /// What the live page hears first, of what came after a place.
 async fn first_event(app: &App, browser: &Browser<'_>, query: &str, seen: &str) -> String {
     let cookies: Vec<String> = browser.cookies().iter().map(|(name, value)| format!("{name}={value}")).collect();
@@ -304,6 +382,8 @@ async fn the_live_tail_keeps_up_and_says_what_it_leaves_out(pool: PgPool) {
     let denied = first_event(&app, &owner, "decision=denied", "1--1").await;
     assert_eq!(denied.matches("<tr id=").count(), 40, "of all 1,000 and not of the first 200");
     assert!(denied.contains("1-999") && !text(&denied).contains("left out"), "{denied}");
+    let olive = first_event(&app, &owner, "caller=olive&pause=yes", "1-9").await;
+    assert!(olive.contains("href=\"/w/acme/activity?caller=olive\""), "what is left out is narrowed alike: {olive}");
     // Whoever sees their own calls only is shown no others.
     app.member(&person, "mia@acme.example", "member").await;
     let mia = Browser::of(&app, "mia@acme.example").await;
@@ -323,14 +403,8 @@ async fn the_overview_says_what_goes_through_and_what_needs_somebody(pool: PgPoo
     for range in ["1h", "24h", "7d", "30d", "99y"] {
         let page = owner.get(&format!("/w/acme?range={range}")).await.expect(200);
         let shown = text(&page.text);
-        for part in [
-            "Calls",
-            "Denied by policy",
-            "Added by Sluice, p99",
-            "Top tools",
-            "Upstream health",
-            "wiki changed 1 tool.",
-        ] {
+        for part in ["Calls", "Denied", "Added by Sluice, p99", "Top tools", "Upstream health", "wiki changed 1 tool."]
+        {
             assert!(shown.contains(part), "{part} is not in {shown}");
         }
     }
@@ -342,18 +416,20 @@ async fn the_overview_says_what_goes_through_and_what_needs_somebody(pool: PgPoo
     assert!(part.text.trim_start().starts_with("<div class=\"stack groups\" id=\"tiles\""), "{}", part.text);
 }
 
-/// What the pages are built for: `cargo test … -- --nocapture quick` says how long each takes. The bound is loose, because
-/// the program is not optimised here and the machine is busy.
+/// What the pages are built for: `cargo test … -- --nocapture quick` says how long each takes and what it weighs. The bound
+/// of its time is loose, because the program is not optimised here and the machine is busy.
 #[sqlx::test(migrator = "store::MIGRATOR")]
-async fn pages_stay_quick_with_a_hundred_thousand_records_of_five_hundred_tools(pool: PgPool) {
+async fn pages_stay_quick_and_light_with_a_hundred_thousand_records_of_five_hundred_tools(pool: PgPool) {
     let app = App::new(&pool).await;
     let (owner, person) = Browser::of_owner(&app).await;
     seed_of(&app, &person, (100_000, 86_400), &many_tools::tools("Handles")).await;
     // As the database does by itself a minute after rows came.
-    sqlx::raw_sql("analyze audit_record, audit_rollup_minute, audit_rollup_hour")
-        .execute(&app.parts.pool)
-        .await
-        .unwrap();
+    sqlx::raw_sql(
+        "analyze audit_record, audit_rollup_minute, audit_rollup_hour, audit_rollup_server, audit_rollup_caller",
+    )
+    .execute(&app.parts.pool)
+    .await
+    .unwrap();
     let opened = records(&owner.get("/w/acme/activity").await.text)[0].clone();
     let paths = [
         "/w/acme?range=1h",
@@ -366,10 +442,13 @@ async fn pages_stay_quick_with_a_hundred_thousand_records_of_five_hundred_tools(
         "/w/acme/activity?group=person",
         "/w/acme/activity?caller=olive",
         "/w/acme/activity?range=1h&group=person",
+        "/w/acme/activity?range=30d&group=person",
         "/w/acme/live",
         &opened,
     ];
     for path in paths {
+        let weighs = markup::compressed(&owner.get(path).await.expect(200).text);
+        assert!(weighs < markup::PAGE_MAX, "{path}: {weighs} bytes");
         let mut took = Vec::new();
         for _ in 0..9 {
             let began = std::time::Instant::now();
@@ -381,7 +460,8 @@ async fn pages_stay_quick_with_a_hundred_thousand_records_of_five_hundred_tools(
         }
         took.sort();
         let (page, part) = took[took.len() / 2];
-        println!("{path}: {:.1} ms, as a part {:.1} ms", page.as_secs_f64() * 1e3, part.as_secs_f64() * 1e3);
+        let [page_ms, part_ms] = [page, part].map(|took| took.as_secs_f64() * 1e3);
+        println!("{path}: {page_ms:.1} ms, as a part {part_ms:.1} ms; {weighs} bytes");
         assert!(page.as_millis() < 1000, "{path}: {page:?}");
     }
 }
