@@ -196,7 +196,8 @@ macro_rules! permitted {
 
 permitted! {
     ViewTenant ManageTenant ViewMembers ManageMembers ViewServers ManageServers ManageCredentials ViewPolicies
-    WritePolicies Publish OwnTokens ViewTokens ManageTokens OwnActivity ViewActivity ExportActivity CallTools
+    WritePolicies Publish OwnTokens ViewTokens ManageTokens OwnActivity ViewActivity ExportActivity ExportPersonal
+    ViewDestinations ManageDestinations CallTools
 }
 
 /// Proof that the request's actor has a permission in the tenant its path names.
@@ -231,7 +232,7 @@ impl<P: Permitted> Can<P> {
     /// # Errors
     /// The refusal, which names the permission.
     pub fn also(&self, permission: Permission) -> Result<(), Problem> {
-        if self.actor.role().allows(permission) { Ok(()) } else { Err(not_permitted(permission)) }
+        if self.actor.role().allows(permission) { Ok(()) } else { Err(Problem::not_permitted(permission)) }
     }
 
     /// Begins a transaction in the tenant, and looks again whether the actor may. To be called once the body is read.
@@ -283,7 +284,7 @@ where
         // A tenant that is another's and one that is nobody's look the same.
         let actor = actor.ok_or_else(Problem::not_found)?;
         if !actor.role().allows(P::PERMISSION) {
-            return Err(not_permitted(P::PERMISSION));
+            return Err(Problem::not_permitted(P::PERMISSION));
         }
         Ok(Self { actor, access: Access::from_ref(state), permission: PhantomData })
     }
@@ -292,9 +293,4 @@ where
 /// Whether a path names the actor's tenant, by id or by slug.
 fn names(named: &str, actor: &Actor) -> bool {
     named == actor.slug().as_str() || named.parse() == Ok(actor.tenant())
-}
-
-pub(crate) fn not_permitted(permission: Permission) -> Problem {
-    Problem::new(StatusCode::FORBIDDEN, "not-permitted", "Your role does not allow this")
-        .detail(format!("`{}` is required", permission.as_str()))
 }

@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
-use domain::{Clock, GroupName, MembershipId, Role, UserId};
+use domain::{Clock, GroupName, MembershipId, Permission, Role, UserId};
 use serde::{Deserialize, Serialize};
 use store::people::{self, Membership};
 use utoipa::{IntoParams, ToSchema};
@@ -145,10 +145,7 @@ pub(super) async fn remove(
 impl From<PeopleError> for Problem {
     fn from(error: PeopleError) -> Self {
         match error {
-            PeopleError::ConcernsOwners => {
-                Self::new(StatusCode::FORBIDDEN, "not-permitted", "Your role does not allow this")
-                    .detail("`owners.manage` is required")
-            }
+            PeopleError::ConcernsOwners => Self::not_permitted(Permission::ManageOwners),
             PeopleError::LastOwner => Self::new(StatusCode::CONFLICT, "last-owner", "A tenant always has an owner")
                 .detail("make somebody else an owner first"),
             PeopleError::AlreadyMember => {

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use store::invitations::{self, Invitation};
 use store::people::{self, Membership};
 
-use super::actions::{self, PeopleError};
+use super::actions;
 use super::{PageNeeds, checked_email, invitations as asking};
 use crate::access::{Can, Permitted, may};
 use crate::console::{Conflict, Done, Faults, Field, Page, Shell, Visitor, role_name, show};
@@ -30,9 +30,10 @@ pub(super) struct RoleRow {
 }
 
 /// What the table of roles tells.
-const COLUMNS: [(&str, Permission); 8] = [
+const COLUMNS: [(&str, Permission); 9] = [
     ("Call tools", Permission::CallTools),
-    ("See everyone’s calls", Permission::ViewActivity),
+    ("See all calls", Permission::ViewActivity),
+    ("Export all calls", Permission::ExportActivity),
     ("Change servers", Permission::ManageServers),
     ("Write policies", Permission::WritePolicies),
     ("Put policies in force", Permission::Publish),
@@ -43,8 +44,8 @@ const COLUMNS: [(&str, Permission); 8] = [
 
 pub(super) const fn says(role: Role) -> &'static str {
     match role {
-        Role::Owner => "Can do everything. A workspace always has one.",
-        Role::Admin => "Everything, but makes, changes and removes no owner.",
+        Role::Owner => "Can do everything. At least one person must be an owner.",
+        Role::Admin => "Everything, except adding, changing or removing owners.",
         Role::PolicyAuthor => {
             "Writes policies, sees servers and everyone’s calls, calls tools. Puts no policy in force and changes no server."
         }
@@ -73,6 +74,8 @@ struct PersonRow {
     member: Membership,
     email: String,
     is_you: bool,
+    /// When a client of theirs was last at the gateway, at most a minute late.
+    connected_at: Option<DateTime<Utc>>,
 }
 
 #[derive(Template)]
@@ -89,6 +92,11 @@ struct PeoplePage {
 async fn page<P: Permitted>(clock: &Clock, shell: Shell, can: &Can<P>) -> Result<PeoplePage, Problem> {
     let mut tx = can.begin().await?;
     let found = people::list(&mut tx).await?;
+    let tokens = store::tokens::list_gateway(&mut tx).await?;
+    let connected = |user: UserId| {
+        let own = tokens.iter().filter(|token| token.user == user);
+        own.filter_map(|token| token.last_used_at).max()
+    };
     let invited =
         if shell.may(Permission::ManageMembers) { invitations::list(&mut tx, clock.now()).await? } else { Vec::new() };
     drop(tx);
@@ -97,6 +105,7 @@ async fn page<P: Permitted>(clock: &Clock, shell: Shell, can: &Can<P>) -> Result
     let people = found.into_iter().map(|member| PersonRow {
         email: emails.remove(&member.user).unwrap_or_default(),
         is_you: member.user == can.actor().user(),
+        connected_at: connected(member.user),
         member,
     });
     let people = people.collect();
@@ -127,12 +136,14 @@ struct InvitePage {
     sent: Asked,
     roles: Vec<RoleRow>,
     faults: Faults,
+    /// The page of whoever has this address and is a member: its address, and their name.
+    already: Option<(String, String)>,
 }
 
 /// `GET /w/{tenant}/people/invite`.
 pub(super) async fn ask(shell: Shell, can: Can<may::ManageMembers>) -> Response {
     let (roles, sent) = (given_by(can.actor().role()), Asked { role: "member".to_owned(), ..Asked::default() });
-    Page::new(InvitePage { shell, sent, roles, faults: Faults::none() }).into_response()
+    Page::new(InvitePage { shell, sent, roles, faults: Faults::none(), already: None }).into_response()
 }
 
 /// `POST /w/{tenant}/people/invite`: mails a link.
@@ -143,6 +154,12 @@ pub(super) async fn invite(
     can: Can<may::ManageMembers>,
     Form(sent): Form<Asked>,
 ) -> Result<Response, Problem> {
+    if let Some(member) = member_of(&can, &sent.email).await? {
+        let faults = Faults::at("email", format!("{} is already a member.", show::visible(sent.email.trim())));
+        let already = Some((shell.to(&format!("people/{}", member.id)), show::visible(&member.name)));
+        let roles = given_by(can.actor().role());
+        return Ok(Page::wrong(InvitePage { shell, sent, roles, faults, already }).into_response());
+    }
     match do_invite(&needs, &shell, &visitor, &can, &sent).await {
         Ok(Some(letter)) => {
             let letter = Some(letter);
@@ -155,7 +172,7 @@ pub(super) async fn invite(
         Err(problem) => {
             let faults = faults(problem)?;
             let roles = given_by(can.actor().role());
-            Ok(Page::wrong(InvitePage { shell, sent, roles, faults }).into_response())
+            Ok(Page::wrong(InvitePage { shell, sent, roles, faults, already: None }).into_response())
         }
     }
 }
@@ -168,6 +185,18 @@ fn faults(problem: Problem) -> Result<Faults, Problem> {
     Err(problem)
 }
 
+/// The member who has this address.
+async fn member_of(can: &Can<may::ManageMembers>, email: &str) -> Result<Option<Membership>, Problem> {
+    let Ok(email) = checked_email(email) else { return Ok(None) };
+    let mut tx = can.begin().await?;
+    let everybody = people::list(&mut tx).await?;
+    // One connection at a time: a request that waits for a second one holds up all others.
+    drop(tx);
+    let users: Vec<UserId> = everybody.iter().map(|member| member.user).collect();
+    let emails = can.emails(&users).await?;
+    Ok(everybody.into_iter().find(|member| emails.get(&member.user) == Some(&email)))
+}
+
 async fn do_invite(
     needs: &PageNeeds,
     shell: &Shell,
@@ -177,13 +206,6 @@ async fn do_invite(
 ) -> Result<Option<Letter>, Problem> {
     let email = checked_email(&sent.email).map_err(|_| Problem::invalid("email", "This is no e-mail address."))?;
     let role = Role::find(&sent.role).ok_or_else(|| Problem::invalid("role", "Choose one."))?;
-    let mut tx = can.begin().await?;
-    let users: Vec<UserId> = people::list(&mut tx).await?.iter().map(|member| member.user).collect();
-    // One connection at a time: a request that waits for a second one holds up all others.
-    drop(tx);
-    if can.emails(&users).await?.values().any(|known| *known == email) {
-        return Err(PeopleError::AlreadyMember.into());
-    }
     if !login::may_mail(&needs.login, &email, visitor.address).await? {
         return Err(Problem::invalid("email", "Too many mails were asked for. Try again in 15 minutes."));
     }
@@ -248,6 +270,8 @@ fn joined(groups: &BTreeSet<GroupName>) -> String {
 /// What came of a change.
 enum Change {
     Done(Membership),
+    /// All is as it was.
+    None,
     /// Somebody else was first; the form as it now is.
     Contested(Conflict, Changed),
 }
@@ -274,6 +298,19 @@ struct MemberPage {
 impl MemberPage {
     fn url(&self) -> String {
         self.shell.to(&format!("people/{}", self.member.id))
+    }
+
+    /// Where one sees what they called, below the workspace; and so on.
+    fn calls_path(&self) -> String {
+        format!("activity?caller={}&range=7d", self.member.user)
+    }
+
+    fn access_path(&self) -> String {
+        format!("policies/access?member={}", self.member.id)
+    }
+
+    fn tokens_path(&self) -> String {
+        format!("tokens?holder={}", self.member.user)
     }
 
     fn remove_url(&self) -> String {
@@ -336,6 +373,7 @@ pub(super) async fn change(
             let page = MemberPage { sent, conflict: Some(conflict), ..page };
             Ok(Page::new(page).status(StatusCode::CONFLICT).into_response())
         }
+        Ok(Change::None) => Ok(Done::to(shell.to("people")).saying("Nothing changed.").into_response()),
         Ok(Change::Done(changed)) => {
             let text = format!("{} is changed. Their tokens follow at once.", show::visible(&changed.name));
             // Who has just given up a role may no longer see this page.
@@ -362,7 +400,8 @@ async fn do_change(
     let mut tx = can.begin().await?;
     // In the order in which every change locks.
     people::count_owners(&mut tx).await?;
-    let now = Changed::of(&people::find(&mut tx, member).await?.ok_or_else(Problem::not_found)?);
+    let before = people::find(&mut tx, member).await?.ok_or_else(Problem::not_found)?;
+    let now = Changed::of(&before);
     let fields = sent.fields(&now);
     let last = people::last_change(&mut tx, member).await?;
     let everybody = people::list(&mut tx).await?;
@@ -383,12 +422,12 @@ async fn do_change(
     });
     let changed = changed.await?;
     tx.commit().await?;
-    Ok(Change::Done(changed))
+    Ok(if changed == before { Change::None } else { Change::Done(changed) })
 }
 
 /// Names of groups, with commas between them.
 fn groups(text: &str) -> Result<BTreeSet<GroupName>, Problem> {
-    let wrong = |_| Problem::invalid("groups", "Small letters, digits and hyphens; a comma between two.");
+    let wrong = |_| Problem::invalid("groups", "Use lowercase letters, digits and hyphens: engineering, on-call.");
     let named = text.split(',').map(str::trim).filter(|name| !name.is_empty());
     let groups: BTreeSet<GroupName> = named.map(str::parse).collect::<Result<_, _>>().map_err(wrong)?;
     if groups.len() > 50 { Err(Problem::invalid("groups", "At most 50.")) } else { Ok(groups) }

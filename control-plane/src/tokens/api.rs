@@ -197,10 +197,7 @@ pub(super) async fn revoke_api(
 impl From<TokenError> for Problem {
     fn from(error: TokenError) -> Self {
         match error {
-            TokenError::NotPermitted(permission) => {
-                Self::new(StatusCode::FORBIDDEN, "not-permitted", "Your role does not allow this")
-                    .detail(format!("`{}` is required", permission.as_str()))
-            }
+            TokenError::NotPermitted(permission) => Self::not_permitted(permission),
             TokenError::NoSuchMember => Self::invalid("member", "there is no such member"),
             TokenError::CallsNothing => Self::invalid("member", "this member's role calls no tools"),
             TokenError::NoSuchServer(id) => Self::invalid("scope.servers", format!("there is no server `{id}`")),

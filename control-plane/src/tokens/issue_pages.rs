@@ -35,7 +35,7 @@ pub(super) struct Sent {
     servers: String,
     #[serde(default)]
     server: Vec<String>,
-    /// `read`, `write`, else whatever the person may call.
+    /// `read`, `write`, else whatever the person may call; a form begins with the least.
     #[serde(default)]
     risk: String,
     /// Made when the form is opened: sent again, it issues no second token.
@@ -62,6 +62,9 @@ impl Sent {
     }
 }
 
+/// In the place of a risk: the least that reaches anything.
+const LEAST: &str = "least";
+
 /// Somebody a token may be for.
 #[derive(Debug)]
 struct Holder {
@@ -73,7 +76,7 @@ struct Holder {
 #[derive(Debug)]
 struct Server {
     id: String,
-    key: String,
+    title: String,
     tools: String,
 }
 
@@ -97,20 +100,29 @@ pub(super) async fn start(
     Form(mut sent): Form<Sent>,
 ) -> Result<Response, Problem> {
     sent.form = Opened::mark();
+    LEAST.clone_into(&mut sent.risk);
     new_page(shell, &can, sent, Faults::none()).await.map(|page| Page::new(page).into_response())
 }
 
-async fn new_page(shell: Shell, can: &Can<may::OwnTokens>, sent: Sent, faults: Faults) -> Result<NewPage, Problem> {
+async fn new_page(shell: Shell, can: &Can<may::OwnTokens>, mut sent: Sent, faults: Faults) -> Result<NewPage, Problem> {
     let mut tx = can.begin().await?;
     let live = live_for(&mut tx, can).await?;
     let of = |limit: fn(RiskClass) -> bool| live.iter().filter(|tool| limit(tool.risk)).count();
     let tools = [of(|_| true), of(reads), of(reads_or_writes)];
+    if sent.risk == LEAST {
+        let least = match tools {
+            [_, 0, 0] => "",
+            [_, 0, _] => "write",
+            _ => "read",
+        };
+        least.clone_into(&mut sent.risk);
+    }
     let sees_all = shell.may(Permission::ViewServers);
     let is_seen = |id: ServerId| sees_all || live.iter().any(|tool| tool.server == id);
     let servers = servers::list(&mut tx).await?.into_iter().filter(|server| is_seen(server.id)).map(|server| Server {
         tools: tools_said(live.iter().filter(|tool| tool.server == server.id).count()),
         id: server.id.to_string(),
-        key: server.key.to_string(),
+        title: show::visible(&server.settings.title),
     });
     let servers = servers.collect();
     let may_hold = |member: &people::Membership| {

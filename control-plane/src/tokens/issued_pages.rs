@@ -10,14 +10,15 @@ use askama::Template;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, TimeDelta, Utc};
-use domain::{Reach, TokenId, TokenScope, UserId};
+use domain::TokenId;
 use store::shown_once::{self, FormId};
-use store::{TenantTx, people, tokens};
+use store::{TenantTx, tokens};
 use url::Url;
 
+use super::pages::Words;
 use crate::access::{Can, may};
 use crate::connect::setup::{Client, Setup};
-use crate::console::{Done, Page, Shell, SignedIn, show};
+use crate::console::{Done, Page, Shell, SignedIn, Site};
 use crate::endpoint;
 use crate::input::At;
 use crate::problem::Problem;
@@ -67,6 +68,10 @@ struct IssuedPage {
     /// None for an API token.
     reach: Option<String>,
     setups: Vec<Setup>,
+    /// Whose setup is open: the one the token is named after.
+    open: Client,
+    /// A first request of an API token.
+    first: String,
 }
 
 /// `GET …/tokens/gateway/{token}/issued`.
@@ -78,32 +83,39 @@ pub(super) async fn gateway(
 ) -> Result<Response, Problem> {
     let mut tx = can.begin().await?;
     let Some(secret) = taken(&mut tx, &shell.signed, id, can.now()).await? else {
-        return Ok(shown_already(&shell, &format!("tokens/gateway/{id}")));
+        return Ok(shown_already(&shell, &format!("tokens/gateway/{id}?show=once")));
     };
     let token = tokens::find_gateway(&mut tx, id).await?.ok_or_else(Problem::not_found)?;
-    let holder = name(&mut tx, token.user).await?;
+    let words = Words::of(&mut tx, can.actor().user()).await?;
+    let (holder, reach) = (words.person(token.user), words.reach(&token.scope));
     tx.commit().await?;
     let url = endpoint::of(&gateway, can.actor().slug());
     let setups = Client::ALL.into_iter().map(|client| Setup::new(client, url.as_str(), Some(&secret))).collect();
-    let (reach, title, expires_at) = (Some(reach_said(&token.scope)), token.title, token.expires_at);
-    Ok(Page::new(IssuedPage { shell, secret, title, holder, expires_at, reach, setups }).into_response())
+    let open =
+        Client::ALL.into_iter().find(|client| token.title.contains(client.title())).unwrap_or(Client::ClaudeCode);
+    let (reach, title, expires_at, first) = (Some(reach), token.title, token.expires_at, String::new());
+    let page = IssuedPage { shell, secret, title, holder, expires_at, reach, setups, open, first };
+    Ok(Page::new(page).into_response())
 }
 
 /// `GET …/tokens/api/{token}/issued`.
 pub(super) async fn api(
+    State(site): State<Site>,
     shell: Shell,
     can: Can<may::OwnTokens>,
     At((_, id)): At<(String, TokenId)>,
 ) -> Result<Response, Problem> {
     let mut tx = can.begin().await?;
     let Some(secret) = taken(&mut tx, &shell.signed, id, can.now()).await? else {
-        return Ok(shown_already(&shell, &format!("tokens/api/{id}")));
+        return Ok(shown_already(&shell, &format!("tokens/api/{id}?show=once")));
     };
     let token = tokens::find_api(&mut tx, id).await?.ok_or_else(Problem::not_found)?;
-    let holder = name(&mut tx, token.user).await?;
+    let holder = Words::of(&mut tx, can.actor().user()).await?.person(token.user);
     tx.commit().await?;
-    let (title, expires_at) = (token.title, token.expires_at);
-    let page = IssuedPage { shell, secret, title, holder, expires_at, reach: None, setups: Vec::new() };
+    let (title, expires_at, open) = (token.title, token.expires_at, Client::Other);
+    let first = site.link(&format!("/api/v1/tenants/{}", can.actor().slug()));
+    let first = format!("curl -H 'Authorization: Bearer {secret}' {first}");
+    let page = IssuedPage { shell, secret, title, holder, expires_at, reach: None, setups: Vec::new(), open, first };
     Ok(Page::new(page).into_response())
 }
 
@@ -119,25 +131,7 @@ pub(crate) async fn taken(
     Ok(opened.and_then(|bytes| String::from_utf8(bytes).ok()))
 }
 
-/// On to another page, which says that the token is not shown again.
-pub(crate) fn shown_already(shell: &Shell, path: &str) -> Response {
-    let said = "A token is shown once only. Revoke this one and issue another if it is lost.";
-    Done::to(shell.to(path)).saying(said).into_response()
-}
-
-async fn name(tx: &mut TenantTx, user: UserId) -> Result<String, store::Error> {
-    let everybody = people::list(tx).await?;
-    Ok(everybody.into_iter().find(|member| member.user == user).map(|member| member.name).unwrap_or_default())
-}
-
-/// What a token reaches, in a sentence.
-fn reach_said(scope: &TokenScope) -> String {
-    let servers = match &scope.servers {
-        Reach::All => "all servers".to_owned(),
-        Reach::Only(only) => show::plural(only.len(), "server", "servers"),
-    };
-    match &scope.tools {
-        Reach::All => format!("What its holder may call, in {servers}"),
-        Reach::Only(only) => format!("{} of now, in {servers}", show::plural(only.len(), "tool", "tools")),
-    }
+/// On to the token's page, which says that it is not shown again.
+fn shown_already(shell: &Shell, path: &str) -> Response {
+    Done::to(shell.to(path)).into_response()
 }

@@ -17,6 +17,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::access::Access;
+use crate::console::Site;
 
 /// What this feature needs.
 #[derive(Debug, Clone, FromRef)]
@@ -25,6 +26,8 @@ pub(crate) struct Needs {
     pub(crate) clock: Clock,
     /// Where clients reach the data plane.
     pub(crate) gateway_url: Arc<Url>,
+    /// Where the API is.
+    pub(crate) site: Site,
 }
 
 pub(crate) fn page_routes(needs: Needs) -> Router {

@@ -12,7 +12,7 @@ async fn operations(app: &App, owner: &Person) -> Vec<(&'static str, &'static st
     let (path, revision) = (owner.path(), 999);
     let at = |rest: &str| format!("{path}{rest}");
     let wiki = at(&format!("/servers/{server}"));
-    vec![
+    let mut operations = vec![
         ("see the tenant", "GET", at(""), json!(null)),
         ("change the tenant", "PATCH", at(""), json!({})),
         ("see what is live", "GET", at("/live"), json!(null)),
@@ -59,8 +59,70 @@ async fn operations(app: &App, owner: &Person) -> Vec<(&'static str, &'static st
             json!({"revision": 1, "version": 1}),
         ),
         ("deactivate a policy", "POST", at(&format!("/policies/{}/deactivate", id("pol"))), json!({"revision": 1})),
+    ];
+    operations.extend(of_the_log(owner));
+    operations.extend(of_destinations(owner, &id("dst")));
+    operations.extend(of_one_with_personal_parts(app, owner).await);
+    operations
+}
+
+/// The same of the log.
+fn of_the_log(owner: &Person) -> Vec<(&'static str, &'static str, String, serde_json::Value)> {
+    let at = |rest: &str| format!("{}{rest}", owner.path());
+    vec![
         ("see the last checkpoint", "GET", at("/audit/checkpoint"), json!(null)),
         ("take a bundle of the log", "GET", at("/audit/bundle"), json!(null)),
+        ("take one with personal parts", "GET", at("/audit/bundle?personal=true"), json!(null)),
+    ]
+}
+
+/// The same of destinations.
+fn of_destinations(owner: &Person, id: &str) -> Vec<(&'static str, &'static str, String, serde_json::Value)> {
+    let all = format!("{}/audit/destinations", owner.path());
+    let one = |rest: &str| format!("{all}/{id}{rest}");
+    vec![
+        ("see destinations", "GET", all.clone(), json!(null)),
+        ("see a destination", "GET", one(""), json!(null)),
+        ("see dead letters", "GET", one("/dead-letters"), json!(null)),
+        (
+            "add a destination",
+            "POST",
+            all.clone(),
+            json!({"name": "", "settings": {"kind": "webhook", "url": "ftp://x"}}),
+        ),
+        (
+            "add one with personal parts",
+            "POST",
+            all.clone(),
+            json!({"name": "x", "settings": {"kind": "webhook", "url": "ftp://x"}, "personal": true}),
+        ),
+        ("change a destination", "PATCH", one(""), json!({"revision": 1})),
+        ("remove a destination", "DELETE", one(""), json!(null)),
+        ("start a destination", "POST", one("/start"), json!({})),
+        ("pause a destination", "POST", one("/pause"), json!({})),
+        ("test a destination", "POST", one("/test"), json!({})),
+        ("replay to a destination", "POST", one("/replay"), json!({"seq": 0})),
+        ("end a replay", "DELETE", one("/replay"), json!(null)),
+        ("send dead letters again", "POST", one("/dead-letters/resend"), json!({})),
+    ]
+}
+
+/// The same of a destination that is sent what is personal: what is there takes more than what is nowhere.
+async fn of_one_with_personal_parts(
+    app: &App,
+    owner: &Person,
+) -> Vec<(&'static str, &'static str, String, serde_json::Value)> {
+    let all = format!("{}/audit/destinations", owner.path());
+    let settings = json!({"kind": "webhook", "url": "https://siem.example/"});
+    let new = json!({"name": "with personal parts", "settings": settings, "personal": true});
+    let id = app.post(owner, &all, new).await.expect(201).text_at("/id");
+    let one = |rest: &str| format!("{all}/{id}{rest}");
+    vec![
+        ("start one with personal parts", "POST", one("/start"), json!({})),
+        ("pause it", "POST", one("/pause"), json!({})),
+        ("replay to it", "POST", one("/replay"), json!({"seq": 0})),
+        ("end its replay", "DELETE", one("/replay"), json!(null)),
+        ("send its dead letters again", "POST", one("/dead-letters/resend"), json!({})),
     ]
 }
 
@@ -130,6 +192,25 @@ async fn each_role_does_what_it_may_and_nothing_else(pool: PgPool) {
     yes   yes   no    no    no    deactivate a policy
     yes   yes   yes   yes   no    see the last checkpoint
     yes   yes   no    yes   no    take a bundle of the log
+    yes   no    no    yes   no    take one with personal parts
+    yes   yes   no    yes   no    see destinations
+    yes   yes   no    yes   no    see a destination
+    yes   yes   no    yes   no    see dead letters
+    yes   yes   no    no    no    add a destination
+    yes   no    no    no    no    add one with personal parts
+    yes   yes   no    no    no    change a destination
+    yes   yes   no    no    no    remove a destination
+    yes   yes   no    no    no    start a destination
+    yes   yes   no    no    no    pause a destination
+    yes   yes   no    no    no    test a destination
+    yes   yes   no    no    no    replay to a destination
+    yes   yes   no    no    no    end a replay
+    yes   yes   no    no    no    send dead letters again
+    yes   no    no    no    no    start one with personal parts
+    yes   yes   no    no    no    pause it
+    yes   no    no    no    no    replay to it
+    yes   yes   no    no    no    end its replay
+    yes   no    no    no    no    send its dead letters again
     ");
 }
 

@@ -45,6 +45,9 @@ GET  /w/{tenant}/palette                                 200 200 200 200 200
 GET  /w/{tenant}/access                                  200 200 200 200 200
 GET  /w/{tenant}/activity                                200 200 200 200 200
 POST /w/{tenant}/activity/export                         200 200 200 200 200
+GET  /w/{tenant}/evidence                                200 200 200 200 403
+POST /w/{tenant}/evidence/verify                         200 200 200 200 403
+POST /w/{tenant}/evidence/bundle                         409 409 403 409 403
 GET  /w/{tenant}/live                                    200 200 200 200 200
 GET  /w/{tenant}/live/events                             200 200 200 200 200
 GET  /w/{tenant}/servers                                 200 200 200 200 403
@@ -104,6 +107,19 @@ POST /w/{tenant}/people/invitations/{invitation}/withdraw 404 404 403 403 403
 GET  /w/{tenant}/people/{member}                         200 200 200 200 403
 POST /w/{tenant}/people/{member}                         404 404 403 403 403
 POST /w/{tenant}/people/{member}/remove                  404 404 403 403 403
+GET  /w/{tenant}/destinations                            200 200 403 200 403
+GET  /w/{tenant}/destinations/new                        200 200 403 403 403
+POST /w/{tenant}/destinations/new                        404 404 403 403 403
+GET  /w/{tenant}/destinations/{destination}              200 200 403 200 403
+POST /w/{tenant}/destinations/{destination}/settings     404 404 403 403 403
+POST /w/{tenant}/destinations/{destination}/start        404 404 403 403 403
+POST /w/{tenant}/destinations/{destination}/pause        404 404 403 403 403
+POST /w/{tenant}/destinations/{destination}/retry        404 404 403 403 403
+POST /w/{tenant}/destinations/{destination}/test         404 404 403 403 403
+POST /w/{tenant}/destinations/{destination}/replay       404 404 403 403 403
+POST /w/{tenant}/destinations/{destination}/replay-end   404 404 403 403 403
+POST /w/{tenant}/destinations/{destination}/resend       404 404 403 403 403
+POST /w/{tenant}/destinations/{destination}/remove       404 404 403 403 403
 GET  /w/{tenant}/settings                                200 200 200 200 200
 POST /w/{tenant}/settings                                422 422 403 403 403
 POST /sign-out                                           303 303 303 303 303
@@ -123,6 +139,7 @@ fn fields(route: &str) -> Vec<(&'static str, &'static str)> {
             vec![("revision", "1")]
         }
         "/w/{tenant}/settings" => vec![("title", "")],
+        "/w/{tenant}/destinations/{destination}/settings" => vec![("revision", "")],
         "/sign-in" => vec![("email", "nobody@acme.example"), ("password", "wrong")],
         _ => vec![("email", "none"), ("password", "x"), ("present", "x"), ("name", ""), ("title", "")],
     }
@@ -167,7 +184,11 @@ async fn things(app: &App, owner: &Person) -> Things {
     let body = json!({"title": "Laptop", "days": 1});
     let gateway = app.post(owner, &at("/gateway-tokens"), body.clone()).await.expect(201).text_at("/token/id");
     let (_, member) = app.member(owner, "zoe@acme.example", "member").await;
+    let settings = json!({"kind": "webhook", "url": "https://nobody.invalid/hook"});
+    let hook = json!({"name": "hook", "settings": settings});
+    let destination = app.post(owner, &at("/audit/destinations"), hook).await.expect(201).text_at("/id");
     BTreeMap::from([
+        ("destination", destination),
         ("tenant", "acme".to_owned()),
         ("tool", tools.text_at("/tools/0/id")),
         ("sver", versions.text_at("/versions/0/id")),
@@ -190,6 +211,7 @@ fn nobodys(app: &App) -> Things {
         ("member", "mem"),
         ("invitation", "inv"),
         ("session", "ses"),
+        ("destination", "dst"),
         ("version", "sver"),
     ];
     let mut things: Things = names.into_iter().map(|(name, prefix)| (name, of(prefix))).collect();

@@ -43,6 +43,22 @@ pub(crate) fn all() -> Vec<Route> {
     routes
 }
 
+/// Routes that take a form, in an order in which none takes away what another one needs.
+pub(crate) fn posts() -> Vec<Route> {
+    let rank = |path: &str| match path {
+        "/account/password" => 5,
+        "/account/email/{token}" => 4,
+        "/account/sessions/end-others" | "/sign-out" => 3,
+        _ if path.ends_with("/remove") => 2,
+        _ => {
+            u8::from(["/end", "/withdraw", "/deactivate", "/{token}", "/reject"].iter().any(|end| path.ends_with(end)))
+        }
+    };
+    let mut routes: Vec<Route> = all().into_iter().filter(|route| route.posts).collect();
+    routes.sort_by_key(|route| rank(&route.path));
+    routes
+}
+
 fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -104,6 +120,8 @@ impl World {
         let gateway = app.post(owner, &format!("{path}/gateway-tokens"), token.clone()).await.text_at("/token/id");
         let api = app.post(owner, &format!("{path}/api-tokens"), token).await.text_at("/token/id");
         let tool = app.get(owner, &format!("{at}/tools")).await.text_at("/tools/0/id");
+        let hook = json!({"name": "hook", "settings": {"kind": "webhook", "url": "https://nobody.invalid/hook"}});
+        let destination = app.post(owner, &format!("{path}/audit/destinations"), hook).await.expect(201).text_at("/id");
         let someone = format!("someone@{}.example", owner.slug);
         let (_, member) = app.member(owner, &someone, "member").await;
         let mut named = BTreeMap::from([
@@ -115,6 +133,7 @@ impl World {
             ("api", api),
             ("tool", tool),
             ("member", member),
+            ("destination", destination),
         ]);
         links(app, (browser, owner), &mut named).await;
         named.insert("session", session(app, browser, email).await);
@@ -170,6 +189,7 @@ fn workspace_fields(route: &str) -> &'static [(&'static str, &'static str)] {
     match route {
         "/activity/export" => &[("format", "csv")],
         "/connect/token" => &[("client", "codex")],
+        "/evidence/bundle" => &[("from", ""), ("until", "")],
         "/people/invite" => &[("email", "asked@new.example"), ("role", "member")],
         "/people/{member}" => &[("name", "Renamed"), ("role", "admin"), ("groups", "on-call")],
         "/policies/new" => &[("name", "other"), ("text", "permit (principal, action, resource);")],
@@ -205,6 +225,7 @@ fn workspace_fields(route: &str) -> &'static [(&'static str, &'static str)] {
         | "/account/sessions/{session}/end"
         | "/account/sessions/end-others"
         | "/connect/blocked"
+        | "/evidence/verify"
         | "/people/invitations/{invitation}/withdraw"
         | "/people/{member}/remove"
         | "/policies/{policy}/remove"
@@ -214,6 +235,31 @@ fn workspace_fields(route: &str) -> &'static [(&'static str, &'static str)] {
         | "/servers/{server}/resume"
         | "/tokens/api/{token}"
         | "/tokens/gateway/{token}" => &[],
+        other => destination_fields(other),
+    }
+}
+
+/// The same of destinations.
+fn destination_fields(route: &str) -> &'static [(&'static str, &'static str)] {
+    match route {
+        "/destinations/new" => &[
+            ("kind", "webhook"),
+            ("name", "Other"),
+            ("format", "native"),
+            ("url", "https://nobody.invalid/other"),
+            ("secret", "whsec_BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc="),
+        ],
+        "/destinations/{destination}/settings" => {
+            &[("revision", "1"), ("name", "hook"), ("format", "ecs"), ("url", "https://nobody.invalid/new")]
+        }
+        "/destinations/{destination}/remove" => &[("typed", "hook")],
+        "/destinations/{destination}/start"
+        | "/destinations/{destination}/pause"
+        | "/destinations/{destination}/retry"
+        | "/destinations/{destination}/test"
+        | "/destinations/{destination}/replay"
+        | "/destinations/{destination}/replay-end"
+        | "/destinations/{destination}/resend" => &[],
         new => panic!("{new} takes a form: say in routes.rs what it sends, so that it is attacked"),
     }
 }

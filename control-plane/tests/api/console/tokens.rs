@@ -23,7 +23,8 @@ async fn a_token_is_shown_once_with_the_set_up_of_each_client(pool: PgPool) {
     let (owner, person) = Browser::of_owner(&app).await;
     app.server(&person, "wiki", &[tool("search", "x"), tool("delete_page", "x")]).await;
     let form = owner.get("/w/acme/tokens/new").await.expect(200);
-    assert!(text(&form.text).contains("1 tool of now"), "{}", text(&form.text));
+    assert!(text(&form.text).contains("1 tool today"), "{}", text(&form.text));
+    assert!(form.text.contains(r#"name="risk" value="read" checked"#));
     let mark = form.text.split("name=\"form\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
     let fields = [("title", "Laptop"), ("days", "30"), ("risk", "read"), ("form", &*mark)];
     let way = owner.post("/w/acme/tokens/new", &fields).await.expect(303).location().to_owned();
@@ -37,7 +38,7 @@ async fn a_token_is_shown_once_with_the_set_up_of_each_client(pool: PgPool) {
     ] {
         assert!(issued.text.contains(line), "{line}");
     }
-    assert!(text(&issued.text).contains("1 tool of now, in all servers"));
+    assert!(text(&issued.text).contains("1 tool, read only, in all servers"));
     // Nothing that is kept or sent on the way holds it.
     assert!(!way.contains(&token) && !format!("{:?}", owner.cookies()).contains(&token));
     let kept: String =
@@ -66,9 +67,80 @@ async fn revoking_says_first_whom_it_stops(pool: PgPool) {
     assert!(page.contains("within a second") && page.contains("never used"), "{page}");
     owner.post(&path, &[]).await.expect(303);
     let page = text(&owner.get(&path).await.expect(200).text);
+    assert!(!page.contains("What it may call") && !page.contains("Expires") && page.contains("Its calls"), "{page}");
     assert!(page.contains("Revoked") && !page.contains("Revoke token"), "{page}");
     assert!(!text(&owner.get("/w/acme/tokens").await.text).contains("Laptop"));
     assert!(text(&owner.get("/w/acme/tokens?show=ended").await.text).contains("Laptop"));
+}
+
+#[sqlx::test(migrator = "store::MIGRATOR")]
+async fn revoking_a_token_in_use_names_its_holder_and_what_stops(pool: PgPool) {
+    let app = App::new(&pool).await;
+    let (owner, person) = Browser::of_owner(&app).await;
+    let mei = serde_json::json!({"email": "mei@acme.example", "name": "Mei Tanaka", "role": "admin"});
+    let mei = app.post(&person, "/tenants/acme/members", mei).await.expect(201).text_at("/id");
+    owner.get("/w/acme/tokens/new").await;
+    for kind in ["gateway", "api"] {
+        let fields = [("title", "Laptop"), ("days", "30"), ("kind", kind), ("member", &*mei)];
+        let (_, path) = issued(&owner, &fields).await;
+        let said = async || {
+            let page = owner.get(&path).await.expect(200).text;
+            let (_, revoke) = page.split_once("id=\"h-revoke\"").unwrap();
+            // What is said comes before the button.
+            revoke.split_once("<button").unwrap().0.to_owned()
+        };
+        let unused = said().await;
+        assert!(unused.contains("nothing stops") && !unused.contains("<time"), "{kind}: {}", text(&unused));
+        let token: domain::TokenId = path.rsplit('/').next().unwrap().parse().unwrap();
+        let (tenant, token) = (person.tenant.uuid(), token.uuid());
+        let used = match kind {
+            "gateway" => {
+                format!("insert into token_last_used values ('{tenant}', '{token}', now() - interval '5 min')")
+            }
+            _ => format!("update api_tokens set last_used_at = now() - interval '5 min' where token_id = '{token}'"),
+        };
+        let role = if kind == "gateway" { "sluice_ingest" } else { "sluice_platform" };
+        let used = format!("begin; set local role {role}; {used}; commit");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(used)).execute(&pool).await.unwrap();
+        let in_use = said().await;
+        let what = text(&in_use);
+        assert!(what.contains("Mei Tanaka") && what.contains("5 min"), "{kind}: {what}");
+        assert!(what.contains("stop") && !what.contains("nothing stops"), "{kind}: {what}");
+        owner.post(&path, &[]).await.expect(303);
+        assert!(!owner.get(&path).await.expect(200).text.contains("id=\"h-revoke\""), "{kind}");
+    }
+}
+
+#[sqlx::test(migrator = "store::MIGRATOR")]
+async fn many_tokens_come_page_by_page_and_each_list_by_itself(pool: PgPool) {
+    let app = App::new(&pool).await;
+    let (owner, person) = Browser::of_owner(&app).await;
+    for kind in ["gateway", "api"] {
+        for number in 0..53 {
+            let body = serde_json::json!({"title": format!("{kind} {number}."), "days": 30});
+            app.post(&person, &format!("/tenants/acme/{kind}-tokens"), body).await.expect(201);
+        }
+    }
+    let next = |html: &str| -> Vec<String> {
+        let links = html.split("href=\"").skip(1).filter(|rest| rest.contains(">Older</a>"));
+        let links = links.map(|rest| rest.split('"').next().unwrap().replace("&#38;", "&").replace("&amp;", "&"));
+        links.filter(|link| link.contains("after=")).collect()
+    };
+    let count = |html: &str, kind: &str| html.matches(&format!(">{kind} ")).count();
+    let first = owner.get("/w/acme/tokens").await.expect(200).text;
+    assert_eq!((count(&first, "gateway"), count(&first, "api")), (50, 50));
+    assert!(text(&first).contains("50 of 53 tokens") && first.contains(">gateway 52.<"), "{}", text(&first));
+    let [gateway, api] = <[String; 2]>::try_from(next(&first)).unwrap();
+    let further = owner.get(&gateway).await.expect(200).text;
+    assert_eq!((count(&further, "gateway"), count(&further, "api")), (3, 50), "{gateway}");
+    assert!(further.contains(">gateway 0.<") && !further.contains(">gateway 3.<"));
+    // From there the other list goes on, and this one stays.
+    let both = owner.get(next(&further).last().unwrap()).await.expect(200).text;
+    assert!(api.contains("api_after=") && count(&both, "gateway") == 3, "{}", text(&both));
+    assert!(next(&both).is_empty() && both.contains(">api 0.<"), "{}", text(&both));
+    // What is no token begins at the beginning.
+    let from_start = owner.get("/w/acme/tokens?after=tok_none&api_after=x").await.expect(200).text;
+    assert_eq!((count(&from_start, "gateway"), count(&from_start, "api")), (50, 50));
 }
 
 #[sqlx::test(migrator = "store::MIGRATOR")]
@@ -77,7 +149,9 @@ async fn what_is_wrong_with_a_token_is_said_at_its_field(pool: PgPool) {
     let (owner, person) = Browser::of_owner(&app).await;
     app.server(&person, "wiki", &[tool("delete_page", "x")]).await;
     let (_, auditor) = app.member(&person, "ada@acme.example", "auditor").await;
-    owner.get("/w/acme/tokens/new").await;
+    // No tool is as harmless as the least that is offered: what is chosen reaches what there is.
+    let form = owner.get("/w/acme/tokens/new").await.expect(200);
+    assert!(form.text.contains(r#"name="risk" value="" checked"#));
     for (fields, said) in [
         (vec![("title", ""), ("days", "30")], "1 to 100 characters"),
         (vec![("title", "a"), ("days", "366")], "1 to 365"),
@@ -159,7 +233,7 @@ async fn a_token_is_shown_to_the_browser_that_issued_it_and_to_no_other(pool: Pg
         // Neither an admin nor the same person in another browser sees it, and both leave it where it is.
         for email in ["ada@acme.example", "olive@acme.example"] {
             let other = Browser::of(&app, email).await;
-            assert_eq!(other.get(&way).await.expect(303).location(), way.strip_suffix("/issued").unwrap());
+            assert_eq!(other.get(&way).await.expect(303).location(), way.replace("/issued", "?show=once"));
         }
         owner.get(&way).await.expect(200);
     }
