@@ -11,6 +11,7 @@ use domain::Clock;
 use secrets::{MasterKey, Store};
 use service::Drain;
 use store::PgPool;
+use tokio::sync::Semaphore;
 use url::Url;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder, SecurityRequirement};
@@ -24,7 +25,7 @@ use crate::login::{self, Mail, Passwords};
 use crate::problem::Problem;
 use crate::publish::Live;
 use crate::servers::{Relay, Sandbox};
-use crate::{activity, connect, credentials, evidence, overview, people, policies, servers, tenants, tokens};
+use crate::{activity, connect, credentials, evidence, overview, people, policies, servers, sinks, tenants, tokens};
 
 /// What the API is made of.
 #[derive(Debug, Clone)]
@@ -57,6 +58,8 @@ pub struct Parts {
     pub drain: Drain,
     /// How logs are named and verified.
     pub log: evidence::Log,
+    /// Which addresses destinations may have.
+    pub egress: Arc<egress::Rules>,
 }
 
 /// The whole API, described and served, and the console beside it.
@@ -93,7 +96,7 @@ fn pages(parts: &Parts) -> Router {
         drain,
     };
     let policies = policies::Needs { access: access.clone(), clock: clock.clone(), live };
-    let tokens = tokens::Needs { access: access.clone(), clock, gateway_url: gateway_url.clone() };
+    let tokens = tokens::Needs { access: access.clone(), clock, gateway_url: gateway_url.clone(), site: site.clone() };
     let login = login::Needs {
         access: access.clone(),
         site: site.clone(),
@@ -121,7 +124,8 @@ fn pages(parts: &Parts) -> Router {
         .merge(policies::page_routes(policies))
         .merge(tokens::page_routes(tokens))
         .merge(servers::page_routes(server_needs(parts)))
-        .merge(credentials::page_routes(credential_needs(parts)));
+        .merge(credentials::page_routes(credential_needs(parts)))
+        .merge(sinks::page_routes(sink_needs(parts)));
     console::routes(console::Needs { access, site }, login::open_routes(login), signed_in)
 }
 
@@ -131,7 +135,8 @@ fn happening(parts: &Parts, access: &Access) -> Router {
     let streams = Streams::default();
     let activity = activity::Needs { access: access.clone(), clock: clock.clone(), master, drain, streams };
     let overview = overview::Needs { access: access.clone(), clock, gateway_url, sandbox };
-    activity::page_routes(activity).merge(overview::page_routes(overview))
+    let evidence = evidence::page_routes(evidence_needs(parts));
+    activity::page_routes(activity).merge(overview::page_routes(overview)).merge(evidence)
 }
 
 fn server_needs(parts: &Parts) -> servers::Needs {
@@ -140,9 +145,23 @@ fn server_needs(parts: &Parts) -> servers::Needs {
     servers::Needs { access, clock, relay, store, sandbox, credentials: credential_needs(parts) }
 }
 
+/// What sending records to destinations needs.
+#[must_use]
+pub fn sink_needs(parts: &Parts) -> sinks::Needs {
+    let Parts { pool, clock, master, store, egress, .. } = parts.clone();
+    let outside = sinks::Outside { rules: egress, clock: clock.clone(), answer_within: sinks::Outside::ANSWER };
+    sinks::Needs { access: Access { pool, clock }, master, store, outside }
+}
+
 fn credential_needs(parts: &Parts) -> credentials::Needs {
     let Parts { pool, clock, master, store, .. } = parts.clone();
     credentials::Needs { access: Access { pool, clock: clock.clone() }, clock, master, store }
+}
+
+fn evidence_needs(parts: &Parts) -> evidence::Needs {
+    let Parts { pool, clock, master, log, .. } = parts.clone();
+    let access = Access { pool, clock: clock.clone() };
+    evidence::Needs { access, clock, log, master, verifying: Arc::new(Semaphore::new(evidence::VERIFYING)) }
 }
 
 /// The API's description (`OpenAPI` 3.1).
@@ -157,7 +176,7 @@ fn described(parts: &Parts) -> (Router, OpenApi) {
 
 /// A line for each feature.
 fn features(parts: &Parts) -> OpenApiRouter {
-    let Parts { pool, clock, master, gateway_url, live, tenants_per_person, drain, .. } = parts.clone();
+    let Parts { pool, clock, master, gateway_url, live, site, tenants_per_person, drain, .. } = parts.clone();
     let access = Access { pool, clock: clock.clone() };
     let common = || (access.clone(), clock.clone());
     let (access, clock) = common();
@@ -172,13 +191,12 @@ fn features(parts: &Parts) -> OpenApiRouter {
     let (access, clock) = common();
     let people = people::Needs { access, clock };
     let (access, clock) = common();
-    let tokens = tokens::Needs { access, clock, gateway_url: gateway_url.clone() };
+    let tokens = tokens::Needs { access, clock, gateway_url: gateway_url.clone(), site };
     let (access, clock) = common();
     let policies = policies::Needs { access, clock, live: live.clone() };
     let (access, clock) = common();
     let activity = activity::Needs { access, clock, master, drain, streams: Streams::default() };
-    let (access, clock) = common();
-    let evidence = evidence::Needs { access, clock, log: parts.log.clone() };
+    let evidence = evidence_needs(parts);
     OpenApiRouter::new()
         .merge(tenants::routes(tenants))
         .merge(people::routes(people))
@@ -188,6 +206,7 @@ fn features(parts: &Parts) -> OpenApiRouter {
         .merge(policies::routes(policies))
         .merge(activity::routes(activity))
         .merge(evidence::routes(evidence))
+        .merge(sinks::routes(sink_needs(parts)))
 }
 
 fn frame() -> OpenApi {

@@ -7,10 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::Secret;
+use egress::Rules;
 use secrets::{Login, VaultConfig};
 use url::Url;
 
 use crate::ingest::Retention;
+use crate::sinks::MEMORY_LEAST;
 
 /// Configuration of the control plane. What is secret in it does not show itself.
 #[derive(Debug, Clone)]
@@ -23,6 +25,11 @@ pub struct Config {
     pub database_url: Secret<String>,
     /// Most connections to Postgres at a time: `SLUICE_DATABASE_CONNECTIONS`, 20 if not set.
     pub database_connections: u32,
+    /// Most connections to Postgres of what sends records to destinations, besides the others: `SLUICE_SINK_CONNECTIONS`, 4
+    /// if not set.
+    pub sink_connections: u32,
+    /// Most memory that batches for destinations take at once: `SLUICE_SINK_MEMORY_MB`, 256 MiB if not set.
+    pub sink_memory: Mebibytes,
     /// Redis: `REDIS_URL`. May hold a password.
     pub redis_url: Secret<String>,
     /// Redis with the audit streams: `AUDIT_REDIS_URL`; the same if not set. May hold a password.
@@ -39,6 +46,8 @@ pub struct Config {
     pub audit_retention: Retention,
     /// How often each live server is looked at: `SLUICE_SERVER_CHECK_S`, 300 seconds if not set.
     pub server_check: Seconds,
+    /// How often people of a tenant may have servers looked at within a minute: `SLUICE_PROBES_PER_MINUTE`, 30 if not set.
+    pub probes_per_minute: u32,
     /// How many tenants a person may make through the API: `SLUICE_TENANTS_PER_PERSON`, 20 if not set.
     pub tenants_per_person: u32,
     /// Vault, where new credentials are put (`VAULT_ADDR`); none: they are sealed.
@@ -53,6 +62,9 @@ pub struct Config {
     pub proxies: u8,
     /// How mail leaves.
     pub mail: MailConfig,
+    /// Which addresses destinations may have besides public ones over https: networks (`SLUICE_EGRESS_ALLOWED`, separated
+    /// by commas) and, for development, this machine (`SLUICE_EGRESS_LOOPBACK`, `on`), as on nodes.
+    pub egress: Rules,
     /// A server to try Sluice with, offered where servers are added: `SLUICE_SANDBOX_URL`.
     pub sandbox_url: Option<Url>,
 }
@@ -109,6 +121,8 @@ impl Config {
             mail: source.mail()?,
             database_url: Secret::new(source.required("DATABASE_URL", "a Postgres address (postgres://…)")?),
             database_connections: source.or("SLUICE_DATABASE_CONNECTIONS", "a number from 1 to 1000", "20")?,
+            sink_connections: source.or("SLUICE_SINK_CONNECTIONS", "a number from 1 to 1000", "4")?,
+            sink_memory: source.or("SLUICE_SINK_MEMORY_MB", "a number of MiB from 96 to 65536", "256")?,
             redis_url: Secret::new(source.required("REDIS_URL", "a Redis address (redis://…)")?),
             audit_redis_url: Secret::new(match source.find("AUDIT_REDIS_URL") {
                 Some(url) => url,
@@ -120,8 +134,10 @@ impl Config {
             relay_urls: source.list("SLUICE_RELAY_URLS", RELAY_URLS)?,
             audit_retention: source.or("SLUICE_AUDIT_RETENTION_DAYS", "a number of days from 35 to 36500", "400")?,
             server_check: source.or("SLUICE_SERVER_CHECK_S", "a number of seconds from 10 to 86400", "300")?,
+            probes_per_minute: source.or("SLUICE_PROBES_PER_MINUTE", "a number", "30")?,
             tenants_per_person: source.or("SLUICE_TENANTS_PER_PERSON", "a number", "20")?,
             vault: source.vault()?,
+            egress: source.egress()?,
             sandbox_url: source.maybe("SLUICE_SANDBOX_URL", "an http or https address")?,
         })
     }
@@ -137,6 +153,19 @@ impl FromStr for Seconds {
     fn from_str(text: &str) -> Result<Self, ()> {
         let seconds = text.parse().ok().filter(|seconds| (10..=86_400).contains(seconds)).ok_or(())?;
         Ok(Self(Duration::from_secs(seconds)))
+    }
+}
+
+/// A size in whole MiB, 16 to 65,536; kept in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mebibytes(pub usize);
+
+impl FromStr for Mebibytes {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let mebibytes: usize = text.parse().ok().filter(|size| (MEMORY_LEAST..=65_536).contains(size)).ok_or(())?;
+        mebibytes.checked_mul(1024 * 1024).map(Self).ok_or(())
     }
 }
 
@@ -173,6 +202,19 @@ impl Source<'_> {
             return Ok(MailConfig::Kept(self.or("SLUICE_MAIL_FOLDER", "a folder", "mail")?));
         };
         Ok(MailConfig::Smtp { url: Secret::new(url), from: self.required("SLUICE_MAIL_FROM", "an e-mail address")? })
+    }
+
+    fn egress(&self) -> Result<Rules, ConfigError> {
+        let allow_loopback = match self.find("SLUICE_EGRESS_LOOPBACK").as_deref() {
+            None | Some("off") => false,
+            Some("on") => true,
+            Some(_) => return Err(ConfigError::Wrong { name: "SLUICE_EGRESS_LOOPBACK", what: "on or off" }),
+        };
+        let allowed = match self.find("SLUICE_EGRESS_ALLOWED") {
+            None => Vec::new(),
+            Some(_) => self.list("SLUICE_EGRESS_ALLOWED", "networks like 10.0.0.0/8, separated by commas")?,
+        };
+        Ok(Rules { allow_loopback, allowed, https_only: !allow_loopback })
     }
 
     fn vault(&self) -> Result<Option<VaultConfig>, ConfigError> {
@@ -226,6 +268,7 @@ mod tests {
         let config = Config::from_env(&variable).unwrap();
         assert_eq!(config.relay_urls.len(), 2);
         assert_eq!(config.listen.port(), 7301);
+        assert_eq!((config.sink_connections, config.sink_memory.0), (4, 256 * 1024 * 1024));
         assert!(!format!("{config:?}").contains("canary"));
     }
 
@@ -239,5 +282,13 @@ mod tests {
         let wrong = |name: &str| if name == "SLUICE_GATEWAY_URL" { Some("canary".to_owned()) } else { variable(name) };
         let error = Config::from_env(&wrong).unwrap_err().to_string();
         assert!(error.starts_with("SLUICE_GATEWAY_URL is wrong") && !error.contains("canary"), "{error}");
+        let memory = |size: &'static str| {
+            Config::from_env(&move |name| {
+                if name == "SLUICE_SINK_MEMORY_MB" { Some(size.to_owned()) } else { variable(name) }
+            })
+        };
+        assert_eq!(memory("96").unwrap().sink_memory.0, 96 * 1024 * 1024);
+        let error = memory("95").unwrap_err().to_string();
+        assert_eq!(error, "SLUICE_SINK_MEMORY_MB is wrong: it must be a number of MiB from 96 to 65536");
     }
 }

@@ -2,8 +2,11 @@
 
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use domain::Permission;
 use serde::Serialize;
 use utoipa::ToSchema;
+
+pub(crate) use service::causes;
 
 /// Why a request was not done: `application/problem+json`.
 ///
@@ -27,6 +30,9 @@ pub struct Problem {
     /// Whether it is known that nothing was changed, though the fault is ours.
     #[serde(skip)]
     is_unchanged: bool,
+    /// What the role would have to allow.
+    #[serde(skip)]
+    needs: Option<Permission>,
 }
 
 /// One thing that is wrong in what was sent.
@@ -49,7 +55,15 @@ impl Problem {
     /// A problem of one kind.
     #[must_use]
     pub fn new(status: StatusCode, kind: &'static str, title: &'static str) -> Self {
-        Self { kind, title, status: status.as_u16(), detail: None, errors: Vec::new(), is_unchanged: false }
+        Self {
+            kind,
+            title,
+            status: status.as_u16(),
+            detail: None,
+            errors: Vec::new(),
+            is_unchanged: false,
+            needs: None,
+        }
     }
 
     /// Says this case in words.
@@ -66,6 +80,19 @@ impl Problem {
         self.detail = Some(format!("{said}nothing was changed"));
         self.is_unchanged = true;
         self
+    }
+
+    /// A role does not allow what was asked for.
+    #[must_use]
+    pub fn not_permitted(permission: Permission) -> Self {
+        let refused = Self::new(StatusCode::FORBIDDEN, "not-permitted", "Your role does not allow this");
+        Self { needs: Some(permission), ..refused.detail(format!("`{}` is required", permission.as_str())) }
+    }
+
+    /// What the role would have to allow, where that is why.
+    #[must_use]
+    pub const fn needs(&self) -> Option<Permission> {
+        self.needs
     }
 
     /// Lists what exactly is wrong.
@@ -181,16 +208,4 @@ impl From<store::Error> for Problem {
         tracing::error!(error = %cause, "the database failed");
         Self::internal()
     }
-}
-
-/// An error with its sources, in one line.
-pub(crate) fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

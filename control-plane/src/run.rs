@@ -24,7 +24,8 @@ use crate::login::{Mail, MailError, Passwords};
 use crate::metrics::{IngestCounts, Metrics};
 use crate::problem::causes;
 use crate::publish::{Live, PublishMetrics, Publisher, PublisherParts};
-use crate::servers::{Relay, Sandbox, Watch};
+use crate::servers::{Looks, Relay, Sandbox, Watch};
+use crate::sinks;
 
 /// How often the database is asked whether it is there.
 const PING_EVERY: Duration = Duration::from_secs(5);
@@ -85,21 +86,30 @@ pub async fn run(config: Config, drain: Drain) -> Result<(), StartError> {
     let store = credential_store(config.vault.clone(), &drain).await?;
     let health = Health::new(&drain);
     let mut registry = Registry::default();
+    registry.register_collector(Box::new(health.clone()));
     let metrics = Metrics::register(&mut registry, pool.clone());
     let at = (pool.clone(), health.check("publisher"), metrics.publish.clone());
     let publisher = publisher(&config, &keys, at)?;
     let log = Log::new(&deployment, &checkpoint);
-    let parts = parts(&config, keys, (pool.clone(), service::clock(), store, log), &drain)?;
+    let looks = Looks::new(config.probes_per_minute, metrics.probes_refused.clone());
+    let parts = parts(&config, keys, (pool.clone(), service::clock(), store, log), (looks, &drain))?;
     let listener = listen("SLUICE_LISTEN", config.listen).await?;
     let internal = listen("SLUICE_INTERNAL_LISTEN", config.internal_listen).await?;
     let taken_in = ingest::spawn(&audit_needs(&config, &parts, (deployment, checkpoint)), &drain)?;
-    registry.register_collector(Box::new(IngestCounts { metrics: taken_in, clock: parts.clock.clone() }));
+    registry.register_collector(Box::new(IngestCounts {
+        metrics: taken_in,
+        clock: parts.clock.clone(),
+        shards: config.audit_shards,
+    }));
     drain.spawn(watch((pool, parts.clock.clone()), health.check("postgres"), metrics.clone(), drain.clone()));
     drain.spawn(look_for_redis("REDIS_URL", config.redis_url.clone()));
     if config.audit_redis_url.expose() != config.redis_url.expose() {
         drain.spawn(look_for_redis("AUDIT_REDIS_URL", config.audit_redis_url.clone()));
     }
     drain.spawn(publisher.run(drain.clone()));
+    let sinks = sinks::Metrics::register(&mut registry);
+    let sinks = sinks::Worker::new(app::sink_needs(&parts), sink_means(&config).await?, sinks);
+    drain.spawn(sinks.run(drain.clone()));
     drain.spawn(server_watch(&config, &parts, &metrics).run(drain.clone()));
     let internal_routes = health.routes().merge(service::metrics::routes(registry));
     drain.spawn(service::listen::serve(internal, internal_routes, drain.clone()));
@@ -169,6 +179,13 @@ fn audit_needs(config: &Config, parts: &Parts, (deployment, checkpoints): (Strin
     }
 }
 
+/// What sending to destinations may use: what is slow there takes no connection of ingest's or of people's.
+async fn sink_means(config: &Config) -> Result<sinks::Means, StartError> {
+    let url = config.database_url.expose();
+    let pool = store::connect_waiting(url, config.sink_connections, sinks::CONNECTION_WAIT).await?;
+    Ok(sinks::Means { pool, memory: config.sink_memory.0 })
+}
+
 /// Where credentials rest: in Vault, which is kept logged in, or sealed.
 async fn credential_store(vault: Option<VaultConfig>, drain: &Drain) -> Result<Store, StoreError> {
     let Some(config) = vault else { return Ok(Store::Sealed) };
@@ -206,13 +223,13 @@ fn parts(
     config: &Config,
     (shared, signing): Keys,
     (pool, clock, store, log): (PgPool, Clock, Store, Log),
-    drain: &Drain,
+    (looks, drain): (Looks, &Drain),
 ) -> Result<Parts, StartError> {
     let redis = service::redis::connect_lazily(config.redis_url.expose())?;
     let live = Live::new(redis, &shared.master, &shared.deployment, clock.clone());
     let site = Site::new(config.public_url.clone(), &shared.deployment)?.behind(config.proxies);
     let mail = mail(config, &site, drain)?;
-    let relay = Relay::new(config.relay_urls.clone(), signing, shared.deployment, drain.clone())?;
+    let relay = Relay::new(config.relay_urls.clone(), signing, (shared.deployment, looks), drain.clone())?;
     let (master, gateway_url) = (Arc::new(shared.master), config.gateway_url.clone());
     let tenants_per_person = config.tenants_per_person;
     let passwords = Passwords::default();
@@ -232,6 +249,7 @@ fn parts(
         sandbox,
         drain: drain.clone(),
         log,
+        egress: Arc::new(config.egress.clone()),
     })
 }
 

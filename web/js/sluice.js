@@ -7,7 +7,7 @@
   const meta = (name) => find(`meta[name="${name}"]`)?.content ?? '';
   const icon = (name) => `${meta('icons')}#${name}`;
 
-  // Toasts: what just happened. The server sends HX-Trigger: {"toast": {"text": …}}, or the page comes with one.
+  // Toasts: what just happened. The page comes with one, or the script says it.
   const TOAST_MS = 5000;
   function expire(element) {
     let timer;
@@ -34,7 +34,6 @@
     if (!error) expire(element);
   }
   all('#toasts .toast').forEach(expire);
-  on('toast', (event) => toast(event.detail.text, event.detail));
 
   // No connection: said for as long as it lasts.
   const offline = find('#offline');
@@ -56,7 +55,7 @@
   const streams = (ctx) => ctx?.sourceElement?.hasAttribute('hx-sse:connect');
   // Nobody asked for what the page asks for by itself, and the bar above says it when there is no connection.
   function fault(ctx, text, detail) {
-    if (streams(ctx)) tellLive('fail', 'Stopped');
+    if (streams(ctx)) navigator.onLine ? tellLive('fail', 'Stopped') : lost();
     else if (!repeats(ctx) && (offline?.hidden ?? true)) toast(text, { detail, error: true });
   }
   on('htmx:error', (event) => fault(event.detail.ctx, 'Could not reach Sluice', `Check your connection. ${unknown(event)}`));
@@ -73,7 +72,17 @@
     find('.dot', status).className = `dot ${colour}`;
     status.lastChild.textContent = text;
   }
-  on('htmx:sse:after:connection', (event) => { stream = event.detail.connection; tellLive('live', 'Live'); });
+  // The connection may go before the stream has one.
+  const tail = () => find('[data-keep][hx-sse\\:connect]');
+  function lost() {
+    if (tail()) tellLive('wait', 'Reconnecting');
+    stream?.reader?.cancel();
+  }
+  on('htmx:sse:after:connection', (event) => {
+    stream = event.detail.connection;
+    if (navigator.onLine) tellLive('live', 'Live');
+    else setTimeout(lost);
+  });
   on('htmx:sse:error', (event) => {
     const { status, connection } = event.detail;
     if (status >= 400 && status < 500 && status !== 429) {
@@ -81,8 +90,11 @@
       tellLive('fail', status === 401 ? 'Stopped: you are signed out' : 'Stopped');
     } else tellLive('wait', 'Reconnecting');
   });
-  addEventListener('offline', () => stream?.reader?.cancel());
-  addEventListener('online', () => stream?.delayCanceller?.());
+  addEventListener('offline', lost);
+  addEventListener('online', () => {
+    if (stream) stream.delayCanceller?.();
+    else if (tail()) location.reload();
+  });
   // After a swap the focus goes to what is wrong, if something is; else it stays.
   const focusWrong = (root) => find('[aria-invalid="true"], [data-focus]', root)?.focus();
   // What was swapped may be gone by now, or be named only; whoever is in a dialog stays in it.
@@ -235,7 +247,8 @@
     });
     // Without this the hidden field would keep the focus, and swallow the keys.
     palette.addEventListener('close', () => input.blur());
-    palette.addEventListener('toggle', () => { if (palette.open) { input.value = ''; found.replaceChildren(); filter(); } });
+    // `toggle` would come only after the first letters of a fast typist, and take them away again.
+    palette.addEventListener('beforetoggle', (event) => { if (event.newState === 'open') { input.value = ''; ask(); } });
   }
 
   if (!/Mac|iP/.test(navigator.platform)) for (const key of all('kbd')) key.textContent = key.textContent.replace(/^⌘ ?/, 'Ctrl ');

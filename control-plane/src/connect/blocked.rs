@@ -150,9 +150,11 @@ fn deniable(snapshot: &TenantSnapshot, principal: &Principal, now: chrono::DateT
     let nothing = RawValue::from_string("{}".to_owned()).ok()?;
     let context = CallContext { now, ip: None, client_name: None, client_version: None, seen_labels: None };
     let tools = snapshot.servers.iter().flat_map(|server| server.tools.iter().map(move |tool| (server, tool)));
-    let names = names(snapshot)?;
+    let names = names(snapshot);
     let mut found: Vec<(bool, Deniable)> = Vec::new();
     for ((server, tool), name) in tools.zip(names) {
+        // A tool that shares its name with another is not offered.
+        let Ok(name) = name else { continue };
         let decision = caller.decide(tool.id, &context, &nothing);
         if decision.effect != Effect::Allow && needs_arguments(&tool.definition) && !server.paused {
             found.push((!decision.visible, Deniable { id: tool.id, server: server.id, name }));
@@ -163,7 +165,7 @@ fn deniable(snapshot: &TenantSnapshot, principal: &Principal, now: chrono::DateT
 }
 
 /// What clients call each tool, in the snapshot's order.
-fn names(snapshot: &TenantSnapshot) -> Option<Vec<String>> {
+fn names(snapshot: &TenantSnapshot) -> Vec<Result<String, mcp::name::Collision>> {
     let prefix = match snapshot.prefix {
         Prefix::Always => mcp::name::Prefix::Always,
         Prefix::OnConflict => mcp::name::Prefix::OnConflict,
@@ -171,7 +173,7 @@ fn names(snapshot: &TenantSnapshot) -> Option<Vec<String>> {
     };
     let tools = snapshot.servers.iter().flat_map(|server| server.tools.iter().map(move |tool| (server, tool)));
     let named = tools.map(|(server, tool)| mcp::name::Named { alias: server.alias.as_str(), tool: &tool.name });
-    mcp::name::expose(prefix, &named.collect::<Vec<_>>(), &secrets::sha256).ok()
+    mcp::name::expose(prefix, &named.collect::<Vec<_>>(), &secrets::sha256)
 }
 
 #[derive(Debug, Deserialize)]

@@ -141,7 +141,7 @@ mod tests {
             ("allow", "allowed", "success", "allow", "none forbids it"),
             ("allow", "allowed", "cancelled", "allow", "The client then cancelled it"),
             ("allow", "allowed", "timeout", "error", "the server did not answer in time"),
-            ("require_approval", "approval_required", "approval_pending", "approval", "once a person has agreed"),
+            ("require_approval", "approval_required", "denied", "deny", "None can be given here"),
             ("deny", "not_permitted", "denied", "deny", "No policy permits"),
             ("deny", "server_paused", "denied", "deny", "The server is paused"),
             ("deny", "outside_token_scope", "denied", "deny", "The token's scope"),

@@ -18,7 +18,7 @@ use crate::input::{At, Form};
 use crate::policies::live_pages::{self, LiveView};
 use crate::problem::Problem;
 use crate::tokens::actions::{self, Wanted};
-use crate::tokens::issued_pages::{Opened, shown_already, taken};
+use crate::tokens::issued_pages::{Opened, taken};
 
 /// For how long a token that is issued here is good, days.
 const DAYS: u32 = 90;
@@ -85,6 +85,8 @@ struct LiveCard {
     /// The page, listening for what comes from now on.
     afresh: String,
     is_listening: bool,
+    /// Whether the call came since the page was opened.
+    has_arrived: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -94,6 +96,9 @@ pub(super) struct Query {
     /// Listens for calls from this time on.
     #[serde(default)]
     since: String,
+    /// When the page was opened: what comes later has arrived meanwhile.
+    #[serde(default)]
+    opened: String,
     /// The mark of the form that was sent.
     #[serde(default)]
     form: String,
@@ -104,6 +109,10 @@ impl Query {
         let asked = self.since.parse::<DateTime<Utc>>().ok();
         // Nobody listens for what was longer ago: that is what Activity is for.
         asked.filter(|since| (now - Duration::days(1)..=now).contains(since)).unwrap_or(now - LOOKS_BACK)
+    }
+
+    fn opened(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+        self.opened.parse::<DateTime<Utc>>().ok().filter(|opened| *opened <= now).unwrap_or(now)
     }
 }
 
@@ -155,7 +164,9 @@ pub(super) async fn issued(
     let mut page = page(&needs, shell, &can, &query).await?;
     let mut tx = can.begin().await?;
     let Some(secret) = taken(&mut tx, &page.shell.signed, id, can.now()).await? else {
-        return Ok(shown_already(&page.shell, &format!("connect?client={}", client.as_str())));
+        let back = page.shell.to(&format!("connect?client={}", client.as_str()));
+        let said = "A token is shown once only. Revoke it and issue another if it is lost.";
+        return Ok(Done::to(back).saying(said).into_response());
     };
     tx.commit().await?;
     let of = |client| Setup::new(client, &page.endpoint, Some(&secret));
@@ -191,9 +202,7 @@ pub(super) async fn try_blocked(
 ) -> Result<Response, Problem> {
     let tried = Some(blocked::attempt(&needs, &can).await?);
     if hx.0 {
-        let said =
-            if matches!(tried, Some(Tried::Blocked { .. })) { "Denied, and on record" } else { "Nothing was called" };
-        return Ok(Page::new(Blocked { shell, tried }).toast(said).into_response());
+        return Ok(Page::new(Blocked { shell, tried }).into_response());
     }
     let mut page = page(&needs, shell, &can, &query).await?;
     page.tried = tried;
@@ -205,7 +214,7 @@ async fn page(needs: &Needs, shell: Shell, can: &Can<may::CallTools>, query: &Qu
     let endpoint = needs.endpoint(can.actor().slug()).to_string();
     let live = live(needs, &shell, can, query).await?;
     let url = |client: Client| shell.to(&format!("connect?client={}", client.as_str()));
-    let tabs = Client::ALL.into_iter().map(|other| Choice::new(other.title(), url(other), other == client)).collect();
+    let tabs = Client::ALL.into_iter().map(|other| Choice::new(other.short(), url(other), other == client)).collect();
     let ready = ready(can, shell.now).await?;
     let setup = Setup::new(client, &endpoint, None);
     let form = Opened::mark();
@@ -241,15 +250,18 @@ async fn live(needs: &Needs, shell: &Shell, can: &Can<may::CallTools>, query: &Q
     let heard = card::heard(&mut tx, &needs.master, can.actor().user(), (since, shell.now)).await?;
     let in_force = policies::list(&mut tx).await?.into_iter().filter(|policy| policy.active_version.is_some());
     let reach = live_pages::view(&mut tx, &needs.live).await?;
+    let opened = query.opened(shell.now);
+    let has_arrived = heard.call.as_ref().is_some_and(|call| call.at >= opened);
     let named =
         |path: &str, since: &DateTime<Utc>| shell.to(&format!("{path}?client={client}&since={}", show::iso(since)));
     Ok(LiveCard {
         heard,
         policies: in_force.map(|policy| policy.name).collect(),
         reach,
-        url: named("connect/calls", &since),
+        url: format!("{}&opened={}", named("connect/calls", &since), show::iso(&opened)),
         page: named("connect", &since),
         afresh: named("connect", &shell.now),
         is_listening: shell.now - since < LISTENS + LOOKS_BACK,
+        has_arrived,
     })
 }

@@ -43,6 +43,14 @@ impl Client {
         }
     }
 
+    /// As a tab has it.
+    pub(crate) const fn short(self) -> &'static str {
+        match self {
+            Self::Other => "Other",
+            _ => self.title(),
+        }
+    }
+
     /// Reads what an address says; the first where it says nothing we know.
     pub(crate) fn find(text: &str) -> Self {
         Self::ALL.into_iter().find(|client| client.as_str() == text).unwrap_or(Self::ClaudeCode)

@@ -20,7 +20,7 @@ const STYLE: &str = concat!(
 );
 
 /// Everything under its plain name.
-const FILES: [(&str, &[u8]); 11] = [
+const FILES: [(&str, &[u8]); 12] = [
     ("sluice.js", include_bytes!("../../../web/js/sluice.js")),
     ("theme.js", include_bytes!("../../../web/js/theme.js")),
     ("mark.svg", include_bytes!("../../../web/mark.svg")),
@@ -28,6 +28,7 @@ const FILES: [(&str, &[u8]); 11] = [
     ("editor.js", include_bytes!("../../../web/dist/editor.js")),
     ("icons.svg", include_bytes!("../../../web/dist/icons.svg")),
     ("licences.txt", include_bytes!("../../../web/dist/licences.txt")),
+    ("verify_bundle.py", include_bytes!("../../../tools/verify_bundle.py")),
     ("geist-latin.woff2", include_bytes!("../../../web/dist/geist-latin.woff2")),
     ("geist-latin-ext.woff2", include_bytes!("../../../web/dist/geist-latin-ext.woff2")),
     ("geist-mono-latin.woff2", include_bytes!("../../../web/dist/geist-mono-latin.woff2")),
@@ -69,7 +70,7 @@ impl Asset {
             "css" => "text/css; charset=utf-8",
             "js" => "text/javascript; charset=utf-8",
             "svg" => "image/svg+xml",
-            "txt" => "text/plain; charset=utf-8",
+            "txt" | "py" => "text/plain; charset=utf-8",
             _ => "font/woff2",
         };
         Self { url: format!("/assets/{stem}.{hash}.{end}"), kind, bytes, brotli: OnceLock::new() }

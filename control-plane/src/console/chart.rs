@@ -101,7 +101,11 @@ pub(crate) fn log_line(values: &[Option<f64>]) -> Line {
     for run in points.split(Option::is_none) {
         let run: Vec<(f64, f64)> = run.iter().copied().flatten().collect();
         // A single value has no extent: it is drawn as a short stroke.
-        let run = if let [(x, y)] = run[..] { vec![(x, y), (x + width * 0.5, y)] } else { run };
+        let run = if let [(x, y)] = run[..] {
+            vec![((x - width * 0.5).max(0.0), y), ((x + width * 0.5).min(100.0), y)]
+        } else {
+            run
+        };
         let (Some(first), Some(last)) = (run.first(), run.last()) else { continue };
         line.path.push_str(&path(&run));
         line.area.push_str(&path(&run));
@@ -195,8 +199,9 @@ mod tests {
     #[test]
     fn a_line_is_broken_where_nothing_is_known() {
         let line = log_line(&[Some(10.0), Some(100.0), None, Some(1000.0), None]);
-        assert_eq!(line.path, "M0 80L25 60M75 40L87.5 40");
-        assert_eq!(line.area, "M0 80L25 60L25 100L0 100ZM75 40L87.5 40L87.5 100L75 100Z");
+        assert_eq!(line.path, "M0 80L25 60M62.5 40L87.5 40");
+        assert_eq!(line.area, "M0 80L25 60L25 100L0 100ZM62.5 40L87.5 40L87.5 100L62.5 100Z");
+        assert_eq!(log_line(&[None, Some(100.0)]).path, "M50 60L100 60", "within the plot");
         assert_eq!(log_line(&[]), Line::default());
     }
 

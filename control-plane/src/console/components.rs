@@ -6,8 +6,10 @@ use axum::routing::get;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::chart::{self, Bars, Column, Line, Segment};
+use super::component_rows::{self as rows, Call, Caller, Chip, Deciding, Fact, RoleChoice, Sections};
 use super::merge::{Conflict, Contested};
 use super::{Choice, Page};
+use crate::connect::setup::{Client, Setup};
 
 pub(super) fn routes() -> Router {
     Router::new().route("/dev/components", get(components))
@@ -31,6 +33,15 @@ struct Components {
     shares: Vec<Segment>,
     timing: Timing,
     diff: [DiffLine; 3],
+    calls: [Call; 2],
+    changes: [Call; 1],
+    people: [Caller; 2],
+    facts: [Fact; 3],
+    deciding: Deciding,
+    chips: [Chip; 2],
+    roles: [RoleChoice; 2],
+    setup: Setup,
+    shell: Sections,
 }
 
 /// What the timing bar is given.
@@ -95,6 +106,15 @@ async fn components() -> Page<Components> {
         shares: chart::segments(&[("s-allow", 90), ("s-deny", 6), ("s-fail", 4)]),
         timing: timing(),
         diff: diff(),
+        calls: rows::calls(now),
+        changes: rows::changes(now),
+        people: rows::people(now),
+        facts: rows::facts(),
+        deciding: Deciding { of: "Production is read-only", version: "v15" },
+        chips: rows::chips(),
+        roles: rows::roles(),
+        setup: Setup::new(Client::Codex, "https://mcp.kestrel.example/kestrel/mcp", None),
+        shell: Sections { may: true, at: "#" },
     })
 }
 
@@ -133,18 +153,28 @@ mod tests {
     use std::collections::BTreeSet;
 
     /// Files of macros that pages share, and the name each is imported by.
-    const MACROS: [(&str, &str); 3] = [
+    const MACROS: [(&str, &str); 6] = [
         ("ui", include_str!("../../../web/templates/ui/ui.html")),
         ("chart", include_str!("../../../web/templates/ui/chart.html")),
         ("parts", include_str!("../../../web/templates/servers/parts.html")),
+        ("rows", include_str!("../../../web/templates/activity/rows.html")),
+        ("invite", include_str!("../../../web/templates/people/invite.html")),
+        ("connect", include_str!("../../../web/templates/connect/index.html")),
     ];
     /// What only other macros use, or the frame of a page.
-    const INSIDE: [&str; 9] = [
+    const INSIDE: [&str; 16] = [
         "ui::described",
         "ui::under",
         "ui::risk_bars",
         "ui::copy",
         "ui::session",
+        "rows::whom",
+        "rows::tool",
+        "rows::when",
+        "rows::verdict",
+        "rows::moment",
+        "rows::changed",
+        "connect::snippet",
         "chart::columns",
         "chart::grid",
         "chart::labels",
@@ -154,9 +184,12 @@ mod tests {
     #[test]
     fn every_part_is_on_the_page() {
         let page = include_str!("../../../web/templates/dev/components.html");
-        let names = MACROS.iter().flat_map(|(file, text)| {
-            text.split("{% macro ").skip(1).filter_map(move |rest| Some(format!("{file}::{}", rest.split_once('(')?.0)))
-        });
+        let of_file = |(file, text): &(&'static str, &'static str)| {
+            let starts = ["{% macro ", "{%- macro "].into_iter().flat_map(|start| text.split(start).skip(1));
+            let names = starts.filter_map(|rest| Some(format!("{file}::{}", rest.split_once('(')?.0)));
+            names.collect::<Vec<_>>()
+        };
+        let names = MACROS.iter().flat_map(of_file);
         let all: BTreeSet<String> = names.collect();
         assert!(INSIDE.iter().all(|name| all.contains(*name)), "one of {INSIDE:?} is gone");
         let missing: Vec<&String> =

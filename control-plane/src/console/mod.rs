@@ -8,6 +8,8 @@ mod answers;
 pub(crate) mod assets;
 pub(crate) mod chart;
 #[cfg(debug_assertions)]
+mod component_rows;
+#[cfg(debug_assertions)]
 mod components;
 mod cookie;
 mod gate;
@@ -15,6 +17,7 @@ mod home;
 mod merge;
 pub(crate) mod page;
 mod palette;
+mod refused;
 mod session;
 mod shell;
 pub(crate) mod show;
@@ -51,6 +54,7 @@ pub(crate) fn routes(needs: Needs, open: Router, pages: Router) -> Router {
         .merge(home::routes(needs.clone()))
         .merge(palette::routes(needs.clone()))
         .merge(session::routes())
+        .layer(from_fn_with_state(needs.clone(), refused::explain))
         .layer(axum::middleware::from_fn(gate::signed_in_only));
     let all = Router::new().merge(open).merge(pages);
     #[cfg(debug_assertions)]

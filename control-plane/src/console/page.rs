@@ -1,12 +1,11 @@
 //! What a page's handler gives back: a template, or a way on.
 
 use std::convert::Infallible;
-use std::fmt::Write as _;
 
 use askama::Template;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::problem::Problem;
@@ -16,18 +15,17 @@ use crate::problem::Problem;
 pub(crate) struct Page<T> {
     template: T,
     status: StatusCode,
-    toast: Option<String>,
 }
 
 impl<T: Template> Page<T> {
     /// A page that is as it should be.
     pub(crate) const fn new(template: T) -> Self {
-        Self { template, status: StatusCode::OK, toast: None }
+        Self { template, status: StatusCode::OK }
     }
 
     /// A form with something wrong in it, to be shown again: 422.
     pub(crate) const fn wrong(template: T) -> Self {
-        Self { template, status: StatusCode::UNPROCESSABLE_ENTITY, toast: None }
+        Self { template, status: StatusCode::UNPROCESSABLE_ENTITY }
     }
 
     /// With another status.
@@ -35,24 +33,12 @@ impl<T: Template> Page<T> {
         self.status = status;
         self
     }
-
-    /// Says what just happened, beside a fragment.
-    pub(crate) fn toast(mut self, text: impl Into<String>) -> Self {
-        self.toast = Some(text.into());
-        self
-    }
 }
 
 impl<T: Template> IntoResponse for Page<T> {
     fn into_response(self) -> Response {
         match self.template.render() {
-            Ok(html) => {
-                let mut response = html_response(self.status, html);
-                if let Some(text) = self.toast {
-                    response.headers_mut().extend(toast_header(&text));
-                }
-                response
-            }
+            Ok(html) => html_response(self.status, html),
             Err(error) => {
                 tracing::error!(error = %error, "a page could not be written");
                 Problem::internal().into_response()
@@ -64,25 +50,6 @@ impl<T: Template> IntoResponse for Page<T> {
 pub(super) fn html_response(status: StatusCode, html: String) -> Response {
     const TYPE: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
     (status, [(header::CONTENT_TYPE, TYPE)], html).into_response()
-}
-
-/// `HX-Trigger`, which `sluice.js` shows as a toast. Headers are ASCII: what is not is written `\u….`
-fn toast_header(text: &str) -> HeaderMap {
-    let json = serde_json::json!({"toast": {"text": text}}).to_string();
-    let mut ascii = String::with_capacity(json.len());
-    for char in json.chars() {
-        if char.is_ascii() {
-            ascii.push(char);
-        } else {
-            let mut units = [0; 2];
-            for unit in char.encode_utf16(&mut units) {
-                // Writing to memory does not fail.
-                let _ = write!(ascii, "\\u{unit:04x}");
-            }
-        }
-    }
-    let value = HeaderValue::from_str(&ascii).ok();
-    value.map(|value| (HeaderName::from_static("hx-trigger"), value)).into_iter().collect()
 }
 
 /// Something was done: on to a path of ours. A plain form is redirected (303), htmx is told to go there.
@@ -146,18 +113,5 @@ impl<S: Send + Sync> FromRequestParts<S> for Hx {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
         Ok(Self::of(&parts.headers))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_toast_fits_into_a_header_whatever_it_says() {
-        let headers = toast_header("Ana’s \"server\"\n😀");
-        let sent = headers["hx-trigger"].to_str().unwrap();
-        let read: serde_json::Value = serde_json::from_str(sent).unwrap();
-        assert_eq!(read["toast"]["text"], "Ana’s \"server\"\n😀");
     }
 }

@@ -73,12 +73,11 @@ async fn find(
 async fn search(tx: &mut TenantTx, shell: &Shell, wanted: &str) -> Result<Vec<Found>, store::Error> {
     let mut found: Vec<Found> = record(shell, wanted).into_iter().collect();
     let holds = |text: &str| text.to_lowercase().contains(wanted);
-    if shell.may(Permission::ViewServers) {
-        for server in servers::list(tx).await? {
-            if holds(&server.settings.title) || holds(server.key.as_str()) {
-                let url = shell.to(&format!("servers/{}", server.id));
-                found.push(Found { kind: "Server", icon: "server", text: server.settings.title, url });
-            }
+    let servers = if shell.may(Permission::ViewServers) { servers::list(tx).await? } else { Vec::new() };
+    for server in &servers {
+        if holds(&server.settings.title) || holds(server.key.as_str()) {
+            let url = shell.to(&format!("servers/{}", server.id));
+            found.push(Found { kind: "Server", icon: "server", text: server.settings.title.clone(), url });
         }
     }
     if shell.may(Permission::ViewPolicies) {
@@ -94,9 +93,13 @@ async fn search(tx: &mut TenantTx, shell: &Shell, wanted: &str) -> Result<Vec<Fo
         }
     }
     if shell.may(Permission::ViewServers) && found.len() < SHOWN {
-        for tool in tools::list_offered(tx).await?.into_iter().filter(|tool| holds(&tool.name)) {
-            let url = shell.to(&format!("servers/{}", tool.server));
-            found.push(Found { kind: "Tool", icon: "wrench", text: tool.name, url });
+        for tool in tools::list_offered(tx).await? {
+            let Some(server) = servers.iter().find(|server| server.id == tool.server) else { continue };
+            let text = format!("{}__{}", server.settings.alias, tool.name);
+            if holds(&text) {
+                let url = shell.to(&format!("servers/{}/tools/{}", tool.server, tool.id));
+                found.push(Found { kind: "Tool", icon: "wrench", text, url });
+            }
         }
     }
     Ok(found)

@@ -58,6 +58,7 @@ const GROUPS: [(&str, &[Section]); 3] = [
             ("", "layout-dashboard", "Overview", "o", &[Permission::ViewTenant]),
             ("live", "activity", "Live calls", "l", &[Permission::OwnActivity]),
             ("activity", "scroll-text", "Activity", "a", &[Permission::OwnActivity]),
+            ("evidence", "fingerprint", "Evidence", "v", &[Permission::ViewActivity]),
         ],
     ),
     (
@@ -74,6 +75,7 @@ const GROUPS: [(&str, &[Section]); 3] = [
         "Workspace",
         &[
             ("people", "users", "People", "u", &[Permission::ViewMembers]),
+            ("destinations", "send", "Destinations", "d", &[Permission::ViewDestinations]),
             ("settings", "settings", "Settings", "e", &[Permission::ViewTenant]),
         ],
     ),
@@ -209,6 +211,9 @@ impl Faults {
     pub(crate) fn of(problem: &Problem) -> Self {
         if !problem.faults().is_empty() {
             return Self(problem.faults().to_vec());
+        }
+        if let Some(permission) = problem.needs() {
+            return Self::whole(super::refused::who_may(permission));
         }
         let said = problem.said();
         let message = if said.is_empty() { problem.title().to_owned() } else { format!("{}: {said}", problem.title()) };

@@ -2,6 +2,7 @@
 //!
 //! Templates call these as `show::count(n)`; they format nothing themselves.
 
+pub(crate) use audit::text::is_hidden;
 use chrono::{DateTime, SecondsFormat, Utc};
 
 /// A number with thousands separators: `12,481`.
@@ -23,10 +24,11 @@ pub(crate) fn plural(number: impl TryInto<u64> + Copy, one: &str, many: &str) ->
     format!("{} {}", count(number), if is_one { one } else { many })
 }
 
-/// A time that something took, of microseconds: `0.4 ms`, `182 ms`, `10.0 s`.
+/// A time that something took, of microseconds: `35 µs`, `0.4 ms`, `182 ms`, `10.0 s`.
 pub(crate) fn took(micros: u64) -> String {
     match micros {
-        0..10_000 => format!("{}.{} ms", micros / 1000, micros % 1000 / 100),
+        0..100 => format!("{micros} µs"),
+        100..10_000 => format!("{}.{} ms", micros / 1000, micros % 1000 / 100),
         10_000..1_000_000 => format!("{} ms", (micros + 500) / 1000),
         _ => format!("{}.{} s", micros / 1_000_000, micros % 1_000_000 / 100_000),
     }
@@ -48,6 +50,11 @@ pub(crate) fn share(part: u64, whole: u64) -> String {
     }
     let tenths = (u128::from(part) * 1000 + u128::from(whole) / 2) / u128::from(whole);
     format!("{}.{}%", tenths / 10, tenths % 10)
+}
+
+/// The same beside a number; nothing of nothing.
+pub(crate) fn part(part: u64, whole: u64) -> String {
+    if whole == 0 { String::new() } else { share(part, whole) }
 }
 
 /// How long ago: `12 s ago`, `4 h ago`; from a day on the date: `19 Nov`.
@@ -185,41 +192,30 @@ pub(crate) fn visible(text: impl AsRef<str>) -> String {
     shown.map(|piece| if piece.is_hidden { format!("⟨{}⟩", piece.text) } else { piece.text }).collect()
 }
 
+/// What a problem says, as a sentence: with a capital letter and a full stop.
+pub(crate) fn sentence(text: &str) -> String {
+    let mut chars = text.trim().chars();
+    let Some(first) = chars.next() else { return String::new() };
+    let rest = chars.as_str();
+    let end = if rest.ends_with(['.', '!', '?', ':', '…']) { "" } else { "." };
+    format!("{}{rest}{end}", first.to_uppercase())
+}
+
+/// The first of several names, and how many more there are: `Mei, Jonas and 12 more`.
+pub(crate) fn some_of<S: AsRef<str>>(names: &[S], most: usize, between: &str) -> String {
+    let shown: Vec<&str> = names.iter().take(most).map(AsRef::as_ref).collect();
+    let shown = shown.join(between);
+    match names.len().saturating_sub(most) {
+        0 => shown,
+        more => format!("{shown} and {} more", count(more)),
+    }
+}
+
 /// The beginning of a text, at most `max` characters; what was left out shows as `…`.
 pub(crate) fn clip(text: &str, max: usize) -> String {
     match text.char_indices().nth(max) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
-    }
-}
-
-/// Whether a character is not seen, or changes the direction or the look of others.
-pub(crate) const fn is_hidden(char: char) -> bool {
-    match char {
-        '\n' | '\t' => false,
-        // Controls; soft hyphen; combining grapheme joiner; Arabic letter mark; Hangul and Khmer fillers; Mongolian
-        // selectors and vowel separator; zero width, marks, embeddings, overrides, isolates, invisible operators;
-        // line and paragraph separators; variation selectors; byte order mark; interlinear annotation; tags.
-        '\0'..='\x1f'
-        | '\x7f'..='\u{9f}'
-        | '\u{ad}'
-        | '\u{34f}'
-        | '\u{61c}'
-        | '\u{115f}'..='\u{1160}'
-        | '\u{17b4}'..='\u{17b5}'
-        | '\u{180b}'..='\u{180f}'
-        | '\u{200b}'..='\u{200f}'
-        | '\u{2028}'..='\u{202e}'
-        | '\u{2060}'..='\u{206f}'
-        | '\u{2800}'
-        | '\u{3164}'
-        | '\u{fe00}'..='\u{fe0f}'
-        | '\u{feff}'
-        | '\u{ffa0}'
-        | '\u{fff0}'..='\u{fffb}'
-        | '\u{1d173}'..='\u{1d17a}'
-        | '\u{e0000}'..='\u{e0fff}' => true,
-        _ => false,
     }
 }
 
@@ -238,7 +234,7 @@ mod tests {
             ["0", "999", "1,000", "12,481,377"]
         );
         assert_eq!([plural(1_u64, "call", "calls"), plural(0_u64, "call", "calls")], ["1 call", "0 calls"]);
-        assert_eq!([took(412), took(182_400), took(10_040_000)], ["0.4 ms", "182 ms", "10.0 s"]);
+        assert_eq!([took(35), took(412), took(182_400), took(10_040_000)], ["35 µs", "0.4 ms", "182 ms", "10.0 s"]);
         assert_eq!([bytes(812), bytes(3141), bytes(12_000_000)], ["812 B", "3.1 kB", "12.0 MB"]);
         assert_eq!([share(17, 1000), share(1, 3), share(0, 0)], ["1.7%", "33.3%", "–"]);
     }
@@ -262,6 +258,15 @@ mod tests {
         assert_eq!(visible("<img onerror=x> plain\n😀"), "<img onerror=x> plain\n😀");
         assert_eq!(clip("héllo", 2), "hé…");
         assert_eq!(clip("hé", 2), "hé");
+    }
+
+    #[test]
+    fn what_is_said_is_a_sentence_and_a_list_says_what_it_leaves_out() {
+        assert_eq!(sentence("the database did not answer"), "The database did not answer.");
+        assert_eq!([sentence("Done."), sentence(" éclair"), sentence("")], ["Done.", "Éclair.", ""]);
+        let names = ["Mei", "Jonas", "Sam"];
+        assert_eq!(some_of(&names, 3, ", "), "Mei, Jonas, Sam");
+        assert_eq!(some_of(&names, 1, " · "), "Mei and 2 more");
     }
 
     #[test]

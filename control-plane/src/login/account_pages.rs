@@ -81,7 +81,7 @@ pub(super) async fn change_password(
 /// As [`said`], where the only password in question is the person's own.
 fn said_of_proof(error: actions::LoginError) -> Result<(StatusCode, Faults), Problem> {
     if matches!(error, actions::LoginError::Wrong) {
-        return Ok((StatusCode::UNPROCESSABLE_ENTITY, Faults::at("present", "This is not your present password.")));
+        return Ok((StatusCode::UNPROCESSABLE_ENTITY, Faults::at("present", "This is not your current password.")));
     }
     said(error)
 }
@@ -102,7 +102,8 @@ pub(super) async fn change_email(
     let (status, email_faults) = match actions::prove(&needs, signed.user(), sent.present, &visitor).await {
         Ok(()) => match links::ask_change_email(&needs, &sent.email, visitor.address, signed.user()).await {
             Ok(letter) => {
-                let page = LookAtYourMail { email: sent.email, letter, again: "/account" };
+                let can_mail = needs.mail.has_way();
+                let page = LookAtYourMail { email: sent.email, letter, can_mail, again: "/account" };
                 return Ok(Page::new(page).into_response());
             }
             Err(problem) if problem.kind() == "invalid" => {

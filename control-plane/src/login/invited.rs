@@ -41,7 +41,7 @@ pub(crate) async fn may_mail(needs: &Needs, email: &str, address: IpAddr) -> Res
 pub(crate) async fn send_invitation(needs: &Needs, asked: Invited<'_>) -> Option<Letter> {
     let text = format!(
         "{} asks you to join the workspace “{}” of Sluice at {}, as {}. Open this link to come in:\n\n{}\n\n\
-         It is good for 7 days and works once. If you know nothing of this, there is nothing to do.",
+         It is good for 7 days and works once. If you did not expect this, ignore it.",
         asked.by,
         plain(asked.title),
         needs.site.host(),

@@ -44,6 +44,9 @@ async fn ask(needs: &Needs, email: String, address: IpAddr, asked: Asked) -> Res
         // The same answer: who asks for others must not learn that others asked.
         return Ok(None);
     }
+    if !needs.mail.is_possible() {
+        return Ok(None);
+    }
     let (sending, shown) = (needs.clone(), tokio::sync::oneshot::channel());
     let (show, seen) = shown;
     let work = async move {

@@ -102,6 +102,20 @@ impl Mail {
         matches!(&*self.0, Way::Kept { .. })
     }
 
+    /// Whether there is any way for mails.
+    pub(crate) fn has_way(&self) -> bool {
+        !matches!(&*self.0, Way::None)
+    }
+
+    /// The same where one is due. Where there is none nothing is worked out that would end in one: how long that
+    /// takes would tell what is known of an address, and whoever asked waits for it.
+    pub(crate) fn is_possible(&self) -> bool {
+        if !self.has_way() {
+            tracing::error!("a mail is due and can't be sent: set SLUICE_SMTP_URL");
+        }
+        self.has_way()
+    }
+
     /// Does what ends in a mail. Whoever asked for it does not wait: how long it takes would tell what is known of an
     /// address. Where mails are shown they do wait, for there is something to show.
     pub(crate) async fn run(&self, work: impl Future<Output = ()> + Send + 'static) {

@@ -120,8 +120,19 @@ pub(super) fn said(error: LoginError) -> Result<(StatusCode, Faults), Problem> {
     Ok((status, faults))
 }
 
+/// Where somebody goes on who signs out.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct After {
+    #[serde(default)]
+    next: String,
+}
+
 /// `POST /sign-out`.
-pub(super) async fn sign_out(State(needs): State<Needs>, visitor: Visitor) -> Result<Done, Problem> {
+pub(super) async fn sign_out(
+    State(needs): State<Needs>,
+    visitor: Visitor,
+    Form(after): Form<After>,
+) -> Result<Done, Problem> {
     if let Some(signed) = visitor.signed_in {
         let mut tx = PlatformTx::begin(&needs.access.pool).await?;
         sessions::end(&mut tx, signed.user(), signed.session()).await?;
@@ -129,7 +140,8 @@ pub(super) async fn sign_out(State(needs): State<Needs>, visitor: Visitor) -> Re
         noted::note(&needs, &mut tx, (user, session), Deed::Ended(session)).await?;
         tx.commit().await?;
     }
-    Ok(Done::to("/sign-in").session(SessionCookie::Clear))
+    let next = needs.site.own_path(&after.next).unwrap_or_else(|| "/sign-in".to_owned());
+    Ok(Done::to(next).session(SessionCookie::Clear))
 }
 
 /// "Look at your mail".
@@ -139,6 +151,8 @@ pub(super) struct LookAtYourMail {
     pub(super) email: String,
     /// The mail itself, where mails are shown.
     pub(super) letter: Option<Letter>,
+    /// Whether there is any way for mails.
+    pub(super) can_mail: bool,
     /// Where to ask again.
     pub(super) again: &'static str,
 }
@@ -169,7 +183,10 @@ pub(super) async fn do_forgot(
     Form(sent): Form<Address>,
 ) -> Result<Response, Problem> {
     match links::ask_reset(&needs, &sent.email, visitor.address).await {
-        Ok(letter) => Ok(Page::new(LookAtYourMail { email: sent.email, letter, again: "/forgot" }).into_response()),
+        Ok(letter) => {
+            let can_mail = needs.mail.has_way();
+            Ok(Page::new(LookAtYourMail { email: sent.email, letter, can_mail, again: "/forgot" }).into_response())
+        }
         Err(problem) if problem.kind() == "invalid" => {
             let faults = Faults::at("email", "This is no e-mail address.");
             let page = ForgotPage { csrf: visitor.csrf().to_owned(), email: sent.email, faults };

@@ -40,7 +40,10 @@ pub(super) async fn do_ask(
     Form(sent): Form<Address>,
 ) -> Result<Response, Problem> {
     match links::ask_sign_up(&needs, &sent.email, visitor.address).await {
-        Ok(letter) => Ok(Page::new(LookAtYourMail { email: sent.email, letter, again: "/sign-up" }).into_response()),
+        Ok(letter) => {
+            let can_mail = needs.mail.has_way();
+            Ok(Page::new(LookAtYourMail { email: sent.email, letter, can_mail, again: "/sign-up" }).into_response())
+        }
         Err(problem) if problem.kind() == "invalid" => {
             let faults = Faults::at("email", "This is no e-mail address.");
             Ok(Page::wrong(AskPage { csrf: visitor.csrf().to_owned(), email: sent.email, faults }).into_response())

@@ -33,7 +33,6 @@ struct SettingsPage {
     shell: Shell,
     may_change: bool,
     mcp_url: String,
-    revision: String,
     /// What is kept, and what the forms show.
     kept: Sent,
     sent: Sent,
@@ -106,11 +105,11 @@ impl Sent {
 
 async fn page<P: Permitted>(needs: &Needs, shell: Shell, can: &Can<P>) -> Result<SettingsPage, Problem> {
     let mut tx = can.begin().await?;
-    let (settings, revision) = tenants::get_settings(&mut tx).await?;
+    let (settings, _) = tenants::get_settings(&mut tx).await?;
     let limit = |what, used: usize, most: Option<usize>| Limit {
         what,
         used: show::count(used),
-        most: most.map_or_else(|| "–".to_owned(), show::count),
+        most: most.map_or_else(|| "no limit".to_owned(), show::count),
     };
     let limits = vec![
         limit("People", people::list(&mut tx).await?.len(), None),
@@ -121,7 +120,6 @@ async fn page<P: Permitted>(needs: &Needs, shell: Shell, can: &Can<P>) -> Result
         may_change: shell.may(Permission::ManageTenant),
         shell,
         mcp_url: endpoint::of(&needs.gateway_url, can.actor().slug()).into(),
-        revision: show::count(revision),
         kept: Sent::of(&settings),
         sent: Sent::of(&settings),
         limits,
@@ -149,7 +147,7 @@ pub(super) async fn change(
 ) -> Result<Response, Problem> {
     let mut tx = can.begin().await?;
     let (mut settings, last) = tenants::lock_settings(&mut tx).await?;
-    let kept = Sent::of(&settings);
+    let (kept, before) = (Sent::of(&settings), settings.clone());
     if let Err(faults) = read(&sent, &mut settings) {
         drop(tx);
         let page = page(&needs, shell, &can).await?;
@@ -165,7 +163,8 @@ pub(super) async fn change(
     }
     actions::change(&mut tx, &can.author(&clock), &settings).await?;
     tx.commit().await?;
-    Ok(Done::to(shell.to("settings")).saying("The settings are saved.").into_response())
+    let said = if settings == before { "Nothing changed." } else { "The settings are saved." };
+    Ok(Done::to(shell.to("settings")).saying(said).into_response())
 }
 
 /// What a form sends of a field, unless it is what the field held anyway: somebody else may have changed it since.

@@ -11,16 +11,20 @@ use control_plane::console::Site;
 use control_plane::evidence::Log;
 use control_plane::login::{Mail, Passwords};
 use control_plane::publish::Live;
-use control_plane::{First, Relay, Sandbox, bootstrap};
+use control_plane::{First, Looks, Relay, Sandbox, bootstrap};
 use domain::TenantId;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt as _};
 use http_body_util::BodyExt as _;
+use prometheus_client::metrics::counter::Counter;
 use secrets::{MasterKey, SigningKey, Store};
 use serde_json::{Value, json};
 use service::Drain;
 use sqlx::PgPool;
 use tower::ServiceExt as _;
+
+/// How often the people of a tenant may have servers looked at within a minute here: some tests look at one fifty times.
+pub(crate) const LOOKS: u32 = 60;
 
 /// The API, and a node it may ask.
 pub(crate) struct App {
@@ -107,11 +111,18 @@ impl App {
             clock,
             master,
             gateway_url: Arc::new("https://mcp.example.com".parse().unwrap()),
-            relay: Relay::new(vec![address], signing, "dep_0123456789abcdef".to_owned(), Drain::new()).unwrap(),
+            relay: Relay::new(
+                vec![address],
+                signing,
+                ("dep_0123456789abcdef".to_owned(), Looks::new(LOOKS, Counter::default())),
+                Drain::new(),
+            )
+            .unwrap(),
             store: Store::Sealed,
             tenants_per_person: 3,
             site: Site::new("https://console.example.com".parse().unwrap(), "dep_0123456789abcdef").unwrap(),
             passwords: Passwords::cheap(),
+            egress: Arc::new(egress::Rules::development()),
             log: Log::new("dep_test", &SigningKey::generate()),
             sandbox: Sandbox(Some("https://sandbox.example/mcp".parse().unwrap())),
             mail: Mail::kept(std::env::temp_dir().join("sluice-test-mails")).unwrap(),
@@ -282,7 +293,7 @@ impl App {
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
-        Answer { status: parts.status, headers: parts.headers, text: String::from_utf8(bytes.to_vec()).unwrap() }
+        Answer { status: parts.status, headers: parts.headers, text: String::from_utf8_lossy(&bytes).into_owned() }
     }
 }
 

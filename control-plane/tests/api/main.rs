@@ -6,6 +6,7 @@ mod app;
 mod bad_input;
 mod console;
 mod credentials;
+mod destinations;
 mod document;
 mod health;
 mod isolation;

@@ -48,8 +48,9 @@ impl Scraped {
         let mut app = App::new(pool).await;
         let (mut registry, ingest) = (Registry::default(), Arc::new(ingest::Metrics::default()));
         app.router = Metrics::register(&mut registry, pool.clone()).counting(app.router.clone());
-        let counts = IngestCounts { metrics: ingest.clone(), clock: app.parts.clock.clone() };
+        let counts = IngestCounts { metrics: ingest.clone(), clock: app.parts.clock.clone(), shards: 1 };
         registry.register_collector(Box::new(counts));
+        let _ = control_plane::sinks::Metrics::register(&mut registry);
         Self { app, internal: service::metrics::routes(registry), ingest }
     }
 
@@ -114,13 +115,25 @@ async fn what_an_operator_watches_is_there(pool: PgPool) {
     sluice_ingest_lost_streams_total
     sluice_ingest_quarantined_total
     sluice_ingest_records_total
+    sluice_ingest_shards
     sluice_ingest_unknown_total
+    sluice_log_epochs_total
     sluice_outbox_oldest_seconds
     sluice_outbox_waiting
+    sluice_probes_refused_total
     sluice_publish_refused_total
     sluice_publish_seconds_count
     sluice_publish_seconds_sum
     sluice_server_checks_overdue_seconds
+    sluice_server_checks_total
+    sluice_sink_busy
+    sluice_sink_connections_max
+    sluice_sink_connections_used
+    sluice_sink_dead_letters_total
+    sluice_sink_errors_total
+    sluice_sink_lost_records_total
+    sluice_sink_memory_bytes
+    sluice_sink_memory_waiting
     ");
     assert!((found["sluice_ingest_records_total"] - 7.0).abs() < 0.5);
     assert!(found["sluice_database_connections_open"] >= 1.0, "{found:?}");

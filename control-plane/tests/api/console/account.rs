@@ -31,7 +31,7 @@ async fn changing_the_password_asks_for_the_present_one_and_signs_others_out(poo
     let other = Browser::of(&app, OLIVE).await;
     browser.get("/account").await.expect(200);
     let wrong = browser.post("/account/password", &[("present", "no"), ("password", OTHER)]).await.expect(422);
-    assert!(text(&wrong.text).contains("This is not your present password."));
+    assert!(text(&wrong.text).contains("This is not your current password."));
     let session = browser.session();
     browser.post("/account/password", &[("present", PASSWORD), ("password", OTHER)]).await.expect(303);
     assert_ne!(browser.session(), session);

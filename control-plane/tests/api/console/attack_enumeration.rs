@@ -1,5 +1,7 @@
 //! Who has an account is not to be learned: neither from what is said, nor from the work that is done to say it.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use control_plane::app::{Parts, router};
 use control_plane::login::{Mail, Passwords};
@@ -98,6 +100,68 @@ async fn as_much_work_is_done_for_nobody_as_for_somebody(pool: PgPool) {
             assert_eq!(work("/sign-in", email).await, 1, "{email}");
         }
         assert_eq!(work("/sign-in", email).await, 0, "{email}");
+    }
+}
+
+/// How long an answer takes tells nothing either: whoever asks has it before anybody's account is looked for.
+#[sqlx::test(migrator = "store::MIGRATOR")]
+async fn an_address_is_looked_for_after_the_answer(pool: PgPool) {
+    let mut app = app(&pool).await;
+    with_people(&app).await;
+    let links = async || -> Vec<(String, String)> {
+        let mut tx = pool.begin_with("begin; set local role sluice_platform").await.unwrap();
+        sqlx::query_as("select purpose, email from mail_links").fetch_all(&mut *tx).await.unwrap()
+    };
+    for (path, emails, due) in
+        [("/sign-up", [OLIVE, ASKED], ("sign_up", ASKED)), ("/forgot", [OLIVE, NOBODY], ("reset", OLIVE))]
+    {
+        let drain = Drain::new();
+        let mail = Mail::smtp("smtp://127.0.0.1:1", "sluice@console.example", drain.clone()).unwrap();
+        app.parts = Parts { mail, ..app.parts };
+        app.router = router(&app.parts);
+        let visitor = Browser::new(&app);
+        let before = links().await;
+        // Whoever looks for an account waits until this is over.
+        let mut other = pool.begin().await.unwrap();
+        sqlx::raw_sql("lock table users").execute(&mut *other).await.unwrap();
+        for email in emails {
+            let answer = tokio::time::timeout(Duration::from_secs(20), visitor.post(path, &[("email", email)])).await;
+            answer.unwrap_or_else(|_| panic!("{path} waits for what is known of {email}")).expect(200);
+        }
+        assert_eq!(links().await, before, "nothing is done yet");
+        other.commit().await.unwrap();
+        // Then it is: a link for whom one is due, and for nobody else.
+        drain.finish(Duration::from_secs(20)).await.unwrap();
+        let mut after = links().await;
+        after.retain(|link| !before.contains(link));
+        assert_eq!(after, [(due.0.to_owned(), due.1.to_owned())], "{path}");
+    }
+}
+
+#[sqlx::test(migrator = "store::MIGRATOR")]
+async fn without_a_mail_server_nothing_is_worked_out_for_anybody(pool: PgPool) {
+    let mut app = App::new(&pool).await;
+    app.parts = Parts { mail: Mail::none(), ..app.parts };
+    app.router = router(&app.parts);
+    with_people(&app).await;
+    let visitor = Browser::new(&app);
+    let links = async || -> i64 {
+        let mut tx = pool.begin_with("begin; set local role sluice_platform").await.unwrap();
+        sqlx::query_scalar("select count(*) from mail_links").fetch_one(&mut *tx).await.unwrap()
+    };
+    let before = links().await;
+    for path in ["/sign-up", "/forgot"] {
+        let nobody = seen(&visitor.post(path, &[("email", NOBODY)]).await.expect(200), NOBODY);
+        assert!(nobody.contains("No mail could be sent") && !nobody.contains("We wrote to"), "{nobody}");
+        for email in [OLIVE, ADDED, ASKED] {
+            assert_eq!(seen(&visitor.post(path, &[("email", email)]).await, email), nobody, "{path} {email}");
+            assert_eq!(links().await, before, "{path} {email}: a link that nobody is sent");
+        }
+    }
+    // Nor does the time tell: nobody's account is even looked for, which this takes away.
+    sqlx::raw_sql("alter table users rename to users_elsewhere").execute(&pool).await.unwrap();
+    for path in ["/sign-up", "/forgot"] {
+        visitor.post(path, &[("email", OLIVE)]).await.expect(200);
     }
 }
 

@@ -10,7 +10,7 @@ use crate::app::App;
 const OLIVE: &str = "olive@acme.example";
 
 /// What somebody might hope that a form takes, too.
-const MORE: [(&str, &str); 24] = [
+pub(super) const MORE: [(&str, &str); 24] = [
     ("role", "owner"),
     ("tenant", "acme"),
     ("tenant_id", "00000000-0000-0000-0000-000000000000"),

@@ -6,7 +6,7 @@ use sqlx::PgPool;
 
 use super::browser::Browser;
 use super::markup;
-use super::routes::{self, Route, World, everything, refs};
+use super::routes::{self, Route, World, everything, posts, refs};
 use crate::app::{Answer, App};
 
 const OLIVE: &str = "olive@acme.example";
@@ -20,22 +20,6 @@ fn body(fields: &[(&'static str, String)], token: Option<&str>) -> Body {
         form.append_pair("_csrf", token);
     }
     Body::from(form.finish())
-}
-
-/// Routes that take a form, in an order in which none takes away what another one needs.
-fn posts() -> Vec<Route> {
-    let rank = |path: &str| match path {
-        "/account/password" => 5,
-        "/account/email/{token}" => 4,
-        "/account/sessions/end-others" | "/sign-out" => 3,
-        _ if path.ends_with("/remove") => 2,
-        _ => {
-            u8::from(["/end", "/withdraw", "/deactivate", "/{token}", "/reject"].iter().any(|end| path.ends_with(end)))
-        }
-    };
-    let mut routes: Vec<Route> = routes::all().into_iter().filter(|route| route.posts).collect();
-    routes.sort_by_key(|route| rank(&route.path));
-    routes
 }
 
 /// The token that forms of a signed-in browser carry.

@@ -1,6 +1,6 @@
 //! A browser as far as the console knows one: it keeps cookies, says where a request comes from, and fills in forms.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
 use axum::body::Body;
@@ -19,11 +19,13 @@ pub(crate) struct Browser<'a> {
     cookies: Mutex<BTreeMap<String, String>>,
     /// What the last page's forms carry.
     csrf: Mutex<String>,
+    /// The ids of the last page.
+    ids: Mutex<BTreeSet<String>>,
 }
 
 impl<'a> Browser<'a> {
     pub(crate) fn new(app: &'a App) -> Self {
-        Self { app, cookies: Mutex::default(), csrf: Mutex::default() }
+        Self { app, cookies: Mutex::default(), csrf: Mutex::default(), ids: Mutex::default() }
     }
 
     /// A browser in which the owner of `acme` is signed in.
@@ -47,6 +49,7 @@ impl<'a> Browser<'a> {
         let answer = self.send(Request::get(path).header("sec-fetch-site", "none"), Body::empty()).await;
         if is_html(&answer) {
             markup::check_page(path, &answer);
+            *self.ids.lock().unwrap() = markup::ids(&markup::tags(&answer.text));
             if let Some(token) = markup::csrf(&answer.text) {
                 *self.csrf.lock().unwrap() = token;
             }
@@ -66,10 +69,12 @@ impl<'a> Browser<'a> {
         self.send(Request::get(path).header("sec-fetch-site", "none"), Body::empty()).await
     }
 
-    /// Asks for a part of a page, as htmx does.
+    /// Asks for a part of a page, as htmx does. It is checked against the rules every part keeps.
     pub(crate) async fn get_part(&self, path: &str) -> Answer {
         let request = Request::get(path).header("sec-fetch-site", "same-origin").header("hx-request", "true");
-        self.send(request, Body::empty()).await
+        let answer = self.send(request, Body::empty()).await;
+        self.check_part(path, &answer).await;
+        answer
     }
 
     /// Sends a form of the last page.
@@ -79,7 +84,31 @@ impl<'a> Browser<'a> {
 
     /// Sends a form of the last page through htmx.
     pub(crate) async fn post_part(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
-        self.send(Self::form(path).header("hx-request", "true"), self.fields(fields)).await
+        let answer = self.send(Self::form(path).header("hx-request", "true"), self.fields(fields)).await;
+        self.check_part(path, &answer).await;
+        answer
+    }
+
+    /// Checks a part of a page: what it has htmx fill is in it, or in the page that it comes into. That is the one at its own
+    /// address or, where there is none, the last one that was opened.
+    async fn check_part(&self, path: &str, answer: &Answer) {
+        if !is_html(answer) || answer.text.starts_with("<!doctype html>") {
+            return;
+        }
+        let tags = markup::tags(&answer.text);
+        markup::check_tags(path, &tags);
+        let mut ids = markup::ids(&tags);
+        if markup::lost_targets(&tags, &ids).is_empty() {
+            return;
+        }
+        let page = self.look(path).await;
+        if page.status == 200 && page.text.starts_with("<!doctype html>") {
+            ids.extend(markup::ids(&markup::tags(&page.text)));
+        } else {
+            ids.extend(self.ids.lock().unwrap().clone());
+        }
+        let lost = markup::lost_targets(&tags, &ids);
+        assert!(lost.is_empty(), "{path}: htmx is to fill what is not there: {lost:?}");
     }
 
     /// The head of a form's request.

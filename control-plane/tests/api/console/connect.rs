@@ -114,7 +114,9 @@ async fn who_calls_nothing_connects_nothing(pool: PgPool) {
     app.member(&person, "mia@acme.example", "member").await;
     let auditor = Browser::of(&app, "aud@acme.example").await;
     let refused = auditor.get("/w/acme/connect").await.expect(403);
-    assert!(refused.text.contains("tools.call"), "{}", text(&refused.text));
+    let said = text(&refused.text);
+    assert!(said.contains("Only owners, admins, policy authors and members call tools.Ask Olive."), "{said}");
+    assert!(said.contains("You are an auditor here.") && refused.text.contains("/w/acme/activity"), "{said}");
     auditor.get("/account").await.expect(200);
     auditor.post("/w/acme/connect/token", &[("client", "codex")]).await.expect(403);
     auditor.post("/w/acme/connect/blocked", &[]).await.expect(403);
@@ -169,7 +171,7 @@ async fn a_call_is_told_as_activity_tells_it(pool: PgPool) {
     seed(&app, &person, 2, 60).await;
     let denied = text(&owner.get("/w/acme/connect").await.expect(200).text);
     for part in [
-        "Your call arrived",
+        "Your latest call",
         "A policy forbids this call.",
         "Policy",
         "no-deletes",

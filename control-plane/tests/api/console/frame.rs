@@ -21,6 +21,7 @@ async fn every_page_keeps_the_rules(pool: PgPool) {
         "/w/acme",
         "/w/acme?guide=off",
         "/w/acme/activity",
+        "/w/acme/evidence",
         "/w/acme/live",
         "/w/acme/connect",
         "/workspaces",
@@ -34,6 +35,10 @@ async fn every_page_keeps_the_rules(pool: PgPool) {
         "/w/acme/tokens",
         "/w/acme/tokens/new",
         "/w/acme/tokens/new?kind=api",
+        "/w/acme/destinations",
+        "/w/acme/destinations/new",
+        "/w/acme/destinations/new?kind=webhook",
+        "/w/acme/destinations/new?kind=splunk_hec",
     ] {
         let answer = owner.get(path).await;
         assert!(answer.text.contains("</html>"), "{path}");

@@ -6,7 +6,7 @@ use std::io::Write as _;
 use crate::app::Answer;
 
 /// Largest page, as a browser takes it: without its style, script and icons.
-const PAGE_MAX: usize = 15_000;
+pub(super) const PAGE_MAX: usize = 15_000;
 
 /// A tag with its attributes; values are as written, entities and all.
 #[derive(Debug)]
@@ -105,11 +105,27 @@ pub(crate) fn check_page(path: &str, answer: &Answer) {
                 assert!(ids.contains(id), "{path}: {reference}=\"{id}\" names nothing");
             }
         }
-        if let Some(target) = tag.get("hx-target").or_else(|| tag.get("hx-target:inherited")) {
-            let id = target.strip_prefix('#').unwrap_or_else(|| panic!("{path}: hx-target=\"{target}\" is no id"));
-            assert!(ids.contains(id), "{path}: hx-target=\"{target}\" names nothing");
-        }
     }
+    let lost = lost_targets(&tags, &self::ids(&tags));
+    assert!(lost.is_empty(), "{path}: htmx is to fill what is not there: {lost:?}");
+}
+
+/// The ids of tags.
+pub(crate) fn ids(tags: &[Tag]) -> BTreeSet<String> {
+    tags.iter().filter_map(|tag| tag.get("id")).map(str::to_owned).collect()
+}
+
+/// What htmx is to fill, with any status, and no id is of.
+pub(crate) fn lost_targets(tags: &[Tag], ids: &BTreeSet<String>) -> Vec<String> {
+    let targets = |(name, value): &(String, String)| match name.as_str() {
+        "hx-target" | "hx-target:inherited" => vec![value.clone()],
+        name if name.starts_with("hx-status:") => {
+            value.split_whitespace().filter_map(|word| word.strip_prefix("target:")).map(str::to_owned).collect()
+        }
+        _ => Vec::new(),
+    };
+    let all = tags.iter().flat_map(|tag| tag.attributes.iter().flat_map(targets));
+    all.filter(|target| target.strip_prefix('#').is_none_or(|id| !ids.contains(id))).collect()
 }
 
 /// Checks tags, of a page or of a part of one.
@@ -127,6 +143,8 @@ pub(crate) fn check_tags(path: &str, tags: &[Tag]) {
             let plain = tag.get("href").or_else(|| tag.get("action"));
             let polls = tag.get("hx-trigger").is_some_and(|on| on.starts_with("every") || on.starts_with("load"));
             assert!(plain.is_some() || polls, "{path}: htmx without a plain equivalent: {tag:?}");
+            // None is handed down from a tag around it.
+            assert!(tag.get("hx-target").is_some(), "{path}: htmx without a target: {tag:?}");
         }
         if tag.name == "form" && tag.get("method") == Some("post") {
             assert!(tag.get("action").is_some(), "{path}: a form without action");
@@ -152,4 +170,13 @@ pub(crate) fn text(html: &str) -> String {
     }
     text.push_str(rest);
     text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn a_target_that_is_not_there_is_found() {
+    let html = "<p id=\"here\"></p><form hx-post=\"/\" hx-target=\"#here\" hx-status:422=\"target:#gone swap:outerHTML\">\
+                <a hx-get=\"/\" hx-target=\"#elsewhere\">";
+    let tags = tags(html);
+    assert_eq!(lost_targets(&tags, &ids(&tags)), ["#gone", "#elsewhere"]);
+    assert_eq!(lost_targets(&tags, &["here", "gone", "elsewhere"].map(str::to_owned).into()), [""; 0]);
 }

@@ -30,7 +30,7 @@ async fn each_role_sees_what_it_may_call_and_why(pool: PgPool) {
         let browser = Browser::of(&app, &email).await;
         let page = browser.get("/w/acme/access").await.expect(200);
         let shown = text(&page.text);
-        assert!(shown.contains("wiki/search") && shown.contains("House rules"), "{role}: {shown}");
+        assert!(shown.contains("wiki__search") && shown.contains("House rules"), "{role}: {shown}");
         assert!(shown.contains("delete_page") && shown.contains("Pages are kept."), "{role}: {shown}");
         assert!(!shown.contains("payroll"), "{role} does not see it at the gateway: {shown}");
         assert_eq!(page.text.contains("/w/acme/policies/pol_"), role != "member", "{role}: a link to the policy");

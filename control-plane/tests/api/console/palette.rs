@@ -17,7 +17,9 @@ async fn it_finds_what_a_person_may_see_and_nothing_else(pool: PgPool) {
     check_tags("the palette", &tags(&part.text));
     let found = text(&part.text);
     assert!(found.contains("notes Server") || found.contains("notesServer"), "{found}");
-    assert!(found.contains("read_note"), "{found}");
+    assert!(found.contains("notes__read_note"), "by the name that agents call it: {found}");
+    let tool = owner.get_part("/w/acme/palette?q=notes__re").await.expect(200);
+    assert!(tool.text.contains("/tools/tool_"), "to its own page: {}", tool.text);
     let people = owner.get_part("/w/acme/palette?q=someb").await.expect(200);
     assert!(people.text.contains(&format!("/w/acme/people/{mia}")), "{}", people.text);
     let page = owner.get("/w/acme/palette?q=note").await.expect(200);

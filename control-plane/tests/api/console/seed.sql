@@ -1,6 +1,7 @@
 -- Puts {COUNT} calls of the tenant {TENANT} into its log, spread evenly over the {SECONDS} seconds before now: by the
 -- person {USER} and somebody who is gone, at the server {SERVER} (`wiki`), of six tools, or of {TOOLS} where that is more; of a hundred 94 are allowed,
--- four denied and two failed. Text {NASTY} is one tool's name. The counts by minute and hour are kept along.
+-- four denied and two failed. Text {NASTY} is one tool's name. All counts are kept along,
+-- and the shard says that they are whole.
 begin;
 set local role sluice_ingest;
 select audit_add_partition((now() at time zone 'UTC')::date - back) from generate_series(0, {SECONDS} / 86400 + 1) back;
@@ -43,5 +44,14 @@ from audit_record where tenant_id = '{TENANT}' group by 1, 2, 3, 4, 5, 6, 7;
 insert into audit_rollup_hour (tenant_id, start, server_id, tool_name, effect, status, bucket, count, duration_us)
 select tenant_id, date_trunc('hour', start), server_id, tool_name, effect, status, bucket, sum(count), sum(duration_us)
 from audit_rollup_minute where tenant_id = '{TENANT}' group by 1, 2, 3, 4, 5, 6, 7;
+insert into audit_rollup_server (tenant_id, start, server_id, effect, status, bucket, count, duration_us)
+select tenant_id, start, server_id, effect, status, bucket, sum(count), sum(duration_us)
+from audit_rollup_hour where tenant_id = '{TENANT}' group by 1, 2, 3, 4, 5, 6;
+insert into audit_rollup_caller
+    (tenant_id, start, kind, actor_kind, actor_id, client_name, effect, status, count, first_at, last_at)
+select tenant_id, date_trunc('hour', time, 'UTC'), kind, actor_kind, actor_id, client_name, effect, status, count(*),
+    min(time), max(time)
+from audit_record where tenant_id = '{TENANT}' group by 1, 2, 3, 4, 5, 6, 7, 8;
+insert into audit_shard (shard) values (0) on conflict do nothing;
 insert into audit_head (tenant_id, epoch, size) values ('{TENANT}', 1, {COUNT});
 commit;

@@ -5,6 +5,7 @@ use sqlx::PgPool;
 
 use super::browser::Browser;
 use super::markup::text;
+use super::servers::values;
 use crate::app::App;
 
 const PATH: &str = "/w/acme/settings";
@@ -26,6 +27,53 @@ async fn each_form_changes_its_own_part(pool: PgPool) {
     owner.get_part("/w/acme").await.expect(200);
     let page = owner.get(PATH).await.expect(200);
     assert!(page.text.contains("The settings are saved.") && !page.text.contains("<b>Rockets"));
+}
+
+/// How many changes of a workspace's configuration there were, and how many are recorded.
+async fn changes(app: &App, person: &crate::app::Person) -> (i64, i64) {
+    let records = app.one_of_tenant(person, "select count(*) from audit_inbox").await;
+    (app.one_of_tenant(person, "select revision from tenant_settings").await, records)
+}
+
+#[sqlx::test(migrator = "store::MIGRATOR")]
+async fn a_form_that_changes_nothing_says_so_and_makes_nothing_new(pool: PgPool) {
+    let app = App::new(&pool).await;
+    let (owner, person) = Browser::of_owner(&app).await;
+    let server = app.server(&person, "wiki", &[crate::app::tool("search", "Searches.")]).await;
+    let tools = app.get(&person, &format!("/tenants/acme/servers/{server}/tools")).await.expect(200);
+    let (server, tool) = (format!("/w/acme/servers/{server}"), tools.text_at("/tools/0/id"));
+    let rule = "permit (principal, action, resource);";
+    let policy = serde_json::json!({"name": "All", "text": rule});
+    let policy = app.post(&person, "/tenants/acme/policies", policy).await.expect(201).text_at("/policy/id");
+    let policy = format!("/w/acme/policies/{policy}");
+    let (_, mei) = app.member(&person, "mei@acme.example", "member").await;
+    let page = owner.get(&format!("{server}/settings")).await.expect(200).text;
+    let names = ["title", "endpoint", "alias", "labels", "timeout", "largest"];
+    let settings: Vec<(&str, String)> = names.into_iter().map(|name| (name, values(&page, name)[0].clone())).collect();
+    let settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let (member, review) = (format!("/w/acme/people/{mei}"), format!("{server}/tools/{tool}"));
+    let publish = format!("{policy}/versions/1/publish");
+    // What comes first changes something; sent again it changes nothing.
+    let text_of = |revision| [("text", rule), ("revision", revision), ("do", "save")];
+    owner.post(&publish, &[("revision", "1")]).await.expect(303);
+    owner.post(&review, &[("risk", "write"), ("labels", "env:prod")]).await.expect(303);
+    owner.post(PATH, &[("title", "Acme Rockets")]).await.expect(303);
+    let place = [("name", "Mei"), ("role", "member"), ("groups", "ops")];
+    owner.post(&member, &place).await.expect(303);
+    let before = changes(&app, &person).await;
+    for (path, fields) in [
+        (publish.as_str(), &[("revision", "2")][..]),
+        (&policy, &text_of("2")[..]),
+        (&review, &[("risk", "write"), ("labels", "env:prod")][..]),
+        (&format!("{server}/settings"), &settings[..]),
+        (PATH, &[("title", "Acme Rockets"), ("blind_max_s", "60")][..]),
+        (&member, &place[..]),
+    ] {
+        let to = owner.post(path, fields).await.expect(303).location().to_owned();
+        let said = text(&owner.get(&to).await.expect(200).text);
+        assert!(said.contains("Nothing changed"), "{path}: {said}");
+        assert_eq!(changes(&app, &person).await, before, "{path}");
+    }
 }
 
 #[sqlx::test(migrator = "store::MIGRATOR")]
