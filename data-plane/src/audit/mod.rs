@@ -15,7 +15,7 @@ mod ship;
 mod spool;
 
 pub use counters::{Count, Counters, Waits};
-pub use open::OpenRecord;
+pub use open::{OpenRecord, later};
 pub use recorder::{AuditUnavailable, Condition, Keys, Recorder, Settings, StartError};
 pub use spool::{SpoolError, SpoolMode, SpoolSettings};
 

@@ -21,9 +21,13 @@ pub(super) struct Outbox {
     to_send: BTreeSet<u64>,
     /// Frames that are in memory only.
     to_spool: BTreeSet<u64>,
+    /// Frames that somebody waits for.
+    waited_for: BTreeSet<u64>,
     /// How many frames the spool holds.
     spooled: usize,
     ack: Option<Ack>,
+    /// The epoch of acks in which frames were last sent again that the owner does not wait for.
+    again_in: Option<u64>,
     last_s: u64,
     /// Whether the ack has been looked for: what an earlier run left is not sent before.
     pub(super) asked: bool,
@@ -66,8 +70,10 @@ impl Outbox {
             frames: BTreeMap::new(),
             to_send: BTreeSet::new(),
             to_spool: BTreeSet::new(),
+            waited_for: BTreeSet::new(),
             spooled: 0,
             ack: None,
+            again_in: None,
             last_s: 0,
             asked: true,
         }
@@ -101,6 +107,9 @@ impl Outbox {
         (waiters, tenants): (Vec<oneshot::Sender<()>>, Vec<(TenantId, u64)>),
         since: Instant,
     ) {
+        if !waiters.is_empty() {
+            self.waited_for.insert(s);
+        }
         let held = Held { wire: Some(wire), place: None, sent: None, waiters, tenants, since };
         self.frames.insert(s, held);
         self.to_send.insert(s);
@@ -143,9 +152,10 @@ impl Outbox {
         self.to_spool.iter().filter_map(|s| Some((*s, self.frames.get(s)?.wire.clone()?))).collect()
     }
 
-    /// Redis has it; whoever waits may go on. `false` when the frame was freed meanwhile.
+    /// Redis has it; whoever waits may go on.
     pub(super) fn sent(&mut self, s: u64, id: StreamId) {
         self.to_send.remove(&s);
+        self.waited_for.remove(&s);
         if let Some(held) = self.frames.get_mut(&s) {
             held.sent = Some(id);
             held.release();
@@ -155,6 +165,7 @@ impl Outbox {
     /// The disk has it; whoever waits may go on. Gives the place back when the frame was freed meanwhile.
     pub(super) fn stored(&mut self, s: u64, place: Place) -> Result<&[(TenantId, u64)], Place> {
         self.to_spool.remove(&s);
+        self.waited_for.remove(&s);
         let Some(held) = self.frames.get_mut(&s) else { return Err(place) };
         held.place = Some(place);
         held.release();
@@ -179,6 +190,7 @@ impl Outbox {
         for (s, mut held) in free(&mut self.frames, &ack) {
             self.to_send.remove(&s);
             self.to_spool.remove(&s);
+            self.waited_for.remove(&s);
             held.release();
             freed.memory += held.wire.as_ref().map_or(0, |wire| wire.len() as u64);
             if let Some(place) = held.place {
@@ -186,16 +198,29 @@ impl Outbox {
                 freed.places.push((place, held.tenants));
             }
         }
-        let before = self.to_send.len();
-        for (s, held) in &mut self.frames {
-            if held.sent.is_some_and(|sent| sent <= ack.cursor) {
-                held.sent = None;
-                self.to_send.insert(*s);
-            }
-        }
-        let again = self.to_send.len() - before;
+        let again = self.send_again(&ack);
         self.ack = Some(ack);
         (freed, again)
+    }
+
+    /// What the owner has read past without effect is to be sent again; gives how many frames that are.
+    ///
+    /// But not those behind one that is on its way: the owner holds them until it comes. And where the owner waits for frames
+    /// that are not here any more (its database was set back), only once in an epoch: it holds them until it gives up waiting,
+    /// and to send them at each ack would keep it from reading all there is.
+    fn send_again(&mut self, ack: &Ack) -> usize {
+        let is_past = |held: &Held| held.sent.is_some_and(|sent| sent <= ack.cursor);
+        let first = self.frames.first_key_value().filter(|(_, held)| is_past(held));
+        let Some(is_awaited) = first.map(|(s, _)| *s <= ack.wm.saturating_add(1)) else { return 0 };
+        if !is_awaited && self.again_in.replace(ack.epoch) == Some(ack.epoch) {
+            return 0;
+        }
+        let before = self.to_send.len();
+        for (s, held) in self.frames.iter_mut().filter(|(_, held)| is_past(held)) {
+            held.sent = None;
+            self.to_send.insert(*s);
+        }
+        self.to_send.len() - before
     }
 
     /// Forgets the bytes of frames that the disk has; gives how many.
@@ -206,17 +231,17 @@ impl Outbox {
 
     /// When the first entry came that somebody still waits for.
     pub(super) fn waiting_since(&self) -> Option<Instant> {
-        // Only frames in neither place have waiters, so they are in both sets; after a long absence of Redis or of the
-        // owner one of the two is large.
-        let in_memory = if self.to_send.len() < self.to_spool.len() { &self.to_send } else { &self.to_spool };
-        let in_memory = in_memory.iter().filter_map(|s| self.frames.get(s));
-        in_memory.filter(|held| !held.waiters.is_empty()).map(|held| held.since).min()
+        // Frames are formed in order.
+        self.frames.get(self.waited_for.first()?).map(|held| held.since)
     }
 
     /// Tells those who have waited since before `until` that it is in vain. The frames stay.
     pub(super) fn give_up(&mut self, until: Instant) {
-        for held in self.frames.values_mut().filter(|held| held.since <= until) {
-            held.waiters.clear();
+        while self.waiting_since().is_some_and(|since| since <= until) {
+            let first = self.waited_for.pop_first();
+            if let Some(held) = first.and_then(|s| self.frames.get_mut(&s)) {
+                held.waiters.clear();
+            }
         }
     }
 }
@@ -232,5 +257,67 @@ impl Held {
             // Whoever waited may be gone.
             let _ = waiter.send(());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use audit::Ranges;
+    use domain::{BootId, Clock, NodeId};
+
+    use super::*;
+
+    /// A source whose frames 1 to `last` were sent, each at the place in the stream that has its number.
+    fn sent_up_to(last: u64) -> Outbox {
+        let clock = Clock::new(|| chrono::DateTime::UNIX_EPOCH, || [0; 10]);
+        let mut outbox = Outbox::new(Source { node: NodeId::new(&clock), boot: BootId::new(&clock), shard: 0 });
+        for _ in 0..last {
+            let s = outbox.next_s();
+            outbox.add(s, Bytes::from_static(b"frame"), (Vec::new(), Vec::new()), Instant::now());
+            outbox.sent(s, StreamId(s, 0));
+        }
+        outbox
+    }
+
+    fn ack(epoch: u64, version: u64, cursor: u64, wm: u64) -> Ack {
+        Ack { epoch, version, cursor: StreamId(cursor, 0), wm, missing: Ranges::default() }
+    }
+
+    fn names(outbox: &Outbox) -> Vec<u64> {
+        outbox.to_send(usize::MAX).into_iter().map(|(s, _)| s).collect()
+    }
+
+    #[test]
+    fn frames_behind_one_that_is_on_its_way_are_not_sent_again() {
+        let mut outbox = sent_up_to(5);
+        assert_eq!(outbox.acked(ack(1, 1, 5, 1)).1, 4, "none of them took effect");
+        assert_eq!(names(&outbox), [2, 3, 4, 5]);
+        for (s, place) in [(3, 6), (4, 7), (5, 8)] {
+            outbox.sent(s, StreamId(place, 0));
+        }
+        for version in 2..100 {
+            assert_eq!(outbox.acked(ack(1, version, 8, 1)).1, 0, "the owner holds them until 2 comes");
+        }
+        outbox.sent(2, StreamId(9, 0));
+        assert_eq!(outbox.acked(ack(1, 100, 9, 1)).1, 4, "2 was lost again: whoever waits for it gets it");
+        assert_eq!(outbox.acked(ack(1, 101, 9, 5)).0.memory, 20);
+        assert!(outbox.is_empty());
+    }
+
+    #[test]
+    fn what_waits_for_frames_that_are_gone_everywhere_is_sent_again_once() {
+        let mut outbox = sent_up_to(9);
+        assert_eq!(outbox.acked(ack(1, 1, 6, 6)).1, 0);
+        let mut sent = 0;
+        for version in 1..100 {
+            sent += outbox.acked(ack(2, version, 20 + version, 4)).1;
+            for s in names(&outbox) {
+                outbox.sent(s, StreamId(20 + version, 0));
+            }
+        }
+        assert_eq!(sent, 3, "5 and 6 took effect before the database was set back, and are not here");
+        let missing = [(5, 10)].into_iter().collect();
+        let given_up = Ack { missing, ..ack(2, 100, 200, 9) };
+        assert_eq!(outbox.acked(given_up).1, 3, "given up, though they are here");
     }
 }

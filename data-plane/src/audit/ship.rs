@@ -15,6 +15,7 @@ use audit::{Ack, Entry};
 use bytes::Bytes;
 use domain::TenantId;
 use redis::aio::MultiplexedConnection;
+use secrets::Sealer;
 use tokio::time::Instant;
 
 use super::carrier::{self, Answer, Request};
@@ -210,11 +211,10 @@ impl Ship {
             counters.frames.add(1);
             counters.entries.add(forming.builder.count() as u64);
             let aad = frame::aad(&self.common.settings.deployment, &own.source, s);
-            let wire = frame::to_wire(
-                &own.source,
-                s,
-                &self.common.keys.frames.seal(&aad.parts(), self.packer.pack(&forming.builder)),
-            );
+            let content = self.packer.pack(&forming.builder);
+            let mut wire = frame::wire_head(&own.source, s, Sealer::OVERHEAD + content.len());
+            self.common.keys.frames.seal_onto(&mut wire, &aad.parts(), content);
+            let wire = Bytes::from(wire);
             counters.uncommitted_bytes.add(wire.len() as u64);
             self.mean = (self.mean * 15 + wire.len() as u64) / 16;
             let tenants = shares(forming.tenants, forming.builder.size() as u64, wire.len() as u64);

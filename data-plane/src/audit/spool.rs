@@ -109,34 +109,18 @@ enum Request {
 
 static CRC: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_32_ISCSI);
 const HEADER: usize = 8;
+/// How much of the memory of a large write is kept for the next.
+const OUT_KEPT: usize = 1 << 20;
 /// Frames are smaller; a greater length is a torn or foreign file.
 const FRAME_MAX: u32 = 64 << 20;
 
 impl Spool {
     /// Takes the node's spool, and reads what is left in it.
     pub(super) fn open(settings: &SpoolSettings, node: NodeId, boot: BootId) -> Result<(Self, Left), SpoolError> {
-        let dir = settings.dir.join(node.to_string());
+        let mut files = Files::lock(settings, node, boot)?;
+        let dir = files.dir.clone();
         let disk = |error| SpoolError::Disk { path: dir.clone(), error };
-        fs::create_dir_all(&dir).map_err(disk)?;
-        let lock = File::create(dir.join("lock")).map_err(disk)?;
-        flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|_| SpoolError::Locked(dir.clone()))?;
-        let sizes = Arc::new(Sizes {
-            files: AtomicU64::new(0),
-            tenants: Mutex::new(HashMap::new()),
-            max: settings.max_bytes,
-            tenant_max: settings.tenant_max_bytes,
-        });
-        let mut files = Files {
-            dir: dir.clone(),
-            boot,
-            by_number: HashMap::new(),
-            current: None,
-            next: 0,
-            marks: Vec::new(),
-            sizes: Arc::clone(&sizes),
-            file_bytes: settings.file_bytes,
-            _lock: lock,
-        };
+        let sizes = Arc::clone(&files.sizes);
         let left = files.read_left().map_err(disk)?;
         let (requests, inbox) = mpsc::channel();
         let thread = std::thread::Builder::new().name("audit-spool".to_owned());
@@ -236,6 +220,8 @@ struct Files {
     next: u64,
     /// Sources of this run.
     marks: Vec<Bytes>,
+    /// What is written next; kept, because memory that is given back must be cleared to be had again.
+    out: Vec<u8>,
     sizes: Arc<Sizes>,
     file_bytes: u64,
     _lock: File,
@@ -250,6 +236,33 @@ struct Spooled {
 }
 
 impl Files {
+    /// Those of a node, whose folder is nobody else's as long as they are there.
+    fn lock(settings: &SpoolSettings, node: NodeId, boot: BootId) -> Result<Self, SpoolError> {
+        let dir = settings.dir.join(node.to_string());
+        let disk = |error| SpoolError::Disk { path: dir.clone(), error };
+        fs::create_dir_all(&dir).map_err(disk)?;
+        let lock = File::create(dir.join("lock")).map_err(disk)?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|_| SpoolError::Locked(dir.clone()))?;
+        let sizes = Arc::new(Sizes {
+            files: AtomicU64::new(0),
+            tenants: Mutex::new(HashMap::new()),
+            max: settings.max_bytes,
+            tenant_max: settings.tenant_max_bytes,
+        });
+        Ok(Self {
+            dir,
+            boot,
+            by_number: HashMap::new(),
+            current: None,
+            next: 0,
+            marks: Vec::new(),
+            out: Vec::new(),
+            sizes,
+            file_bytes: settings.file_bytes,
+            _lock: lock,
+        })
+    }
+
     fn serve(mut self, inbox: &mpsc::Receiver<Request>) {
         while let Ok(first) = inbox.recv() {
             let mut writes = Vec::new();
@@ -271,18 +284,17 @@ impl Files {
         if writes.is_empty() {
             return;
         }
-        let written: io::Result<Vec<Vec<Place>>> = writes.iter().map(|(frames, _)| self.append(frames)).collect();
-        let synced = written.and_then(|places| self.sync().map(|()| places));
-        match synced {
-            Ok(places) => {
-                for ((_, done), places) in writes.into_iter().zip(places) {
+        let mut appended = Vec::new();
+        let written = writes.iter().try_for_each(|(frames, _)| self.append(frames).map(|places| appended.push(places)));
+        match written.and_then(|()| self.sync()) {
+            Ok(()) => {
+                for ((_, done), places) in writes.into_iter().zip(appended) {
                     let _ = done.send(Ok(places));
                 }
             }
             Err(error) => {
                 tracing::error!(%error, "the audit spool can't be written");
-                // The file may end in half a frame, and a sync that failed says nothing about the next: begin another.
-                self.current = None;
+                self.leave_current(&appended.concat());
                 for (_, done) in writes {
                     let _ = done.send(Err(io::Error::new(error.kind(), error.to_string())));
                 }
@@ -290,20 +302,35 @@ impl Files {
         }
     }
 
+    /// The file may end in half a frame, and a sync that failed says nothing about the next: another is begun. What was
+    /// appended in vain counts no longer, so that the file goes, and a full disk has room again, as soon as the rest of it
+    /// has taken effect.
+    fn leave_current(&mut self, in_vain: &[Place]) {
+        let failed = self.current.take();
+        self.free(in_vain);
+        if let Some(number) = failed {
+            self.remove_if_dead(number);
+        }
+    }
+
     fn append(&mut self, frames: &[Bytes]) -> io::Result<Vec<Place>> {
         let number = self.writable()?;
         let spooled = self.by_number.get_mut(&number).ok_or(io::ErrorKind::NotFound)?;
-        let mut out = Vec::with_capacity(frames.iter().map(|frame| frame.len() + HEADER).sum());
+        let out = &mut self.out;
         let mut places = Vec::with_capacity(frames.len());
         for frame in frames {
             let at = spooled.size + out.len() as u64 + HEADER as u64;
-            let length = put(&mut out, frame);
+            let length = put(out, frame);
             places.push(Place { file: number, at, length });
         }
-        spooled.file.write_all(&out)?;
-        spooled.size += out.len() as u64;
+        let (written, bytes) = (spooled.file.write_all(out), out.len() as u64);
+        // An outage's first write is of all that waited, and for long there may be no other.
+        out.clear();
+        out.shrink_to(OUT_KEPT);
+        written?;
+        spooled.size += bytes;
         spooled.live += frames.len();
-        self.sizes.files.fetch_add(out.len() as u64, Ordering::Relaxed);
+        self.sizes.files.fetch_add(bytes, Ordering::Relaxed);
         Ok(places)
     }
 
@@ -320,17 +347,17 @@ impl Files {
         let number = self.next;
         self.next += 1;
         let path = self.dir.join(format!("{}-{number}.spool", self.boot));
-        let mut file = OpenOptions::new().create_new(true).read(true).append(true).open(&path)?;
+        let file = OpenOptions::new().create_new(true).read(true).append(true).open(&path)?;
         let mut marks = Vec::new();
         for mark in &self.marks {
             put(&mut marks, mark);
         }
-        file.write_all(&marks)?;
-        File::open(&self.dir)?.sync_all()?;
         let size = marks.len() as u64;
         self.sizes.files.fetch_add(size, Ordering::Relaxed);
-        self.by_number.insert(number, Spooled { path, file, size, live: 0 });
+        let spooled = self.by_number.entry(number).or_insert(Spooled { path, file, size, live: 0 });
         self.current = Some(number);
+        spooled.file.write_all(&marks)?;
+        File::open(&self.dir)?.sync_all()?;
         Ok(number)
     }
 
@@ -439,4 +466,28 @@ fn next_frame(reader: &mut impl Read) -> Option<(Vec<u8>, u32)> {
     let mut frame = vec![0; length as usize];
     reader.read_exact(&mut frame).ok()?;
     (CRC.checksum(&frame) == u32::from_le_bytes(check)).then_some((frame, length))
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn a_large_write_keeps_no_memory_once_it_is_over() {
+        let id = Uuid::from_bytes(secrets::random());
+        let dir = std::env::temp_dir().join(format!("sluice-spool-{id}"));
+        let settings = SpoolSettings::new(dir.clone(), SpoolMode::Fallback);
+        let mut files = Files::lock(&settings, NodeId::from_uuid(id), BootId::from_uuid(id)).unwrap();
+        let frames = vec![Bytes::from(vec![0; OUT_KEPT]); 4];
+        assert_eq!(files.append(&frames).unwrap().len(), frames.len());
+        assert!(files.out.capacity() <= OUT_KEPT, "{}", files.out.capacity());
+        // The same where the disk takes none of it.
+        let spooled = files.by_number.values_mut().next().unwrap();
+        spooled.file = File::open(&spooled.path).unwrap();
+        files.append(&frames).unwrap_err();
+        assert!(files.out.capacity() <= OUT_KEPT, "{}", files.out.capacity());
+        fs::remove_dir_all(dir).unwrap();
+    }
 }

@@ -12,8 +12,9 @@ use mcp::Id;
 use policy::{Decision, RuleEffect};
 
 use super::session::LegacySession;
-use super::trace::{Trace, TraceSource};
+use super::trace::{Trace, TraceSource, hex_text};
 use super::{Arrival, Client};
+use crate::caller::Caller;
 use crate::permit::Denied;
 use crate::tenants::Tenant;
 
@@ -37,11 +38,11 @@ pub struct Subject<'a> {
 
 /// The record of a message, as far as it is known who sends it and what it is.
 #[must_use]
-pub fn begin(subject: &Subject<'_>, tenant: &Tenant, principal: &Principal, clock: &Clock) -> Box<Record> {
+pub fn begin(subject: &Subject<'_>, tenant: &Tenant, caller: &Caller, clock: &Clock) -> Box<Record> {
     let id = RecordId::new(clock);
     let mut record = Box::new(Record::new(id, subject.kind, tenant.snapshot.tenant, subject.arrival.time));
     record.call_id = Some(CallId::new(clock));
-    record.actor = actor(principal);
+    record.actor = caller.actor.clone();
     record.client = client(subject.client);
     record.mcp = mcp(subject);
     record.trace = traced(subject.trace, subject.arrival);
@@ -56,15 +57,16 @@ pub fn begin(subject: &Subject<'_>, tenant: &Tenant, principal: &Principal, cloc
     record
 }
 
-fn actor(principal: &Principal) -> Actor {
+/// What records say of a caller.
+pub(crate) fn actor(principal: &Principal) -> Actor {
     Actor {
         kind: Some(ActorKind::User),
-        id: Some(Text::of(principal.user)),
+        id: Some(Text::Shared(principal.user.to_string().into())),
         auth_method: Some(AuthMethod::ApiKey),
         token_id: Some(principal.token),
         token_exp: Some(principal.expires_at),
         roles: vec![Text::Fixed(principal.role.as_str())],
-        groups: principal.groups.iter().map(Text::of).collect(),
+        groups: principal.groups.iter().map(|group| Text::Shared(group.to_string().into())).collect(),
         ..Actor::default()
     }
 }
@@ -95,8 +97,8 @@ fn mcp(subject: &Subject<'_>) -> Mcp {
 fn traced(trace: &Trace, arrival: &Arrival) -> audit::record::Trace {
     audit::record::Trace {
         id: Some(Text::from(trace.id_text())),
-        span_id: Some(Text::from(hex::encode(trace.span))),
-        parent_id: trace.parent.map(|parent| Text::from(hex::encode(parent))),
+        span_id: Some(Text::from(trace.span_text())),
+        parent_id: trace.parent.map(|parent| Text::from(hex_text(&parent))),
         sampled: Some(trace.sampled),
         source: Some(match trace.source {
             TraceSource::Meta => Source::Meta,

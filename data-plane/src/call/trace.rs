@@ -77,8 +77,22 @@ impl Trace {
     /// The trace's id, 32 hexadecimal digits.
     #[must_use]
     pub fn id_text(&self) -> String {
-        hex::encode(self.id)
+        hex_text(&self.id)
     }
+
+    /// Our span's id, 16 hexadecimal digits.
+    #[must_use]
+    pub fn span_text(&self) -> String {
+        hex_text(&self.span)
+    }
+}
+
+/// As `hex::encode`, which makes its text letter by letter.
+pub(crate) fn hex_text(bytes: &[u8]) -> String {
+    let mut text = vec![b'0'; 2 * bytes.len()];
+    // It has exactly twice as many digits as there are bytes.
+    let _ = hex::encode_to_slice(bytes, &mut text);
+    String::from_utf8(text).unwrap_or_default()
 }
 
 /// `traceparent` for the next hop (W3C Trace Context, 3.2).

@@ -9,7 +9,7 @@ mod path;
 mod room;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::response::Response;
@@ -25,6 +25,7 @@ pub use room::{Full, Room, Seat};
 use crate::app::Node;
 use crate::gateway;
 use crate::metrics::AnswerLabels;
+use crate::reply::put_timing;
 
 /// Names the trace in every answer.
 pub const TRACE_ID: HeaderName = HeaderName::from_static("x-trace-id");
@@ -81,8 +82,9 @@ impl Entrance {
             headers.insert(TRACE_ID, trace.unwrap_or_else(|| new_trace(&self.node.clock)));
         }
         // How long a stranger's refusal took would tell which tenants there are.
-        let told = if response_is_for_strangers { 0.0 } else { taken.as_secs_f64() * 1000.0 };
-        let total = format!("total;dur={told:.3}");
+        let told = if response_is_for_strangers { Duration::ZERO } else { taken };
+        let mut total = String::new();
+        put_timing(&mut total, "total", u64::try_from(told.as_micros()).unwrap_or(u64::MAX));
         if let Ok(total) = HeaderValue::from_maybe_shared(bytes::Bytes::from(total)) {
             headers.append(SERVER_TIMING, total);
         }

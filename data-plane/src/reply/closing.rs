@@ -1,6 +1,7 @@
 //! The end of a call: what the client is told, and what the record says of it.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,7 +11,7 @@ use audit::words::{ResultType, Status};
 use http::StatusCode;
 use mcp::error::translate::{Next, Recipient};
 use mcp::message::{self, ErrorObject};
-use mcp::tools::{Side, translate_result};
+use mcp::tools::{Incomplete, Side, translate_own_result, translate_upstream_result};
 use mcp::{Id, Json, Limits, Message, Object, Raw, Version};
 use serde::Deserialize;
 
@@ -59,14 +60,14 @@ impl Closing {
     /// Judges an upstream's message and translates it.
     #[must_use]
     pub fn conclude(&self, whole: &Whole) -> Concluded {
-        let Ok(Message::Response(response)) = Message::parse(&whole.bytes, &Limits::default()) else {
+        let Ok(Message::Response(response)) = Message::parse(&whole.bytes, &Limits::upstream()) else {
             return self.fault(Fault::Malformed);
         };
         if response.id != Some(Id::number(whole.id)) {
             return self.fault(Fault::Malformed);
         }
         match response.outcome {
-            message::Outcome::Result(result) => self.result(&result),
+            message::Outcome::Result(result) => self.result(&result, translate_upstream_result(&result, &self.side())),
             message::Outcome::Error(error) => self.error(&error),
         }
     }
@@ -97,12 +98,16 @@ impl Closing {
     /// A result in modern form that we wrote ourselves.
     #[must_use]
     pub fn own_result(&self, result: &Json) -> Concluded {
-        result.raw().object().map_or_else(|| self.fault(Fault::Malformed), |result| self.result(&result))
+        let Some(result) = result.raw().object() else { return self.fault(Fault::Malformed) };
+        self.result(&result, translate_own_result(&result, &self.side()))
     }
 
-    fn result(&self, result: &Object<'_>) -> Concluded {
-        let side = Side { era: self.version.era(), server_info: self.tenant.server_info.raw() };
-        let text = match translate_result(result, &side) {
+    fn side(&self) -> Side<'_> {
+        Side { era: self.version.era(), server_info: self.tenant.server_info.raw() }
+    }
+
+    fn result(&self, result: &Object<'_>, translated: Result<Cow<'_, str>, Incomplete>) -> Concluded {
+        let text = match translated {
             Ok(text) => text,
             Err(incomplete) if incomplete.result_type == "input_required" => return self.fault(Fault::AsksForInput),
             Err(_) => return self.fault(Fault::UnknownResult),
@@ -172,14 +177,13 @@ impl Closing {
         record.result = std::mem::take(&mut concluded.answer);
         record.mcp.result_type = concluded.result_type;
         record.dur.upstream = Some(micros(self.sent));
-        let milliseconds =
-            |micros: Option<u64>| std::time::Duration::from_micros(micros.unwrap_or(0)).as_secs_f64() * 1e3;
-        concluded.ready.timing = Some(format!(
-            "policy;dur={:.3}, audit;dur={:.3}, upstream;dur={:.3}",
-            milliseconds(record.dur.policy),
-            milliseconds(record.dur.audit_wait),
-            milliseconds(record.dur.upstream),
-        ));
+        let mut timing = String::with_capacity(80);
+        let parts =
+            [("policy", record.dur.policy), (", audit", record.dur.audit_wait), (", upstream", record.dur.upstream)];
+        for (name, taken) in parts {
+            put_timing(&mut timing, name, taken.unwrap_or(0));
+        }
+        concluded.ready.timing = Some(timing);
         record.finish(std::mem::take(&mut concluded.outcome));
     }
 }
@@ -202,6 +206,12 @@ impl Concluded {
 #[must_use]
 pub fn micros(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Writes a metric of `Server-Timing`, in milliseconds.
+pub fn put_timing(timing: &mut String, name: &str, micros: u64) {
+    // Writing to a string does not fail.
+    let _ = write!(timing, "{name};dur={}.{:03}", micros / 1000, micros % 1000);
 }
 
 /// A response around JSON that is known to be well-formed.

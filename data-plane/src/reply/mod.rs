@@ -8,7 +8,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 
-pub use closing::{Closing, Concluded, micros};
+pub use closing::{Closing, Concluded, micros, put_timing};
 pub use talk::{Talk, received};
 
 pub(crate) use talk::until;

@@ -3,18 +3,14 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use egress::{Dialer, EgressError};
+use egress::EgressError;
 use http::{Request, Response, StatusCode, header};
 use http_body::Body as _;
 use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
-use hyper_util::client::legacy::{self, Client};
 use tokio::time::{Instant, timeout_at};
 
 use super::Fault;
-
-/// Connections to one upstream with one credential; nobody else's calls travel on them.
-pub(crate) type HttpClient = Client<Dialer, Full<Bytes>>;
+use super::wires::{Answering, Endpoint, Wires};
 
 /// How much of an answer is read, and until when.
 #[derive(Debug, Clone, Copy)]
@@ -41,26 +37,16 @@ pub(crate) enum Media {
 
 /// Sends a request and waits for the head of the answer.
 ///
-/// Tries again only if no byte was sent: hyper's pool does so when it finds a kept connection closed. Dropping the future
-/// closes the connection.
+/// Tries again only if no byte was sent. Dropping the future closes the connection.
 pub(crate) async fn exchange(
-    client: &HttpClient,
+    wires: &Wires,
+    endpoint: &Endpoint,
     request: Request<Full<Bytes>>,
     until: Instant,
-) -> Result<Response<Incoming>, Fault> {
-    let answer = timeout_at(until, client.request(request)).await.map_err(|_| Fault::Late)?;
-    let response = answer.map_err(|error| fault(&error))?;
+) -> Result<Response<Answering>, Fault> {
+    let response = timeout_at(until, wires.send(endpoint, request)).await.map_err(|_| Fault::Late)??;
     // 1xx never arrives here; what would send us elsewhere is refused, wherever it points.
     if response.status().is_redirection() { Err(Fault::Redirected) } else { Ok(response) }
-}
-
-/// What a failed exchange says of the upstream.
-fn fault(error: &legacy::Error) -> Fault {
-    match egress::cause(error) {
-        Some(dialled) => dial_fault(dialled),
-        None if error.is_connect() => Fault::Unreachable,
-        None => Fault::CutOff,
-    }
 }
 
 /// What a connection that was not made says of the upstream.
@@ -99,7 +85,7 @@ pub(crate) fn media<B>(response: &Response<B>) -> Media {
 }
 
 /// Reads a whole body. Copies only when it came in pieces.
-pub(crate) async fn whole(mut body: Incoming, bounds: Bounds) -> Result<Bytes, Fault> {
+pub(crate) async fn whole(mut body: Answering, bounds: Bounds) -> Result<Bytes, Fault> {
     if body.size_hint().lower() > bounds.max_bytes {
         return Err(Fault::TooLarge);
     }
@@ -122,7 +108,7 @@ pub(crate) async fn whole(mut body: Incoming, bounds: Bounds) -> Result<Bytes, F
 }
 
 /// The next piece of a body; `None` at its proper end.
-pub(crate) async fn chunk(body: &mut Incoming, until: Instant) -> Result<Option<Bytes>, Fault> {
+pub(crate) async fn chunk(body: &mut Answering, until: Instant) -> Result<Option<Bytes>, Fault> {
     loop {
         let frame = timeout_at(until, body.frame()).await.map_err(|_| Fault::Late)?;
         match frame {

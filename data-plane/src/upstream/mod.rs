@@ -10,16 +10,17 @@ mod legacy;
 mod modern;
 mod probe;
 mod sessions;
+mod wires;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
-use ::http::header::{ACCEPT, CONTENT_TYPE};
+use ::http::header::{ACCEPT, CONTENT_TYPE, HOST};
 use ::http::{HeaderValue, Method, Request, Uri};
 use bytes::Bytes;
 use domain::{Credential, CredentialId, EraPin, Server, ServerVersionId, SessionMode, TenantId};
-use egress::{Dialer, Pool};
+use egress::Dialer;
 use http_body_util::Full;
 use mcp::header::Annotated;
 use mcp::{Era, Json, Object, Raw, Version};
@@ -35,8 +36,8 @@ pub use sessions::{Isolation, Shelf};
 
 use crate::credentials::Presented;
 use crate::permit::Released;
-use http::HttpClient;
 use sessions::Sessions;
+use wires::{Answering, Endpoint, Sweeper, Wires};
 
 /// For how long an idle upstream's connections and era are remembered.
 const IDLE: Duration = Duration::from_hours(1);
@@ -54,7 +55,8 @@ struct Shared {
     dialer: Dialer,
     drain: Drain,
     /// Never by host alone: a connection is one tenant's, for one reviewed version and one credential.
-    clients: Cache<ClientKey, HttpClient>,
+    wires: Cache<WiresKey, Wires>,
+    sweeper: Sweeper,
     eras: Cache<(TenantId, ServerVersionId, Uri), Arc<Learned>>,
     sessions: Sessions,
     ids: AtomicU64,
@@ -68,7 +70,7 @@ impl std::fmt::Debug for Upstreams {
 
 /// Whose connections they are, and as whom they were made.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct ClientKey {
+struct WiresKey {
     tenant: TenantId,
     version: ServerVersionId,
     /// Scheme and authority: with TLS, the name the certificate is checked against.
@@ -104,8 +106,8 @@ pub struct Upstream {
     tenant: TenantId,
     version: ServerVersionId,
     credential: Option<(CredentialId, u64)>,
-    endpoint: Uri,
-    client: HttpClient,
+    endpoint: Endpoint,
+    wires: Wires,
     pin: EraPin,
     learned: Arc<Learned>,
     /// Who shares a session, where the upstream has sessions.
@@ -185,13 +187,20 @@ impl From<Fault> for Stop {
 
 impl Upstreams {
     /// Reaches upstreams that the dialer admits. What it has to finish later, `drain` owns;
-    /// sessions at legacy upstreams are shared with other nodes through `shelf`.
+    /// sessions at legacy upstreams are shared with other nodes through `shelf`. Call it inside a Tokio runtime.
     #[must_use]
     pub fn new(dialer: Dialer, drain: Drain, shelf: Option<Shelf>) -> Self {
+        let sweeper = Sweeper::default();
+        let (sweeping, begun) = (sweeper.clone().run(), drain.begun().clone());
+        drain.spawn(async move {
+            // It ends with the drain alone.
+            let _ = begun.run_until_cancelled(sweeping).await;
+        });
         Self(Arc::new(Shared {
             dialer,
             drain,
-            clients: Cache::builder().max_capacity(MOST).time_to_idle(IDLE).build(),
+            wires: Cache::builder().max_capacity(MOST).time_to_idle(IDLE).build(),
+            sweeper,
             eras: Cache::builder().max_capacity(MOST).time_to_idle(IDLE).build(),
             sessions: Sessions::new(shelf),
             ids: AtomicU64::new(1),
@@ -207,8 +216,12 @@ impl Upstreams {
             Credential::Bearer { place } | Credential::Header { place, .. } => Some((place.id, place.version)),
         };
         let origin = server.endpoint.origin().ascii_serialization();
-        let key = ClientKey { tenant, version: server.version, origin, credential };
-        let client = self.0.clients.get_with(key, || egress::client(self.0.dialer.clone(), Pool::default()));
+        let key = WiresKey { tenant, version: server.version, origin, credential };
+        let wires = self.0.wires.get_with(key, || {
+            let wires = Wires::new(self.0.dialer.clone());
+            self.0.sweeper.watch(&wires);
+            wires
+        });
         let learned = self.0.eras.get_with((tenant, server.version, endpoint.clone()), || {
             let learned = Learned::default();
             learned.set(server.probed_version.as_deref().and_then(Version::find).map(Version::era));
@@ -218,8 +231,8 @@ impl Upstreams {
             tenant,
             version: server.version,
             credential,
-            endpoint,
-            client,
+            endpoint: Endpoint::new(endpoint),
+            wires,
             pin: server.era,
             learned,
             sessions: server.sessions,
@@ -301,7 +314,7 @@ impl Upstream {
     }
 
     fn line<'a>(&'a self, credential: &'a Presented) -> Line<'a> {
-        Line { client: &self.client, endpoint: &self.endpoint, credential }
+        Line { wires: &self.wires, endpoint: &self.endpoint, credential }
     }
 
     /// Unique among the requests of this node, so that calls which share a session are told apart.
@@ -313,8 +326,8 @@ impl Upstream {
 /// Where a request goes and what it presents.
 #[derive(Clone, Copy)]
 pub(crate) struct Line<'a> {
-    pub(crate) client: &'a HttpClient,
-    pub(crate) endpoint: &'a Uri,
+    pub(crate) wires: &'a Wires,
+    pub(crate) endpoint: &'a Endpoint,
     pub(crate) credential: &'a Presented,
 }
 
@@ -323,9 +336,10 @@ impl Line<'_> {
     pub(crate) fn post(&self, body: impl Into<Bytes>) -> Request<Full<Bytes>> {
         let mut request = Request::new(Full::new(body.into()));
         *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.endpoint.clone();
+        *request.uri_mut() = self.endpoint.path.clone();
         let headers = request.headers_mut();
-        headers.reserve(10);
+        headers.reserve(12);
+        headers.insert(HOST, self.endpoint.host.clone());
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
         self.present(&mut request);
@@ -336,7 +350,8 @@ impl Line<'_> {
     pub(crate) fn bare(&self, method: Method) -> Request<Full<Bytes>> {
         let mut request = Request::new(Full::default());
         *request.method_mut() = method;
-        *request.uri_mut() = self.endpoint.clone();
+        *request.uri_mut() = self.endpoint.path.clone();
+        request.headers_mut().insert(HOST, self.endpoint.host.clone());
         self.present(&mut request);
         request
     }
@@ -352,8 +367,8 @@ impl Line<'_> {
         &self,
         request: Request<Full<Bytes>>,
         until: Instant,
-    ) -> Result<::http::Response<hyper::body::Incoming>, Fault> {
-        http::exchange(self.client, request, until).await
+    ) -> Result<::http::Response<Answering>, Fault> {
+        http::exchange(self.wires, self.endpoint, request, until).await
     }
 }
 
