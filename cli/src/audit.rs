@@ -7,9 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use audit::bundle::LINE_MAX;
 use audit::note::{Checkpoint, VerifierKey};
-use audit::verify::{CHECKS, Report, Verdict, Verifier};
+use audit::verify::{CHECKS, Report, Verdict};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
@@ -77,32 +76,12 @@ fn read(bundle: &Path, key: VerifierKey, since: Option<Checkpoint>) -> anyhow::R
     };
     let mut source = BufReader::with_capacity(1 << 18, source);
     let is_packed = source.fill_buf().with_context(named)?.starts_with(&ZSTD);
-    let mut lines: Box<dyn BufRead> = if is_packed {
+    let lines: Box<dyn BufRead> = if is_packed {
         Box::new(BufReader::with_capacity(1 << 18, zstd::Decoder::with_buffer(source).with_context(named)?))
     } else {
         Box::new(source)
     };
-    let mut line = Vec::new();
-    next(&mut lines, &mut line).with_context(named)?;
-    let mut verifier = Verifier::new(key, since, &line).with_context(named)?;
-    while next(&mut lines, &mut line).with_context(named)? {
-        verifier.line(&line);
-    }
-    Ok(verifier.finish())
-}
-
-/// Reads the next line, without its end; false when there is none. A line that is too long is cut, and then is none.
-fn next(lines: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
-    line.clear();
-    let read = match lines.by_ref().take(LINE_MAX as u64).read_until(b'\n', line) {
-        // A packed file that was cut off is a bundle that ends too early, and is reported as that.
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
-        read => read?,
-    };
-    if line.last() == Some(&b'\n') {
-        line.pop();
-    }
-    Ok(read > 0)
+    audit::verify::verify(lines, key, since).with_context(named)
 }
 
 fn tell(report: &Report) {
@@ -110,6 +89,9 @@ fn tell(report: &Report) {
     match &report.checkpoint {
         Some(checkpoint) => print(&format!("checkpoint  {} leaves", checkpoint.size)),
         None => print("checkpoint  none that is good"),
+    }
+    if report.epochs.0 != report.epochs.1 {
+        print(&format!("epochs      {} to {}: the log was set back", report.epochs.0, report.epochs.1));
     }
     match report.range {
         Some((first, last)) => print(&format!("records     {}, from {first} to {last}", report.records)),
@@ -121,7 +103,12 @@ fn tell(report: &Report) {
             Verdict::Holds => print(&format!("{number} holds      {title}")),
             Verdict::NotChecked(why) => print(&format!("{number} not made   {title}: {why}")),
             Verdict::Fails(fault) => {
-                print(&format!("{number} FAILS      {title}: {} (first at {})", fault.what, fault.seq));
+                let at = if report.epochs == (fault.epoch, fault.epoch) {
+                    fault.seq.to_string()
+                } else {
+                    format!("{} of epoch {}", fault.seq, fault.epoch)
+                };
+                print(&format!("{number} FAILS      {title}: {} (first at {at})", fault.what));
             }
         }
     }
@@ -131,10 +118,11 @@ fn as_json(report: &Report) -> serde_json::Value {
     let verdict = |verdict: &Verdict| match verdict {
         Verdict::Holds => json!({ "holds": true }),
         Verdict::NotChecked(why) => json!({ "not_checked": why }),
-        Verdict::Fails(fault) => json!({ "holds": false, "seq": fault.seq, "what": fault.what }),
+        Verdict::Fails(fault) => json!({ "holds": false, "epoch": fault.epoch, "seq": fault.seq, "what": fault.what }),
     };
     json!({
         "origin": report.origin,
+        "epochs": [report.epochs.0, report.epochs.1],
         "size": report.checkpoint.as_ref().map(|checkpoint| checkpoint.size),
         "records": report.records,
         "first": report.range.map(|(first, _)| first),

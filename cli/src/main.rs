@@ -3,6 +3,7 @@
 mod audit;
 mod demo_upstream;
 mod plane;
+mod ready;
 mod up;
 
 use std::path::PathBuf;
@@ -28,6 +29,8 @@ enum Command {
     ControlPlane,
     /// Runs a data-plane node; configured by environment, see docs/operate.md.
     DataPlane,
+    /// Asks the plane whose internal listener is at `SLUICE_INTERNAL_LISTEN` whether it is ready; exits 1 when it is not.
+    Ready,
     /// Runs the small demo upstream MCP server.
     DemoUpstream(demo_upstream::DemoArgs),
     /// Makes a deployment's keys in a folder; never overwrites one.
@@ -35,6 +38,17 @@ enum Command {
         #[command(subcommand)]
         command: KeysCommand,
     },
+    /// Puts right what a restored backup of Postgres leaves wrong; once, before a control plane runs again.
+    ///
+    /// First end every control plane (nodes may go on), restore Postgres, and leave Redis as it is: it alone knows what was
+    /// revoked since the backup. Settings are those of a control plane, from the environment.
+    ///
+    /// Gateway tokens that were revoked since the backup are revoked again, and those issued since are worth nothing any more.
+    /// Every destination is paused, each tenant's log goes on in a new epoch, and all is published anew. Until it has come to
+    /// its end nothing is published: when it was cut off, run it again.
+    ///
+    /// Whatever else was changed, removed or erased since is as it was at the backup: docs/operate.md says what to go through.
+    Restore(RestoreArgs),
     /// Works with the audit log, away from any server.
     Audit {
         #[command(subcommand)]
@@ -44,6 +58,21 @@ enum Command {
     WithServices(up::WithServicesArgs),
     #[command(hide = true)]
     Child(up::ChildArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct RestoreArgs {
+    /// Revokes every token, those for the API too, and ends every session: where nobody knows what was revoked since the
+    /// backup.
+    #[arg(long)]
+    revoke_all: bool,
+    /// Where Redis was lost too: goes on as if no token had been revoked since the backup. Those that were work again.
+    #[arg(long, conflicts_with = "revoke_all")]
+    keep_tokens: bool,
+    /// Where Redis was lost too: the highest epoch that was in use. The console's Evidence page shows it, and the first line
+    /// of each bundle and of each checkpoint ends in it.
+    #[arg(long, value_name = "EPOCH", default_value_t = 1)]
+    above_epoch: u64,
 }
 
 #[derive(Debug, Subcommand)]
@@ -89,6 +118,11 @@ fn start(command: Command) -> anyhow::Result<std::process::ExitCode> {
             let config = data_plane::Config::from_env(&environment)?;
             many_threads()?.block_on(plane::run(|drain| data_plane::run(config, drain)))
         }
+        Command::Ready => one_thread()?.block_on(ready::run()),
+        Command::Restore(arguments) => {
+            let config = control_plane::Config::from_env(&environment)?;
+            one_thread()?.block_on(restore(&config, &arguments))
+        }
         Command::Up => one_thread()?.block_on(up::run()),
         Command::DemoUpstream(arguments) => one_thread()?.block_on(demo_upstream::run(arguments)),
         Command::Keys { command: KeysCommand::Create { folder } } => Ok(secrets::keys::create(&folder).map(drop)?),
@@ -96,6 +130,27 @@ fn start(command: Command) -> anyhow::Result<std::process::ExitCode> {
         Command::Child(arguments) => one_thread()?.block_on(up::child(arguments)),
     }
     .map(|()| std::process::ExitCode::SUCCESS)
+}
+
+async fn restore(config: &control_plane::Config, arguments: &RestoreArgs) -> anyhow::Result<()> {
+    let RestoreArgs { revoke_all, keep_tokens, above_epoch } = *arguments;
+    let options = control_plane::restore::Options { revoke_all, keep_tokens, above_epoch };
+    let done = control_plane::restore::restore(config, options).await?;
+    say(&format!(
+        "{} tenants are published again, in epoch {}; {} logs go on in a new epoch",
+        done.tenants, done.epoch, done.logs
+    ));
+    say(&format!("{} gateway tokens that were revoked since the backup are revoked again", done.revoked_again));
+    say(&format!("{} gateway tokens that were issued since the backup are worth nothing any more", done.forgotten));
+    say(&format!("{} destinations are paused: start those that are still wanted, in the console", done.paused));
+    if revoke_all {
+        say(&format!("{} tokens are revoked and {} sessions ended", done.revoked, done.sessions));
+    } else {
+        say("`sluice restore --revoke-all` revokes every token, API tokens too, and ends every session");
+    }
+    say("as of the backup: API tokens, sign-ins, passwords, roles, policies, servers, credentials, destinations, and");
+    say("personal parts that were erased since. What was taken back or erased since has to be again: docs/operate.md");
+    Ok(())
 }
 
 fn many_threads() -> std::io::Result<tokio::runtime::Runtime> {
@@ -112,10 +167,29 @@ pub(crate) fn say(line: &str) {
     eprintln!("{line}");
 }
 
-/// Reads one variable of the environment, the empty one as absent.
+/// Reads one variable of the environment, the empty one as absent. Where it is absent and `NAME_FILE` names a file, it is
+/// what the file holds: so a secret need not stand in the environment. A file that holds nothing ends the program: what it
+/// was for must not silently be something else.
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
 pub(crate) fn environment(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
+    let read = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    read(name).or_else(|| {
+        let path = read(&format!("{name}_FILE"))?;
+        let held = held_by(&path).unwrap_or_else(|why| {
+            say(&format!("sluice: {name}_FILE is wrong: `{path}` {why}"));
+            std::process::exit(1)
+        });
+        Some(held)
+    })
+}
+
+/// What a file holds, without the line's end; or why it is of no use.
+fn held_by(path: &str) -> Result<String, String> {
+    let text = std::fs::read_to_string(path).map_err(|error| format!("can't be read: {error}"))?;
+    match text.trim_end() {
+        "" => Err("is empty".to_owned()),
+        held => Ok(held.to_owned()),
+    }
 }
 
 /// Waits for SIGINT or SIGTERM.
@@ -134,6 +208,19 @@ pub(crate) async fn told_to_end() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_stands_for_a_variable_without_its_last_line_end() {
+        let path = std::env::temp_dir().join(format!("sluice-held-{}", std::process::id()));
+        std::fs::write(&path, "postgres://x\n").unwrap();
+        let held = held_by(path.to_str().unwrap());
+        std::fs::write(&path, "\n").unwrap();
+        let empty = held_by(path.to_str().unwrap());
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(held.as_deref(), Ok("postgres://x"));
+        assert_eq!(empty, Err("is empty".to_owned()));
+        assert!(held_by("/nowhere").unwrap_err().starts_with("can't be read: "));
+    }
 
     #[test]
     fn a_cause_is_said_once() {

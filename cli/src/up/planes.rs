@@ -50,6 +50,7 @@ pub(crate) fn prepare(settings: &Settings, state: &State, addresses: &Addresses)
         ("SLUICE_PUBLIC_URL", format!("http://{}", local(ports.control_plane()))),
         ("SLUICE_MAIL_FOLDER", state.data("mail")?.display().to_string()),
         ("SLUICE_RELAY_URLS", relays.join(",")),
+        ("SLUICE_EGRESS_LOOPBACK", "on".to_owned()),
         ("SLUICE_SANDBOX_URL", format!("http://{}/mcp", local(ports.demo()))),
     ]);
     let mut node = both.to_vec();

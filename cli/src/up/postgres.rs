@@ -128,7 +128,7 @@ impl Postgres {
 /// What differs from Postgres' defaults.
 fn settings(port: u16, safety: Safety) -> String {
     let mut text = format!(
-        "listen_addresses = '127.0.0.1'\nport = {port}\nunix_socket_directories = ''\nmax_connections = 200\n\
+        "listen_addresses = '127.0.0.1'\nport = {port}\nunix_socket_directories = ''\nmax_connections = 200\nmax_locks_per_transaction = 256\n\
          shared_buffers = '128MB'\nlog_min_messages = warning\n"
     );
     if safety == Safety::Throwaway {
