@@ -41,8 +41,24 @@ browser() {
         || echo "Chromium could not be installed" >&2
 }
 
+# Sets the clock of a deployment under test: nor is it.
+clock() {
+    [ "$1" = test ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 || return 0
+    if ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1; then return 0; fi
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends libfaketime >/dev/null \
+        || echo "libfaketime could not be installed" >&2
+}
+
+# Receivers that destinations are tested with: nor are they.
+receivers() {
+    [ "$1" = test ] || return 0
+    "$(dirname "$0")/../tests/receivers/install.sh" >/dev/null || echo "The receivers of the tests could not be unpacked" >&2
+}
+
 if [ -z "$packages" ]; then
     browser "${1:-}"
+    clock "${1:-}"
+    receivers "${1:-}"
     exit 0
 fi
 
@@ -75,3 +91,5 @@ packages=$(echo "$packages" | sed 's/redis-server/redis-tools/')
 # shellcheck disable=SC2086
 install $packages
 browser "${1:-}"
+clock "${1:-}"
+receivers "${1:-}"
