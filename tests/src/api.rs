@@ -297,6 +297,15 @@ impl Api {
         bodies
     }
 
+    /// Whether a call's record is found by its trace; not, while nobody answers.
+    pub async fn has_record_of(&self, trace: &str) -> bool {
+        let url = format!("{}/tenants/{}/activity?trace={trace}", self.root, self.slug);
+        let answer = crate::client::send(self.http.get(url).bearer_auth(&self.token)).await;
+        let Some(answer) = answer.ok().filter(|answer| answer.status.is_success()) else { return false };
+        let found: Value = serde_json::from_str(&answer.text).unwrap_or_default();
+        found["records"].as_array().is_some_and(|records| records.iter().any(|record| record["final"] == true))
+    }
+
     /// Waits until there are this many final records of a trace.
     pub async fn wait_for_records(&self, trace: &str, count: usize) -> Vec<Value> {
         until("the record", async || {
@@ -357,7 +366,32 @@ impl Api {
             ("api-tokens", first(&self.get("/api-tokens").await, "tokens")),
             ("members", first(&self.get("/members").await, "members")),
             ("activity", text(&self.activity("limit=1").await[0]["id"])),
+            ("audit/destinations", self.any_destination().await),
         ])
+    }
+
+    /// Adds a webhook and has records sent to it; gives its id.
+    pub async fn add_destination(&self, url: &str) -> String {
+        let settings = json!({"kind": "webhook", "url": url});
+        let id = text(&self.post("/audit/destinations", json!({"name": "started", "settings": settings})).await["id"]);
+        self.post(&format!("/audit/destinations/{id}/start"), json!({})).await;
+        id
+    }
+
+    /// A destination as it is now.
+    pub async fn destination(&self, id: &str) -> Value {
+        self.get(&format!("/audit/destinations/{id}")).await
+    }
+
+    /// A destination, paused; made when there is none.
+    async fn any_destination(&self) -> String {
+        let found = self.get("/audit/destinations").await;
+        if let Some(id) = found["destinations"][0]["id"].as_str() {
+            return id.to_owned();
+        }
+        let settings = serde_json::json!({"kind": "webhook", "url": "https://siem.example/hook"});
+        let new = serde_json::json!({"name": "hook", "settings": settings});
+        text(&self.post("/audit/destinations", new).await["id"])
     }
 
     /// What every operation that only reads says.

@@ -11,9 +11,12 @@
 )]
 
 pub mod api;
+pub mod backup;
+pub mod balancer;
 pub mod behind;
 pub mod client;
 pub mod fast_upstream;
+pub mod large_log;
 pub mod load;
 pub mod patience;
 pub mod stack;

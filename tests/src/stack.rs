@@ -59,6 +59,30 @@ pub struct Stack {
     pub endpoints: Endpoints,
 }
 
+/// A folder that no other deployment of this process has.
+pub fn test_folder() -> PathBuf {
+    let number = NEXT_FOLDER.fetch_add(1, Ordering::Relaxed);
+    std::env::temp_dir().join(format!("sluice-test-{}-{number}", std::process::id()))
+}
+
+/// A process and all it has started.
+pub fn family(pid: u32) -> Vec<u32> {
+    let mut pids = vec![pid];
+    let mut next = 0;
+    while let Some(pid) = pids.get(next).copied() {
+        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        pids.extend(children.split_whitespace().map(|child| child.parse::<u32>().unwrap()));
+        next += 1;
+    }
+    pids
+}
+
+/// Whether a process has ended, though whoever started it may not have seen it.
+pub fn has_ended(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('Z'))
+}
+
 /// The program under test: `SLUICE_BIN`, or the release build.
 pub fn program() -> PathBuf {
     #[expect(clippy::disallowed_methods, reason = "the test command says where the program is")]
@@ -72,9 +96,7 @@ pub fn program() -> PathBuf {
 impl Stack {
     /// Starts one with this many nodes and waits until it is ready.
     pub fn start(nodes: u16, environment: &[(&str, &str)]) -> Self {
-        let number = NEXT_FOLDER.fetch_add(1, Ordering::Relaxed);
-        let folder = std::env::temp_dir().join(format!("sluice-test-{}-{number}", std::process::id()));
-        Self::start_in(&folder, nodes, environment)
+        Self::start_in(&test_folder(), nodes, environment)
     }
 
     /// Like [`Stack::start`], but it also ends when the calling thread does, however that comes.
@@ -127,22 +149,44 @@ impl Stack {
     pub fn kill(&self, name: &str) {
         let pid = self.current().unwrap().pids[name];
         signal(pid, rustix::process::Signal::KILL);
-        self.wait_for_endpoints(|endpoints| endpoints.pids.get(name).is_some_and(|new| *new != pid));
+        self.waits_for_new(name, pid);
+    }
+
+    /// Kills a process and all it has started at once, as when a machine loses power.
+    pub fn kill_family(&self, name: &str) {
+        let pid = self.current().unwrap().pids[name];
+        for pid in family(pid) {
+            signal(pid, rustix::process::Signal::KILL);
+        }
+        self.waits_for_new(name, pid);
+    }
+
+    /// Waits until the supervisor has started a process again that was this one.
+    pub fn waits_for_new(&self, name: &str, old: u32) {
+        self.wait_for_endpoints(|endpoints| endpoints.pids.get(name).is_some_and(|new| *new != old));
+    }
+
+    /// Stops the supervisor itself: what dies meanwhile is started again when it goes on.
+    pub fn pause_supervisor(&self) -> Stopped {
+        signal(self.child.id(), rustix::process::Signal::STOP);
+        Stopped(vec![self.child.id()])
+    }
+
+    /// Tells a process to end in order, and gives its id; the supervisor starts it again once it has ended.
+    pub fn begin_end(&self, name: &str) -> u32 {
+        let pid = self.current().unwrap().pids[name];
+        signal(pid, rustix::process::Signal::TERM);
+        pid
+    }
+
+    /// Waits until the supervisor has started a process again, whose id was this.
+    pub fn has_begun_again(&self, name: &str, before: u32) {
+        self.wait_for_endpoints(|endpoints| endpoints.pids.get(name).is_some_and(|new| *new != before));
     }
 
     /// Stops a process and all it has started, as if its machine had hung.
     pub fn stop_process(&self, name: &str) -> Stopped {
-        let mut pids = vec![self.current().unwrap().pids[name]];
-        let mut next = 0;
-        while let Some(pid) = pids.get(next).copied() {
-            let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-            pids.extend(children.split_whitespace().map(|child| child.parse::<u32>().unwrap()));
-            next += 1;
-        }
-        for pid in &pids {
-            signal(*pid, rustix::process::Signal::STOP);
-        }
-        Stopped(pids)
+        stop_family(self.current().unwrap().pids[name])
     }
 
     /// Everything the deployment has written to its logs.
@@ -225,6 +269,15 @@ pub fn failed_start(folder: &Path, environment: &[(&str, &str)]) -> (Option<i32>
         .unwrap_or_else(|| panic!("no end of a start with {environment:?} within {} s: {said}", PATIENCE.as_secs()));
     let _ = child.wait();
     (ended.code(), said)
+}
+
+/// Stops a process and all it has started.
+pub fn stop_family(pid: u32) -> Stopped {
+    let pids = family(pid);
+    for pid in &pids {
+        signal(*pid, rustix::process::Signal::STOP);
+    }
+    Stopped(pids)
 }
 
 /// Processes that hang until they are let go on.

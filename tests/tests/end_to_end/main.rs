@@ -8,14 +8,17 @@
 
 mod bad_input;
 mod canary;
+mod chaos;
 mod clients;
-mod conservation;
 mod console;
 mod eras;
 mod evidence;
 mod house;
 mod isolation;
+mod keys;
 mod publishing;
+mod restore;
+mod rolling;
 mod start;
 mod tenants;
 mod vault;

@@ -65,6 +65,8 @@ fn body(method: &str, path: &str) -> Option<Value> {
     match method {
         "patch" if is("{server}") => Some(json!({"revision": 1, "title": "Theirs"})),
         "patch" if is("{tool}") => Some(json!({"labels": ["theirs"]})),
+        "patch" if is("{destination}") => Some(json!({"revision": 1, "name": "Theirs"})),
+        "post" if is("/replay") => Some(json!({"seq": 0})),
         "patch" if is("{member}") => Some(json!({"name": "Theirs"})),
         "put" if is("/credential") => Some(json!({"kind": "bearer", "value": "theirs"})),
         "post" if is("/activate") => Some(json!({"revision": 1, "version": 1})),
