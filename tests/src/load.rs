@@ -11,14 +11,22 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
 
 use crate::client::{Client, send};
+
+/// The error of a node that is out of touch with its configuration.
+const OUT_OF_TOUCH: &str = "\"code\":-31003";
 
 /// What became of a numbered call, as its client saw it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// It was answered, with whatever.
+    /// It was answered, with whatever but what follows.
     Answered,
+    /// The gateway had no room for it, or for its record (503).
+    Refused,
+    /// The node had no configuration yet, and so did not know whose call it was (503).
+    Unready,
     /// The connection broke before the answer was whole.
     Broken,
 }
@@ -29,11 +37,17 @@ pub struct NumberedLoad {
     tasks: JoinSet<()>,
     ledger: Arc<Mutex<BTreeMap<u64, Outcome>>>,
     ended: Arc<Notify>,
+    next: Arc<AtomicU64>,
 }
 
 impl NumberedLoad {
     /// Starts `clients` callers of `tool`, numbering from `first` on.
     pub fn start(client: &Client, tool: &str, clients: usize, first: u64) -> Self {
+        Self::start_paced(client, tool, (clients, Duration::ZERO), first)
+    }
+
+    /// As [`NumberedLoad::start`], but each caller begins a call no more often than that.
+    pub fn start_paced(client: &Client, tool: &str, (clients, pace): (usize, Duration), first: u64) -> Self {
         let (stop, ledger) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(BTreeMap::new())));
         let (next, ended) = (Arc::new(AtomicU64::new(first)), Arc::new(Notify::new()));
         let mut tasks = JoinSet::new();
@@ -41,19 +55,36 @@ impl NumberedLoad {
             let (client, tool, ended) = (client.clone(), tool.to_owned(), ended.clone());
             let (stop, ledger, next) = (stop.clone(), ledger.clone(), next.clone());
             tasks.spawn(async move {
+                let mut every = (!pace.is_zero()).then(|| tokio::time::interval(pace));
+                if let Some(every) = &mut every {
+                    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+                }
                 while !stop.load(Ordering::Relaxed) {
+                    if let Some(every) = &mut every {
+                        every.tick().await;
+                    }
                     let number = next.fetch_add(1, Ordering::Relaxed);
                     let params = json!({"name": tool, "arguments": {"n": number}});
                     let trace = format!("00-{}-00000000000000aa-01", trace_of(number));
                     let request = client.modern_request("tools/call", params).header("traceparent", trace);
                     let request = request.timeout(Duration::from_secs(30));
-                    let outcome = if send(request).await.is_ok() { Outcome::Answered } else { Outcome::Broken };
+                    let outcome = match send(request).await {
+                        Ok(answer) if answer.status == 503 && answer.text.contains(OUT_OF_TOUCH) => Outcome::Unready,
+                        Ok(answer) if answer.status == 503 => Outcome::Refused,
+                        Ok(_) => Outcome::Answered,
+                        Err(_) => Outcome::Broken,
+                    };
                     ledger.lock().unwrap().insert(number, outcome);
                     ended.notify_one();
                 }
             });
         }
-        Self { stop, tasks, ledger, ended }
+        Self { stop, tasks, ledger, ended, next }
+    }
+
+    /// The number of the next call.
+    pub fn next(&self) -> u64 {
+        self.next.load(Ordering::Relaxed)
     }
 
     /// How many calls have ended so far.
@@ -108,6 +139,10 @@ pub struct Report {
     pub elapsed: Duration,
     /// Latencies in microseconds, sorted.
     pub latencies: Vec<u32>,
+    /// How long calls waited for their record, as the gateway says in `Server-Timing`, sorted; only with a pace.
+    pub waits: Vec<u32>,
+    /// What is left of each latency without it, sorted.
+    pub rests: Vec<u32>,
 }
 
 impl Report {
@@ -119,9 +154,22 @@ impl Report {
 
     /// The latency that this share of the calls, in per cent, did not exceed, in microseconds.
     pub fn percentile(&self, percent: usize) -> u32 {
-        let last = self.latencies.len().saturating_sub(1);
-        self.latencies.get((self.latencies.len() * percent / 100).min(last)).copied().unwrap_or(0)
+        percentile(&self.latencies, percent)
     }
+}
+
+/// The time that this share of sorted times, in per cent, did not exceed.
+pub fn percentile(times: &[u32], percent: usize) -> u32 {
+    times.get((times.len() * percent / 100).min(times.len().saturating_sub(1))).copied().unwrap_or(0)
+}
+
+/// What became of the calls of one connection.
+#[derive(Default)]
+struct Told {
+    latencies: Vec<u32>,
+    waits: Vec<u32>,
+    rests: Vec<u32>,
+    failed: u64,
 }
 
 /// Sends the same request over keep-alive connections for a while, each connection one call at a time. With `pace`, each
@@ -129,27 +177,33 @@ impl Report {
 pub async fn run(target: &Target, connections: usize, length: Duration, pace: Option<Duration>) -> Report {
     let start = Instant::now();
     let mut tasks = JoinSet::new();
-    for _ in 0..connections {
+    for number in 0..u32::try_from(connections).unwrap() {
         let target = target.clone();
-        tasks.spawn(async move { one_connection(&target, start + length, pace).await });
+        // Evenly in time: all connections at once would be a burst, whatever the pace.
+        let ticks = pace.map(|pace| (start + pace * number / u32::try_from(connections).unwrap(), pace));
+        tasks.spawn(async move { one_connection(&target, start + length, ticks).await });
     }
-    let mut report = Report { calls: 0, failed: 0, elapsed: Duration::ZERO, latencies: Vec::new() };
+    let mut all = Told::default();
     while let Some(done) = tasks.join_next().await {
-        let (latencies, failed) = done.unwrap();
-        report.calls += latencies.len() as u64;
-        report.failed += failed;
-        report.latencies.extend(latencies);
+        let told = done.unwrap();
+        all.failed += told.failed;
+        all.latencies.extend(told.latencies);
+        all.waits.extend(told.waits);
+        all.rests.extend(told.rests);
     }
-    report.elapsed = start.elapsed();
-    report.latencies.sort_unstable();
-    report
+    let elapsed = start.elapsed();
+    let Told { mut latencies, mut waits, mut rests, failed } = all;
+    for times in [&mut latencies, &mut waits, &mut rests] {
+        times.sort_unstable();
+    }
+    Report { calls: latencies.len() as u64, failed, elapsed, latencies, waits, rests }
 }
 
-async fn one_connection(target: &Target, end: Instant, pace: Option<Duration>) -> (Vec<u32>, u64) {
+async fn one_connection(target: &Target, end: Instant, ticks: Option<(Instant, Duration)>) -> Told {
     let mut stream = TcpStream::connect(target.address).await.unwrap();
     stream.set_nodelay(true).unwrap();
-    let (mut latencies, mut failed, mut buffer) = (Vec::new(), 0, Vec::with_capacity(64 * 1024));
-    let mut ticks = pace.map(tokio::time::interval);
+    let (mut told, mut buffer) = (Told::default(), Vec::with_capacity(64 * 1024));
+    let mut ticks = ticks.map(|(first, pace)| tokio::time::interval_at(first.into(), pace));
     while Instant::now() < end {
         if let Some(ticks) = &mut ticks {
             ticks.tick().await;
@@ -157,12 +211,26 @@ async fn one_connection(target: &Target, end: Instant, pace: Option<Duration>) -
         let begin = Instant::now();
         stream.write_all(&target.request).await.unwrap();
         if read_answer(&mut stream, &mut buffer).await == 200 {
-            latencies.push(u32::try_from(begin.elapsed().as_micros()).unwrap());
+            let latency = u32::try_from(begin.elapsed().as_micros()).unwrap();
+            told.latencies.push(latency);
+            if let Some(wait) = ticks.as_ref().and_then(|_| record_wait(&buffer)) {
+                told.waits.push(wait);
+                told.rests.push(latency.saturating_sub(wait));
+            }
         } else {
-            failed += 1;
+            told.failed += 1;
         }
     }
-    (latencies, failed)
+    told
+}
+
+/// How long the call waited for its record, microseconds.
+fn record_wait(answer: &[u8]) -> Option<u32> {
+    let text = String::from_utf8_lossy(answer);
+    let (_, rest) = text.split_once("audit;dur=")?;
+    let milliseconds: String = rest.chars().take_while(|letter| letter.is_ascii_digit() || *letter == '.').collect();
+    let (whole, parts) = milliseconds.split_once('.')?;
+    Some(whole.parse::<u32>().ok()? * 1000 + parts.parse::<u32>().ok()?)
 }
 
 /// Reads one HTTP/1.1 answer, of known length or in chunks, and gives its status.

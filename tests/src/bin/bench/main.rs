@@ -1,17 +1,24 @@
-//! `make bench` and `make bench-live`: what the gateway adds to a call, as ratios measured in one run, and how fast a
-//! publication, a revocation and a record arrive. Prints tables; asserts nothing.
+//! `make bench`, `bench-live`, `bench-scale`, `bench-search` and `bench-soak`: what the gateway adds to a call, as ratios
+//! measured in one run; how fast a publication, a revocation and a record arrive; whether the cost grows; how fast a large
+//! log is searched; whether memory stays flat. Prints tables; asserts nothing.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark prints, and may stop")]
+
+mod compare;
+mod live;
+mod scale;
+mod search;
+mod soak;
 
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::json;
 use sluice_tests::api::Api;
-use sluice_tests::client::{Client, MODERN};
+use sluice_tests::client::MODERN;
 use sluice_tests::fast_upstream;
-use sluice_tests::load::{Report, Target, cpu_time, run};
-use sluice_tests::patience::{block_until, block_until_listening, until};
+use sluice_tests::load::{Report, Target, cpu_time, percentile, run};
+use sluice_tests::patience::{block_until, block_until_listening};
 use sluice_tests::stack::Stack;
 
 /// How long each figure is measured.
@@ -21,35 +28,45 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let what = std::env::args().nth(1).unwrap_or_default();
     match what.as_str() {
-        "live" => runtime.block_on(live()),
+        "live" => runtime.block_on(live::live()),
+        "search" => runtime.block_on(search::search()),
+        "soak" => runtime.block_on(soak::soak()),
+        "scale" => runtime.block_on(scale::scale()),
         "lists" => runtime.block_on(lists()),
         "node" => runtime.block_on(node()),
+        "compare" => runtime.block_on(compare::compare()),
         _ => runtime.block_on(calls()),
     }
 }
 
 /// One way to the upstream and the process whose CPU time it costs.
 struct Way {
-    name: &'static str,
+    name: String,
     address: SocketAddr,
     path: String,
     token: Option<String>,
     pid: Option<u32>,
 }
 
-async fn calls() {
+/// A deployment of one node, and a server `bench` at this address, whose tools everybody may call.
+async fn deployment(settings: &[(&str, &str)]) -> (Stack, Api, SocketAddr) {
     let upstream = fast_upstream::start(1).await;
-    let stack = Stack::start(1, &[]);
+    let stack = Stack::start(1, settings);
     let api = Api::of(&stack.endpoints);
     api.add_server("bench", &format!("http://{upstream}/mcp")).await;
     api.allow_everything().await;
     api.is_live().await;
+    (stack, api, upstream)
+}
+
+async fn calls() {
+    let (stack, _, upstream) = deployment(&[]).await;
     let nginx = Nginx::start(upstream);
     let node: SocketAddr = stack.endpoints.data_plane_urls[0].trim_start_matches("http://").parse().unwrap();
-    let mut ways = vec![Way { name: "direct", address: upstream, path: "/mcp".into(), token: None, pid: None }];
+    let mut ways = vec![Way { name: "direct".into(), address: upstream, path: "/mcp".into(), token: None, pid: None }];
     match &nginx {
         Some(nginx) => ways.push(Way {
-            name: "nginx",
+            name: "nginx".into(),
             address: nginx.address,
             path: "/mcp".into(),
             token: None,
@@ -58,7 +75,7 @@ async fn calls() {
         None => println!("nginx is not installed: its rows are left out"),
     }
     ways.push(Way {
-        name: "sluice",
+        name: "sluice".into(),
         address: node,
         path: format!("/{}/mcp", stack.endpoints.tenant),
         token: Some(stack.endpoints.token.clone()),
@@ -92,6 +109,17 @@ async fn measure(ways: &[Way], connections: usize, pace: Option<Duration>) {
             i64::from(p50) - i64::from(base50),
             i64::from(p99) - i64::from(base99),
         );
+        if pace.is_some() && way.token.is_some() {
+            let [wait, rest] =
+                [&report.waits, &report.rests].map(|times| [50, 99].map(|share| percentile(times, share)));
+            println!(
+                "     of it the wait for the record p50 {} p99 {}; without it added p50 {:+} p99 {:+}",
+                wait[0],
+                wait[1],
+                i64::from(rest[0]) - i64::from(base50),
+                i64::from(rest[1]) - i64::from(base99),
+            );
+        }
     }
 }
 
@@ -106,16 +134,12 @@ async fn with_cpu(pid: Option<u32>, target: &Target, connections: usize, pace: O
 
 /// Only calls through the gateway, over 64 connections for half a minute: what to watch with a profiler.
 async fn node() {
-    let upstream = fast_upstream::start(1).await;
-    let stack = Stack::start(1, &[]);
-    let api = Api::of(&stack.endpoints);
-    api.add_server("bench", &format!("http://{upstream}/mcp")).await;
-    api.allow_everything().await;
-    api.is_live().await;
+    let (stack, _, _) = deployment(&[]).await;
     let node: SocketAddr = stack.endpoints.data_plane_urls[0].trim_start_matches("http://").parse().unwrap();
     let pid = stack.endpoints.pids["node-1"];
     let path = format!("/{}/mcp", stack.endpoints.tenant);
-    let way = Way { name: "sluice", address: node, path, token: Some(stack.endpoints.token.clone()), pid: Some(pid) };
+    let way =
+        Way { name: "sluice".into(), address: node, path, token: Some(stack.endpoints.token.clone()), pid: Some(pid) };
     println!("node {pid}");
     for _ in 0..5 {
         measure(std::slice::from_ref(&way), 64, None).await;
@@ -128,23 +152,32 @@ async fn lists() {
     let api = Api::of(&stack.endpoints);
     api.allow_everything().await;
     let node: SocketAddr = stack.endpoints.data_plane_urls[0].trim_start_matches("http://").parse().unwrap();
+    add_lists(&api).await;
+    let way = Way {
+        name: "sluice".into(),
+        address: node,
+        path: format!("/{}/mcp", stack.endpoints.tenant),
+        token: Some(stack.endpoints.token.clone()),
+        pid: Some(stack.endpoints.pids["node-1"]),
+    };
+    measure_list(&way).await;
+}
+
+async fn add_lists(api: &Api) {
     for number in 0..10 {
         let upstream = fast_upstream::start(50).await;
         api.add_server(&format!("list{number}"), &format!("http://{upstream}/mcp")).await;
     }
     api.is_live().await;
-    let way = Way {
-        name: "sluice",
-        address: node,
-        path: format!("/{}/mcp", stack.endpoints.tenant),
-        token: Some(stack.endpoints.token.clone()),
-        pid: None,
-    };
-    let target = Target { address: node, request: request(&way, "tools/list", &json!({})) };
+}
+
+async fn measure_list(way: &Way) {
+    let target = Target { address: way.address, request: request(way, "tools/list", &json!({})) };
     run(&target, 16, Duration::from_secs(1), None).await;
-    let (report, cpu) = with_cpu(Some(stack.endpoints.pids["node-1"]), &target, 16, None).await;
+    let (report, cpu) = with_cpu(way.pid, &target, 16, None).await;
     println!(
-        "\ntools/list of 10 servers x 50 tools and the others, 16 connections: {:.0}/s, p50 {} us, p99 {} us, CPU {cpu:.0} us a list, {} failed",
+        "\n{}: tools/list of 10 servers x 50 tools and the others, 16 connections: {:.0}/s, p50 {} us, p99 {} us, CPU {cpu:.0} us a list, {} failed",
+        way.name,
         report.rate(),
         report.percentile(50),
         report.percentile(99),
@@ -219,69 +252,4 @@ impl Drop for Nginx {
         let _ = self.child.wait();
         let _ = std::fs::remove_dir_all(&self.folder);
     }
-}
-
-/// How long until a publication and a revocation are live on all of three nodes, and a finished call can be found.
-async fn live() {
-    let upstream = fast_upstream::start(2).await;
-    let stack = Stack::start(3, &[]);
-    let api = Api::of(&stack.endpoints);
-    let server = api.add_server("bench", &format!("http://{upstream}/mcp")).await;
-    api.allow_everything().await;
-    api.is_live().await;
-    let nodes: Vec<String> =
-        stack.endpoints.data_plane_urls.iter().map(|url| format!("{url}/{}/mcp", stack.endpoints.tenant)).collect();
-    let client = Client::new(&nodes[0], &stack.endpoints.token);
-    let mut published = Vec::new();
-    for round in 0..100 {
-        let paused = round % 2 == 0;
-        let begin = Instant::now();
-        api.pause(&server, paused).await;
-        for node in &nodes {
-            let client = client.at(node);
-            until("the change is live", async || {
-                let answer = client.call("bench__echo", json!({"message": "x"})).await.message();
-                ((answer["result"]["isError"] == json!(true)) == paused).then_some(())
-            })
-            .await;
-        }
-        published.push(begin.elapsed());
-    }
-    print_percentiles("a publication is live on 3 of 3 nodes", published);
-    let mut revoked = Vec::new();
-    for _ in 0..100 {
-        let token = api.issue_token("bench").await;
-        let client = client.with_token(Some(&token.text));
-        for node in &nodes {
-            let client = client.at(node);
-            until("the token is known", async || is_served(&client).await.then_some(())).await;
-        }
-        let begin = Instant::now();
-        api.revoke(&token.id).await;
-        for node in &nodes {
-            let client = client.at(node);
-            until("the token is refused", async || (!is_served(&client).await).then_some(())).await;
-        }
-        revoked.push(begin.elapsed());
-    }
-    print_percentiles("a revoked token is refused by 3 of 3 nodes", revoked);
-    let mut found = Vec::new();
-    for _ in 0..200 {
-        let answer = client.call("bench__echo", json!({"message": "find me"})).await;
-        let trace = answer.trace_id();
-        let begin = Instant::now();
-        until("the record is found", async || (!api.find_by_trace(&trace).await.is_empty()).then_some(())).await;
-        found.push(begin.elapsed());
-    }
-    print_percentiles("a finished call is found by search", found);
-}
-
-async fn is_served(client: &Client) -> bool {
-    client.modern("tools/list", json!({})).await.status == 200
-}
-
-fn print_percentiles(what: &str, mut times: Vec<Duration>) {
-    times.sort_unstable();
-    let at = |percent: usize| times[(times.len() * percent / 100).min(times.len() - 1)].as_millis();
-    println!("{what}: {} times, p50 {} ms, p99 {} ms, longest {} ms", times.len(), at(50), at(99), at(100));
 }
