@@ -1,6 +1,7 @@
 #!/bin/bash
-# Makes a picture of every screen of the console, light, dark and phone: screenshots.sh [FOLDER], target/screenshots when
-# left out. Starts a deployment of its own in a folder that is removed afterwards, with the built program.
+# Furnishes a workspace as a real team's is, and makes a picture of every screen of the console in every state that is
+# designed, light, dark and phone: screenshots.sh [FOLDER], target/screenshots when left out. Fails, and says so, where a
+# page is not as it should be. Starts a deployment of its own in a folder that is removed afterwards, with the built program.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 folder=${1:-target/screenshots}
@@ -15,5 +16,5 @@ for _ in $(seq 600); do
     kill -0 $up 2>/dev/null || { tail -5 "$own/up.log" >&2; exit 1; }
     sleep 0.1
 done
-CONSOLE=$(head -1 <<<"$tools") CHROMIUM=$(tail -1 <<<"$tools") ENDPOINTS=$own/endpoints.json \
+CONSOLE=$(head -1 <<<"$tools") CHROMIUM=$(tail -1 <<<"$tools") ENDPOINTS=$own/endpoints.json UP=$up \
     node tests/console/screenshots.mjs "$folder"

@@ -33,10 +33,13 @@ const isThere = async (id, what) => { if (await row(id).count() > 0) found(`${wh
 
 // Live: what is called lands, newest on top.
 await page.goto(`${base}/live`);
-await lands(await recorded(await call('notes__list_notes')), 'live');
+const earlier = await recorded(await call('notes__list_notes'));
+await lands(earlier, 'live');
 const second = await recorded(await call('notes__list_notes'));
 await lands(second, 'live');
-if (await page.locator('#live-rows tr').first().getAttribute('id') !== second) found('the newest call is not on top');
+// Others call here too.
+const ids = await page.locator('#live-rows tr').evaluateAll((rows) => rows.map((row) => row.id));
+if (ids.indexOf(second) > ids.indexOf(earlier)) found('the newer call is below the older one');
 
 // A hidden page fetches nothing, and goes on where it was.
 const hide = (hidden) => page.evaluate((hidden) => {
@@ -66,6 +69,17 @@ await page.waitForURL(/decision=denied/);
 const allowed = await recorded(await call('notes__list_notes'));
 await lands(await recorded(await call(process.env.DENIED)), 'denied');
 await isThere(allowed, 'denied');
+
+// So does what is typed: here a part of a tool's name.
+await page.goto(`${base}/live`);
+await page.keyboard.press('/');
+await page.keyboard.type('list_note');
+await page.keyboard.press('Enter');
+await page.waitForURL(/name=list_note/);
+const another = await recorded(await call(process.env.DENIED));
+await lands(await recorded(await call('notes__list_notes')), 'filtered by a tool');
+await isThere(another, 'filtered by a tool');
+await accessible(page, 'live, filtered');
 
 // Without a connection it says that it is live no more; with one again it goes on where it was.
 await page.goto(`${base}/live`);

@@ -1,5 +1,5 @@
 // A connection that is lost and a session that is over take nothing of what somebody typed, or say that they did.
-import { accessible, console_url, endpoints, finish, found, open, signIn, until } from './browser.mjs';
+import { accessible, console_url, endpoints, finish, fits, found, open, signIn, until } from './browser.mjs';
 
 const page = await open();
 await signIn(page);
@@ -30,6 +30,33 @@ await page.locator('#offline:not([hidden])').waitFor();
 if (await page.inputValue('main input[name=q]') !== 'note') found('what was searched for is gone');
 await page.context().setOffline(false);
 await page.locator('#offline[hidden]').waitFor({ state: 'attached' });
+
+// Two minutes before a session ends that is said, with a way to stay, and at its end too. Hours pass by the page's clock only;
+// how long is left then is made up here, and staying is asked of the server.
+const minutes = await page.context().newPage();
+await minutes.clock.install();
+let left = '119';
+await minutes.route('**/session', (route) => (route.request().method() === 'GET' ? route.fulfill({ body: left }) : route.continue()));
+await minutes.goto(`${workspace}/tokens/new`);
+const warning = minutes.locator('#session');
+const most = Number(await warning.getAttribute('data-left'));
+const passes = (seconds) => minutes.clock.fastForward(seconds * 1000);
+await passes(most - 125);
+if (await warning.isVisible()) found('the end of the session is announced too early');
+await passes(10);
+await warning.waitFor();
+await accessible(minutes, 'two minutes before the session ends');
+await minutes.setViewportSize({ width: 320, height: 720 });
+await fits(minutes, 'two minutes before the session ends');
+await warning.locator('[data-stay]').click();
+await warning.waitFor({ state: 'hidden' });
+await passes(most - 115);
+await warning.waitFor();
+left = '0';
+await passes(120);
+await warning.locator('[data-stay]').waitFor({ state: 'detached' });
+if (await warning.locator('span').innerText() !== await warning.getAttribute('data-over')) found('it is not said that the session is over');
+await minutes.close();
 
 // The session ends in another tab: a form sent then leads to signing in, which says that nothing was saved, and back.
 await page.goto(`${workspace}/settings`);

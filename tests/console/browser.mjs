@@ -26,6 +26,11 @@ export async function until(ask) {
 /** The next frames are drawn: what the last event began has begun. */
 export const drawn = (page) => page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
 
+/** Fonts are there, and what moves once has come to its end. Asked again and again: an animation that a page takes away with
+ *  what it moved never tells that it is over. */
+export const still = (page) => page.waitForFunction(() => document.fonts.status === 'loaded' && document.getAnimations().every(
+  (one) => one.playState !== 'running' || one.effect.getComputedTiming().endTime === Infinity));
+
 let browser;
 export async function open(options = {}) {
   browser ??= await chromium.launch({ executablePath: process.env.CHROMIUM, args: ['--no-sandbox'] });
@@ -59,6 +64,25 @@ export async function signIn(page, email = endpoints.owner_email, password = end
   await page.waitForURL(/\/w\//);
 }
 
+/** Goes on by Tab to what a selector is of; nobody used a mouse who got there. */
+export async function reach(page, selector) {
+  for (let turn = 0; turn < 120; turn += 1) {
+    await page.keyboard.press('Tab');
+    if (await page.evaluate((selector) => document.activeElement.matches(selector), selector)) return;
+  }
+  found(`${selector} is not reached by Tab on ${page.url()}`);
+}
+/** The same, and Enter. */
+export async function press(page, selector) {
+  await reach(page, selector);
+  await page.keyboard.press('Enter');
+}
+/** What stands in a field that has the focus gives way to what is typed. */
+export async function retype(page, text) {
+  await page.keyboard.press('Control+a');
+  await page.keyboard.type(text);
+}
+
 /** What axe has against a page: WCAG 2.2 AA and best practice. */
 export async function accessible(page, name) {
   const cdp = await page.context().newCDPSession(page);
@@ -75,16 +99,59 @@ export async function accessible(page, name) {
   return violations.length;
 }
 
-/** Nothing of a page stands outside the window's width. */
+/** Nothing of a page stands outside the window's width, and nothing of what is done or read there is cut off by what it
+ *  stands in: unless one can scroll to it, or the text ends in dots on purpose. */
 export async function fits(page, name) {
-  const over = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
-  if (over > 0) found(`${name}: ${over} px too wide at ${page.viewportSize().width} px`);
+  const wrong = await page.evaluate(() => {
+    const width = window.innerWidth, over = document.documentElement.scrollWidth - width;
+    const wrong = over > 0 ? [`${over} px too wide`] : [];
+    const clips = new Set(['clip', 'hidden']), scrolls = new Set(['auto', 'scroll']);
+    /** How far a box reaches beyond what can be seen of it. */
+    const cut = (element, box) => {
+      for (let outer = element; outer; outer = outer.parentElement) {
+        const style = getComputedStyle(outer);
+        const isTop = outer.matches('dialog, [popover]');
+        if (outer !== element && scrolls.has(style.overflowX)) return 0;
+        if (style.textOverflow === 'ellipsis' && style.overflowX !== 'visible') return 0;
+        if (outer !== element && clips.has(style.overflowX)) {
+          const edge = outer.getBoundingClientRect();
+          const past = Math.max(box.right - edge.right, edge.left - box.left);
+          if (past > 1) return past;
+        }
+        if (isTop) break;
+      }
+      return Math.max(box.right - width, -box.left);
+    };
+    const isSeen = (element) => element.checkVisibility({ visibilityProperty: true, opacityProperty: true }) && !element.closest('.sr, .skip');
+    const look = (element, box, what) => {
+      if (box.width < 1 || box.height < 1) return;
+      const past = cut(element, box);
+      if (past > 1) wrong.push(`${what} is cut off by ${Math.round(past)} px`);
+    };
+    for (const element of document.querySelectorAll('a, button, input, select, textarea, summary')) {
+      const label = element.getAttribute('href') ?? element.id ?? '';
+      if (isSeen(element)) look(element, element.getBoundingClientRect(), `<${element.localName}> ${label} ${element.textContent.trim().slice(0, 40)}`);
+    }
+    for (const cell of document.querySelectorAll('td, th')) {
+      const texts = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT);
+      while (texts.nextNode()) {
+        const text = texts.currentNode, range = document.createRange();
+        if (!text.data.trim() || !isSeen(text.parentElement)) continue;
+        range.selectNodeContents(text);
+        look(text.parentElement, range.getBoundingClientRect(), `“${text.data.trim().slice(0, 40)}” of a table`);
+      }
+    }
+    return wrong;
+  });
+  for (const one of wrong) found(`${name}: ${one} at ${page.viewportSize().width} px`);
 }
+
+/** What kind of page a path is of: ids and numbers stand for each other. */
+export const kind = (path) => path.replace(/\/[a-z]+_[0-9a-z]{26}/g, '/:id').replace(/\/\d+(?=\/|$)/g, '/:n').replace(/\?.*/, '');
 
 /** The pages of a workspace as its side bar and its lists lead to them: each once, one of each kind of thing. */
 export async function pages(page) {
   const start = new URL(page.url()).pathname.match(/^\/w\/[^/]+/)[0];
-  const kind = (path) => path.replace(/\/[a-z]+_[0-9a-z]{26}/g, '/:id').replace(/\/\d+(?=\/|$)/g, '/:n').replace(/\?.*/, '');
   const seen = new Map([[kind(start), start]]);
   const queue = [start, '/account', '/workspaces', '/workspaces/new'];
   for (const path of queue.slice(1)) seen.set(path, path);

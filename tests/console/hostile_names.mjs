@@ -15,15 +15,23 @@ for (const path of parts) {
 for (const kind of ['tools', 'versions']) {
   if (![...parts].some((path) => path.startsWith(`${own}/${kind}/`))) found(`the ${kind} of the hostile server have no page`);
 }
+let named = 0;
 for (const path of new Set([...parts, ...await pages(page)])) {
   const answer = await page.goto(console_url + path);
   if (!answer.ok()) found(`${path}: ${answer.status()}`);
   const ran = await page.evaluate(() => window.ran === true || document.querySelector('main img[src="x"], main script') !== null);
   if (ran) found(`${path}: a tool's description became markup`);
   if ((await page.locator('main').innerText()).includes('\u202e')) found(`${path}: a character that turns the line around is not named`);
+  // It is named where it stands, as a text that is seen.
+  const shown = page.locator('main .unseen', { hasText: /^U\+202E$/ }).filter({ visible: true });
+  if (await shown.count() > 0 && (await shown.first().locator('..').innerText()).includes('hostile_U+202Edaolnwod')) named += 1;
   await fits(page, path);
+  await page.setViewportSize({ width: 320, height: 720 });
+  await fits(page, path);
+  await page.setViewportSize({ width: 1440, height: 900 });
 }
 await page.goto(`${console_url}/w/${endpoints.tenant}/palette?q=hostile`);
 const text = await page.locator('main').innerText();
 if (!text.includes('hostile')) found(`the hostile tool is not found: ${text}`);
-await finish({});
+if (named < 3) found(`U+202E is shown on ${named} pages only`);
+await finish({ named });

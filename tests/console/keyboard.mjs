@@ -1,6 +1,6 @@
 // The console by keyboard alone: the palette, the letters, the list of them and turning them off, a form, a dialog.
-// A row of Activity is opened by keyboard in activity.mjs.
-import { accessible, console_url, drawn, endpoints, finish, found, open, signIn } from './browser.mjs';
+// What one does with a workspace is in by_keyboard.mjs; a row of Activity is opened by keyboard in activity.mjs.
+import { accessible, console_url, drawn, endpoints, finish, found, open, press, reach, retype, signIn } from './browser.mjs';
 
 const page = await open();
 await signIn(page);
@@ -35,12 +35,14 @@ await page.keyboard.press('Escape');
 await page.keyboard.press('n');
 await page.keyboard.press('u');
 await at('/people/invite', 'n u');
-await page.focus('#email');
+await reach(page, '#email');
 await page.keyboard.type('g s ?');
 if (await page.inputValue('#email') !== 'g s ?' || await page.locator('#keys[open]').count() > 0) found('letters do something in a field');
-await page.locator('h1').click();
+await reach(page, 'button');
 await page.keyboard.press('?');
-await page.locator('[data-keys-toggle]').press('Space');
+await page.locator('#keys[open]').waitFor();
+await reach(page, '[data-keys-toggle]');
+await page.keyboard.press('Space');
 await page.keyboard.press('Escape');
 let left = false;
 page.on('request', (request) => { left ||= request.isNavigationRequest(); });
@@ -49,28 +51,17 @@ await page.keyboard.press('c');
 await drawn(page).catch(() => { left = true; });
 if (left || !page.url().endsWith('/people/invite')) found('letters do something though they are off');
 
-/** Goes on by Tab to what has this name. */
-async function reach(name) {
-  for (let turn = 0; turn < 80; turn += 1) {
-    await page.keyboard.press('Tab');
-    if (await page.evaluate((name) => (document.activeElement.ariaLabel ?? document.activeElement.textContent).trim() === name, name)) return;
-  }
-  found(`${name} is not reached by Tab on ${page.url()}`);
-}
-
 // A form is filled in and sent, and what is wrong in it has the focus.
 await page.goto(`${console_url}/w/${endpoints.tenant}/people/invite`);
-await page.focus('#email');
+await reach(page, '#email');
 await page.keyboard.type('nobody');
 await page.keyboard.press('Enter');
 if (await page.evaluate(() => document.activeElement.id) !== 'email') found('the address that is wrong has not the focus');
 const email = `kim-${crypto.randomUUID()}@keys.example`;
-await page.keyboard.press('Control+a');
-await page.keyboard.type(email);
+await retype(page, email);
 await page.keyboard.press('Tab');
 await page.keyboard.press('ArrowUp');
-await reach('Mail the invitation');
-await page.keyboard.press('Enter');
+await press(page, 'form[action$="/people/invite"] button');
 await page.locator('.mail').waitFor();
 if (!(await page.locator('main').innerText()).includes(email)) found('who was invited by keyboard is not there');
 
@@ -80,14 +71,13 @@ const added = await fetch(`${endpoints.api_url}/tenants/${endpoints.tenant}/memb
   body: JSON.stringify({ name: 'Kim', email, role: 'member', groups: [] }),
 });
 await page.goto(`${console_url}/w/${endpoints.tenant}/people/${(await added.json()).id}`);
-await reach('Remove…');
-await page.keyboard.press('Enter');
+await press(page, '[commandfor=remove]');
 await page.locator('#remove[open]').waitFor();
 await accessible(page, 'an open dialog');
 if (!await page.evaluate(() => document.querySelector('#remove').contains(document.activeElement))) found('the focus is not in the dialog');
 await page.keyboard.press('Escape');
 await page.locator('#remove:not([open])').waitFor({ state: 'attached' });
-if (!await page.evaluate(() => document.activeElement.textContent.trim() === 'Remove…')) found('the focus does not come back from the dialog');
+if (!await page.evaluate(() => document.activeElement.matches('[commandfor=remove]'))) found('the focus does not come back from the dialog');
 
 // Every control of a page can be reached, in order, and what has the focus is seen.
 await page.goto(`${console_url}/w/${endpoints.tenant}/connect`);
@@ -108,12 +98,12 @@ for (const wanted of ['Issue a token', 'Try a blocked call', 'Codex']) {
 for (const stop of stops) if (stop.endsWith('no ring')) found(`the focus is not seen on: ${stop}`);
 
 // The theme is the one chosen, and the system's again.
-await page.click('[popovertarget=user-menu]');
-await page.locator('[data-theme-pick=dark]').press('Enter');
+await press(page, '[popovertarget=user-menu]');
+await press(page, '[data-theme-pick=dark]');
 await page.reload();
 if (await page.evaluate(() => document.documentElement.dataset.theme) !== 'dark') found('a theme is not kept');
-await page.click('[popovertarget=user-menu]');
-await page.locator('[data-theme-pick=""]').press('Enter');
+await press(page, '[popovertarget=user-menu]');
+await press(page, '[data-theme-pick=""]');
 if (await page.evaluate(() => document.documentElement.dataset.theme ?? '') !== '') found('the system’s theme does not come back');
 
 // Without a connection it is said.

@@ -1,5 +1,6 @@
 // The console without JavaScript: sign in, go around, read, search, issue a token, see it once.
 import { console_url, endpoints, finish, found, open, signIn, until } from './browser.mjs';
+import { Api, call } from './client.mjs';
 
 const page = await open({ javaScriptEnabled: false });
 await signIn(page);
@@ -15,6 +16,22 @@ await page.fill('main input[name=q]', 'tool:no_such_tool');
 await page.press('main input[name=q]', 'Enter');
 if (!new URL(page.url()).search.includes('no_such_tool')) found(`the filter of Activity is not in the address: ${page.url()}`);
 if (await page.locator('main a.rowlink').count() > 0) found('Activity shows calls that were not asked for');
+// A tool that was called: its calls are found, and the record that is opened is there.
+const api = new Api(endpoints.tenant, endpoints.api_token);
+await call(endpoints.tenant, endpoints.token, 'no-script', 'notes__list_notes');
+await api.recorded('tool=notes__list_notes');
+await page.goto(`${workspace}/activity`);
+await page.fill('main input[name=q]', 'tool:notes__list_notes');
+await page.press('main input[name=q]', 'Enter');
+await page.waitForURL(/notes__list_notes/);
+const rows = page.locator('main tbody tr');
+const tools = await rows.allInnerTexts();
+if (tools.length === 0 || tools.some((row) => !row.includes('list_notes'))) found(`Activity is not filtered to the tool: ${tools}`);
+const record = await rows.first().getAttribute('id');
+await rows.first().locator('a.rowlink').click();
+await page.waitForURL((url) => url.search.includes(record));
+await page.locator('#inspector dl').first().waitFor();
+if (!(await page.locator('#inspector').innerText()).includes('list_notes')) found('the record that was opened is not of the tool');
 // Search has a link of its own where no script opens the palette.
 await page.goto(workspace);
 await page.getByRole('link', { name: 'Search without a script' }).click();
