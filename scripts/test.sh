@@ -42,7 +42,8 @@ finish() {
 services() { target/release/sluice with-services -- "$@"; }
 
 if [ "${1:-}" = chaos ]; then
-    phase "chaos" env SLUICE_CHAOS_ROUNDS="${SLUICE_CHAOS_ROUNDS:-20}" cargo test --release --locked -p sluice-tests --test end_to_end -- --nocapture conservation
+    phase "chaos" env SLUICE_CHAOS_ROUNDS="${SLUICE_CHAOS_ROUNDS:-200}" cargo test --release --locked -p sluice-tests --test end_to_end -- --nocapture chaos::every_call
+    sed -n '/^fault /,/^$/p;/^verify:/,+12p' "$log/chaos.log"
     finish
 fi
 
@@ -51,6 +52,7 @@ phase "lints" cargo clippy --workspace --all-targets --locked -- -D warnings
 phase "program" cargo build --release --locked -p sluice
 phase "unit tests" services cargo test --workspace --locked --no-fail-fast --exclude sluice-tests -- --show-output
 phase "end-to-end tests" cargo test --locked -p sluice-tests -- --nocapture
+phase "delivery" scripts/infra.sh
 if [ -n "${SLUICE_CI:-}" ]; then
     phase "statements" scripts/generate.sh check-sqlx
     phase "rules" scripts/rules.sh
