@@ -52,7 +52,9 @@ fn whole_request(buffer: &[u8]) -> Option<(usize, usize)> {
 fn answer(body: &[u8], tools: usize) -> String {
     let message: Value = serde_json::from_slice(body).unwrap_or_default();
     let result = match message["method"].as_str().unwrap_or_default() {
-        "tools/call" => json!({"resultType": "complete", "content": [{"type": "text", "text": message["params"]["arguments"]["message"]}], "isError": false}),
+        "tools/call" => {
+            json!({"resultType": "complete", "content": [{"type": "text", "text": text(&message["params"]["arguments"])}], "isError": false})
+        }
         "tools/list" => json!({"resultType": "complete", "tools": definitions(tools), "ttlMs": 60_000, "cacheScope": "private"}),
         "server/discover" => {
             json!({"resultType": "complete", "supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}}, "ttlMs": 60_000, "cacheScope": "private"})
@@ -60,6 +62,12 @@ fn answer(body: &[u8], tools: usize) -> String {
         _ => return json!({"jsonrpc": "2.0", "id": message["id"], "error": {"code": -32601, "message": "method not found"}}).to_string(),
     };
     json!({"jsonrpc": "2.0", "id": message["id"], "result": result}).to_string()
+}
+
+/// What the tool says: the message, and as many bytes after it as were asked for.
+fn text(arguments: &Value) -> String {
+    let more = usize::try_from(arguments["bytes"].as_u64().unwrap_or_default()).unwrap_or_default();
+    arguments["message"].as_str().unwrap_or_default().to_owned() + &"x".repeat(more)
 }
 
 /// Tools of the usual size: about 660 bytes each.
@@ -73,6 +81,7 @@ fn definitions(count: usize) -> Vec<Value> {
             json!({"name": name, "description": text, "annotations": {"readOnlyHint": true, "openWorldHint": false},
                 "inputSchema": {"type": "object", "properties": {
                     "message": {"type": "string", "description": "What to say back"},
+                    "bytes": {"type": "integer", "description": "How many bytes more than that", "minimum": 0},
                     "limit": {"type": "integer", "description": "How many at most", "minimum": 1, "maximum": 100}}}})
         })
         .collect()

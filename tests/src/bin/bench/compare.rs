@@ -26,7 +26,7 @@ pub(super) async fn compare() {
     for _ in 0..TURNS {
         for (build, figures) in builds.iter().zip(&mut figures) {
             let way = build.way(&stack);
-            let target = Target { address: way.address, request: call_request(&way) };
+            let target = Target { address: way.address, request: call_request(&way, 0) };
             run(&target, 64, Duration::from_secs(1), None).await;
             let (report, cpu) = with_cpu(way.pid, &target, 64, None).await;
             println!(
@@ -47,7 +47,7 @@ pub(super) async fn compare() {
     let mut ways = vec![Way { name: "direct".into(), address: upstream, path: "/mcp".into(), token: None, pid: None }];
     ways.extend(builds.iter().map(|build| build.way(&stack)));
     for _ in 0..3 {
-        measure(&ways, 10, Some(Duration::from_millis(20))).await;
+        measure(&ways, 10, Some(Duration::from_millis(20)), 0).await;
     }
     add_lists(&api).await;
     for way in &ways[1..] {

@@ -23,6 +23,8 @@ use sluice_tests::stack::Stack;
 
 /// How long each figure is measured.
 const LENGTH: Duration = Duration::from_secs(6);
+/// A long result, bytes.
+const LONG_RESULT: usize = 100 * 1024;
 
 fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
@@ -87,16 +89,19 @@ async fn calls() {
         "c", "way", "calls/s", "ratio", "p50 us", "p99 us", "CPU us/call", "failed"
     );
     for connections in [1, 16, 64] {
-        measure(&ways, connections, None).await;
+        measure(&ways, connections, None, 0).await;
     }
+    println!("\nwith a result of {} KiB\n", LONG_RESULT / 1024);
+    measure(&ways, 16, None, LONG_RESULT).await;
     println!("\nat 500 calls/s over 10 connections: what is added to the direct way\n");
-    measure(&ways, 10, Some(Duration::from_millis(20))).await;
+    measure(&ways, 10, Some(Duration::from_millis(20)), 0).await;
 }
 
-async fn measure(ways: &[Way], connections: usize, pace: Option<Duration>) {
+/// Each way with calls whose results have so many bytes more than they need.
+async fn measure(ways: &[Way], connections: usize, pace: Option<Duration>, bytes: usize) {
     let mut direct = None;
     for way in ways {
-        let target = Target { address: way.address, request: call_request(way) };
+        let target = Target { address: way.address, request: call_request(way, bytes) };
         run(&target, connections, Duration::from_secs(1), pace).await;
         let (report, cpu) = with_cpu(way.pid, &target, connections, pace).await;
         let (rate, p50, p99) = (report.rate(), report.percentile(50), report.percentile(99));
@@ -142,7 +147,7 @@ async fn node() {
         Way { name: "sluice".into(), address: node, path, token: Some(stack.endpoints.token.clone()), pid: Some(pid) };
     println!("node {pid}");
     for _ in 0..5 {
-        measure(std::slice::from_ref(&way), 64, None).await;
+        measure(std::slice::from_ref(&way), 64, None, 0).await;
     }
 }
 
@@ -185,9 +190,10 @@ async fn measure_list(way: &Way) {
     );
 }
 
-fn call_request(way: &Way) -> Vec<u8> {
+/// A call whose result has so many bytes more than it needs.
+fn call_request(way: &Way, bytes: usize) -> Vec<u8> {
     let name = if way.token.is_some() { "bench__echo" } else { "echo" };
-    request(way, "tools/call", &json!({"name": name, "arguments": {"message": "hello"}}))
+    request(way, "tools/call", &json!({"name": name, "arguments": {"message": "hello", "bytes": bytes}}))
 }
 
 fn request(way: &Way, method: &str, params: &serde_json::Value) -> Vec<u8> {

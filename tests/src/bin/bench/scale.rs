@@ -66,7 +66,7 @@ impl Measured {
     }
 
     async fn row(&mut self, with: &str) {
-        let target = Target { address: self.way.address, request: call_request(&self.way) };
+        let target = Target { address: self.way.address, request: call_request(&self.way, 0) };
         run(&target, 64, Duration::from_secs(1), None).await;
         let (report, cpu) = with_cpu(self.way.pid, &target, 64, None).await;
         let first = *self.first.get_or_insert(cpu);

@@ -37,7 +37,7 @@ pub(crate) async fn soak() {
         pid: None,
     };
     let client = Client::new(&stack.endpoints.tenant_url, &stack.endpoints.token);
-    let target = Target { address: node, request: call_request(&way) };
+    let target = Target { address: node, request: call_request(&way, 0) };
     let rate = match number("SLUICE_SOAK_RATE") {
         Some(rate) => f64::from(u32::try_from(rate).unwrap()),
         None => run(&target, 64, LENGTH, None).await.rate() / 2.0,
