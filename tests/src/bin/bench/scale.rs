@@ -34,9 +34,13 @@ struct Measured {
 
 pub(crate) async fn scale() {
     println!("tools/call, echo, 64 connections; CPU of the node, user and system; memory as the kernel counts it\n");
-    println!("{:<28} {:>10} {:>12} {:>7} {:>10}", "with", "calls/s", "CPU us/call", "ratio", "RSS MiB");
+    println!("own: without the pages of the program, which all processes of a machine share\n");
+    println!(
+        "{:<28} {:>10} {:>12} {:>7} {:>10} {:>8}",
+        "with", "calls/s", "CPU us/call", "ratio", "RSS MiB", "own MiB"
+    );
     let mut measured = Measured::start().await;
-    println!("{:<28} {:>41.1}", "at rest", measured.rss());
+    println!("{:<28} {:>42.1} {:>8.1}", "at rest", measured.memory("VmRSS"), measured.own());
     measured.row("1 tenant, 1 tool, 1 policy").await;
     measured.tools().await;
     measured.policies().await;
@@ -58,11 +62,16 @@ impl Measured {
         Self { stack, api, way, first: None }
     }
 
-    /// The node's memory, MiB.
-    fn rss(&self) -> f64 {
+    /// A figure of the node's memory as proc(5) names it, MiB.
+    fn memory(&self, name: &str) -> f64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.way.pid.unwrap())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap();
         line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
+    }
+
+    /// Memory that no file is behind, MiB.
+    fn own(&self) -> f64 {
+        self.memory("RssAnon")
     }
 
     async fn row(&mut self, with: &str) {
@@ -70,7 +79,8 @@ impl Measured {
         run(&target, 64, Duration::from_secs(1), None).await;
         let (report, cpu) = with_cpu(self.way.pid, &target, 64, None).await;
         let first = *self.first.get_or_insert(cpu);
-        println!("{with:<28} {:>10.0} {cpu:>12.1} {:>7.2} {:>10.1}", report.rate(), cpu / first, self.rss());
+        let (rss, own) = (self.memory("VmRSS"), self.own());
+        println!("{with:<28} {:>10.0} {cpu:>12.1} {:>7.2} {rss:>10.1} {own:>8.1}", report.rate(), cpu / first);
         assert_eq!(report.failed, 0, "with {with}");
     }
 
@@ -108,7 +118,7 @@ impl Measured {
 
     /// Tenants that have each been served once, so that the node holds what it needs of them.
     async fn tenants(&mut self) {
-        let before = self.rss();
+        let before = self.own();
         let mut there = 1;
         for wanted in [10, 100, 1_000, 10_000] {
             let made = futures_util::stream::iter(there..wanted).map(|number| self.serve_tenant(number));
@@ -117,7 +127,7 @@ impl Measured {
             self.row(&format!("{wanted} tenants")).await;
         }
         #[expect(clippy::cast_precision_loss, reason = "a figure to read")]
-        let each = (self.rss() - before) * 1024.0 / there as f64;
+        let each = (self.own() - before) * 1024.0 / there as f64;
         println!("{:<28} {each:>37.1} KiB", "each tenant");
     }
 
@@ -134,11 +144,11 @@ impl Measured {
     /// Sessions of legacy clients that say nothing.
     async fn sessions(&mut self) {
         let client = Client::new(&self.stack.endpoints.tenant_url, &self.stack.endpoints.token);
-        let before = self.rss();
+        let before = self.own();
         let opened = futures_util::stream::iter(0..SESSIONS).map(|_| client.initialize("2025-06-18"));
         let sessions: Vec<_> = opened.buffer_unordered(AT_ONCE).collect().await;
         #[expect(clippy::cast_precision_loss, reason = "a figure to read")]
-        let each = (self.rss() - before) * 1024.0 / sessions.len() as f64;
+        let each = (self.own() - before) * 1024.0 / sessions.len() as f64;
         println!("{:<28} {each:>37.1} KiB", format!("each of {SESSIONS} idle sessions"));
         self.row(&format!("{SESSIONS} idle sessions")).await;
     }
