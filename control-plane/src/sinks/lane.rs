@@ -100,6 +100,12 @@ impl Held {
     fn tries(&self) -> (&str, u32) {
         (&self.destination.kind, self.lane.failures)
     }
+
+    /// How often a batch is halved for a receiver that is too slow for it.
+    fn halvings(&self) -> u32 {
+        let is_late = self.lane.error.as_ref().is_some_and(|error| error.code == "timeout");
+        if is_late && self.settings.halves_when_late() { (self.lane.failures / TIMEOUTS).min(10) } else { 0 }
+    }
 }
 
 impl Runner {
@@ -185,7 +191,7 @@ impl Runner {
         };
         let held = Held { lane, destination, settings };
         if self.sender.is_none()
-            && let Some(wait) = page::rest(&mut tx, &self.narrowed(&held.lane), self.by(&held)).await?
+            && let Some(wait) = page::rest(&mut tx, &held.lane, self.by(&held)).await?
         {
             tx.commit().await?;
             return Ok(Turn::Later(wait));
@@ -206,7 +212,7 @@ impl Runner {
             }
             tx = self.begin().await?;
         }
-        let next = page::next(&mut tx, &self.narrowed(&held.lane), self.by(&held)).await;
+        let next = page::next(&mut tx, &held.lane, self.by(&held)).await;
         let next = match next {
             Ok(next) => next,
             Err(OpeningError::Database(error)) => return Err(error.into()),
@@ -281,21 +287,16 @@ impl Runner {
         Ok(tx)
     }
 
-    /// The lane as it is, but for bounds that are to be made narrower.
-    fn narrowed(&self, lane: &Lane) -> Lane {
-        let is_narrower = self.narrow.is_some() || halvings(lane) > 0;
-        Lane { pending: if is_narrower { None } else { lane.pending }, ..lane.clone() }
-    }
-
     fn by<'a>(&'a self, held: &'a Held) -> By<'a> {
-        let most = held.settings.most();
-        let items = (most.items >> halvings(&held.lane)).min(self.cap).min(self.narrow.unwrap_or(usize::MAX)).max(1);
+        let (most, halvings) = (held.settings.most(), held.halvings());
+        let items = (most.items >> halvings).min(self.cap).min(self.narrow.unwrap_or(usize::MAX)).max(1);
         // A replay's batch is what it may send in a second.
         let items = held.lane.rate.map_or(items, |rate| items.min(usize::try_from(rate.max(1)).unwrap_or(items)));
         By {
             destination: &held.destination,
             format: Format::find(&held.destination.format).unwrap_or(Format::Native),
             most: Most { items, ..most },
+            is_narrowed: self.narrow.is_some() || halvings > 0,
             linger: held.settings.linger(),
             master: &self.needs.master,
             now: self.needs.outside.clock.now(),
@@ -353,8 +354,8 @@ impl Runner {
         let count = batch.items.len();
         match answer {
             Answer::Accepted(_) => {
-                if halvings(&held.lane) > 0 {
-                    self.cap = self.cap.min(count);
+                if held.halvings() > 0 {
+                    self.cap = self.cap.min(held.settings.most().items >> held.halvings()).max(1);
                 }
                 self.narrow =
                     self.narrow.map(|narrow| narrow * 2).filter(|narrow| *narrow < held.settings.most().items);
@@ -437,12 +438,6 @@ impl Runner {
             }
         }
     }
-}
-
-/// How often a batch is halved for a receiver that is too slow for it.
-fn halvings(lane: &Lane) -> u32 {
-    let is_late = lane.error.as_ref().is_some_and(|error| error.code == "timeout");
-    if is_late { (lane.failures / TIMEOUTS).min(10) } else { 0 }
 }
 
 /// What comes of it, unless the drain has begun and it takes longer than a while.

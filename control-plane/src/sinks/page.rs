@@ -51,6 +51,8 @@ pub(super) struct By<'a> {
     pub(super) destination: &'a Destination,
     pub(super) format: Format,
     pub(super) most: Most,
+    /// Whether what was under way is to be no more than that, either.
+    pub(super) is_narrowed: bool,
     /// How long records wait for a batch to fill.
     pub(super) linger: Option<Duration>,
     /// Opens personal parts, where they go along.
@@ -139,12 +141,14 @@ async fn log(tx: &mut TenantTx, lane: &Lane, by: By<'_>) -> Result<Next, Opening
     Ok(Next::Send(batch, go_on, received_at))
 }
 
-/// The part of the log that is looked at next, and most of it that is sent. What was under way is sent as it was.
+/// The part of the log that is looked at next, and most of it that is sent. What was under way is sent as it was, or the
+/// beginning of it where it is to be narrower: never more, so that where it is small enough it is the same batch.
 fn part(lane: &Lane, end: u64, by: By<'_>, pending: Option<u64>) -> (Part, Most) {
     let mut part = Part { epoch: lane.epoch, first: lane.next, end: end.min(lane.next.saturating_add(SPAN)) };
     if let Some(last) = pending {
         part.end = last + 1;
-        return (part, Most { items: usize::MAX >> 1, bytes: usize::MAX >> 1 });
+        let items = if by.is_narrowed { by.most.items } else { usize::MAX >> 1 };
+        return (part, Most { items, bytes: usize::MAX >> 1 });
     }
     if by.destination.wanted == Wanted::default() {
         part.end = part.end.min(part.first.saturating_add(u64::try_from(by.most.items).unwrap_or(SPAN)));

@@ -62,6 +62,12 @@ impl Settings {
         }
     }
 
+    /// Whether a batch is halved for a receiver that is late with its answer, again and again, and may have it all the same.
+    /// An object that was written and not confirmed would then stand beside those of its halves, and no key tells.
+    pub(super) const fn halves_when_late(&self) -> bool {
+        !matches!(self, Self::S3(_))
+    }
+
     /// How often a batch stands in memory while it is made and sent: records and items, then items and the request. What
     /// becomes an object is compressed meanwhile.
     const fn copies(&self) -> usize {
