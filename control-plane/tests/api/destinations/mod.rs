@@ -6,8 +6,10 @@ mod faults;
 mod hec;
 mod lanes;
 mod personal;
+mod process;
 pub(crate) mod receiver;
 mod s3;
+mod syslog;
 
 use std::time::Duration;
 

@@ -16,7 +16,7 @@ const KNOWN: &str = "AWS AKIATEST:unchecked";
 /// A store that is gone with the test.
 pub(super) struct Moto {
     pub(super) endpoint: String,
-    child: Child,
+    pub(super) child: Child,
 }
 
 /// Where moto is installed, or `None`, said as SKIPPED, where it can't be had. CI must have it.
