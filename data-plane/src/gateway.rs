@@ -10,6 +10,7 @@
 //! reply          = translated, recorded, streamed (`reply`)
 //! ```
 
+mod forward;
 mod legacy;
 #[cfg(test)]
 mod tests;

@@ -7,27 +7,23 @@ use audit::Record;
 use audit::record::Outcome;
 use audit::words::{Kind, Stage, Status};
 use bytes::Bytes;
-use domain::{Label, Server};
+use domain::Label;
 use http::StatusCode;
 use mcp::header::{self, Headers};
 use mcp::hello::{CAPABILITIES, Identity};
 use mcp::message;
 use mcp::tools::{Call, Side, list_result};
 use mcp::{Era, Id, Raw, Request};
-use secrets::Scope;
 use serde_json::value::RawValue;
 
+use super::forward::{Leaving, closing};
 use super::{Context, Gateway};
-use crate::audit::{AuditUnavailable, OpenRecord, later};
-use crate::call::inflight::Running;
+use crate::audit::AuditUnavailable;
+use crate::call::Client;
 use crate::call::record::{self, Subject};
-use crate::call::{Client, Takes};
-use crate::catalog::Exposed;
-use crate::credentials::Presented;
-use crate::permit::{self, Circumstances, Denied, NotKept, Permit, Verdict};
+use crate::permit::{self, Circumstances, Denied, Verdict};
 use crate::refusal::Refusal;
-use crate::reply::{Closing, Concluded, Pieces, Ready, Reply, Talk, micros, until};
-use crate::upstream::{Answer, Answered, Isolation, Outgoing, Wants};
+use crate::reply::{Pieces, Ready, Reply, micros};
 
 /// For how long a client may keep what `server/discover` says, milliseconds.
 const DISCOVER_TTL_MS: u64 = 60_000;
@@ -36,15 +32,6 @@ const DISCOVER_TTL_MS: u64 = 60_000;
 const LIST_TTL_MS: u64 = 10_000;
 /// Where the tools go in a result without any.
 const NO_TOOLS: &str = r#""tools":[]"#;
-
-/// A call that is allowed, on its way out.
-struct Leaving<'a> {
-    permit: Permit,
-    record: Box<Record>,
-    call: &'a Call<'a>,
-    tool: usize,
-    id: &'a Id<'a>,
-}
 
 impl Gateway {
     pub(super) fn discover(&self, context: &Context, client: &Client<'_>, id: &Id<'_>) -> Reply {
@@ -182,7 +169,7 @@ impl Gateway {
     }
 
     /// The one answer for what does not exist and what is hidden, given when it is recorded.
-    async fn unknown(&self, mut record: Box<Record>, era: Era, id: &Id<'_>) -> Reply {
+    pub(super) async fn unknown(&self, mut record: Box<Record>, era: Era, id: &Id<'_>) -> Reply {
         let refusal = Refusal::UnknownTool;
         let status = refusal.status(era);
         record.outcome = Outcome {
@@ -219,54 +206,6 @@ impl Gateway {
         concluded.ready.into()
     }
 
-    /// Sends an allowed call to its upstream, when its record is stored.
-    async fn forward(&self, context: &Context, client: &Client<'_>, leaving: Leaving<'_>) -> Reply {
-        let era = client.version.era();
-        let Leaving { permit, record, call, tool, id } = leaving;
-        let tool = &context.tenant.catalog.tools()[tool];
-        let Some((server, upstream)) = context.tenant.server(tool.server) else {
-            return self.unknown(record, era, id).await;
-        };
-        let Ok(mut released) = permit.release(&self.0.recorder, record).await else {
-            return self.unrecorded(era, Some(id));
-        };
-        released.record.arrived(context.arrival.at);
-        let mut closing = closing(context, client, id, server.alias.to_string());
-        let fetching = Instant::now();
-        let credential = match self.remember(context, tool).await {
-            Ok(()) => self.credential(context, server).await,
-            Err(NotKept) => Err(Refusal::NotKept),
-        };
-        released.record.dur.credential = Some(micros(fetching));
-        let credential = match credential {
-            Ok(credential) => credential,
-            Err(refusal) => return self.close(&closing, released.record, closing.refused(&refusal)),
-        };
-        let running = context.session.as_ref().map(|session| self.0.in_flight.begin(session.nonce, id.as_json()));
-        let traceparent = context.trace.to_string();
-        let wanted = wanted(context, client, call);
-        let outgoing = outgoing(context, client, (call, tool, server), (&wanted, &traceparent));
-        closing.sent = Instant::now();
-        released.record.time_forwarded = Some(later(context.arrival.time, closing.sent - context.arrival.at));
-        let cancelled = running.as_ref().map(|running| &running.cancelled);
-        let answered = tokio::select! {
-            biased;
-            () = context.caller.ended.cancelled() => Err(Refusal::Revoked),
-            () = until(cancelled) => Err(Refusal::Cancelled),
-            answered = upstream.call(&released, &credential, &outgoing) => Ok(answered),
-        };
-        let mut record = released.record;
-        record.dur.upstream_ttfb = Some(micros(closing.sent));
-        match answered {
-            Ok(Ok(answered)) => self.reply(context, (record, closing), answered, running).await,
-            Ok(Err(fault)) => self.close(&closing, record, closing.fault(fault)),
-            Err(refusal) => {
-                self.close(&closing, record, closing.refused(&refusal));
-                Reply::Withdrawn
-            }
-        }
-    }
-
     /// What the caller has read, where the decision asks for it; `None` is unknown.
     async fn seen(&self, context: &Context, name: &str) -> Option<BTreeSet<Label>> {
         if !context.tenant.reads_seen_labels {
@@ -278,51 +217,6 @@ impl Gateway {
             return None;
         }
         self.0.seen.of(&context.caller.principal).await
-    }
-
-    /// Notes what the caller is about to read, where any policy of the tenant asks for it.
-    async fn remember(&self, context: &Context, tool: &Exposed) -> Result<(), NotKept> {
-        if !context.tenant.reads_seen_labels || tool.labels.is_empty() {
-            return Ok(());
-        }
-        self.0.seen.add(&context.caller.principal, &tool.labels).await
-    }
-
-    pub(super) async fn credential(&self, context: &Context, server: &Server) -> Result<Presented, Refusal> {
-        let scope = Scope { tenant: context.tenant.snapshot.tenant, data_key: &context.tenant.data_key };
-        self.0.credentials.fetch(scope, &server.credential).await.map_err(|error| {
-            tracing::warn!(error = service::causes(&error), tenant.id = %scope.tenant, server.id = %server.id, "could not get a credential");
-            Refusal::Credential { alias: server.alias.to_string() }
-        })
-    }
-
-    /// Gives the client what the upstream answers: in one piece, or as it comes.
-    async fn reply(
-        &self,
-        context: &Context,
-        (mut record, closing): (OpenRecord, Closing),
-        answered: Answered,
-        running: Option<Running>,
-    ) -> Reply {
-        record.server.protocol_version = Some(answered.version.as_str().into());
-        match answered.answer {
-            Answer::Whole(whole) => self.close(&closing, record, closing.conclude(&whole)),
-            Answer::Stream(conversation) => {
-                let ended = context.caller.ended.clone();
-                let metrics = self.0.metrics.clone();
-                let talk = Talk { conversation, record: Some(record), closing, ended, running, metrics };
-                match context.arrival.takes {
-                    Takes::Events => Reply::Stream(Box::new(talk)),
-                    Takes::Json => talk.last().await.map_or(Reply::Withdrawn, Reply::Whole),
-                }
-            }
-        }
-    }
-
-    fn close(&self, closing: &Closing, record: OpenRecord, mut concluded: Concluded) -> Reply {
-        self.0.metrics.call(concluded.status());
-        closing.close(record, &mut concluded);
-        concluded.ready.into()
     }
 }
 
@@ -364,44 +258,5 @@ fn describe(record: &mut Record, context: &Context, tool: Option<usize>, call: &
             record.server = tool.recorded_server.clone();
         }
         None => record.tool.name = Some(call.name.clone().into_owned().into()),
-    }
-}
-
-fn outgoing<'a>(
-    context: &'a Context,
-    client: &Client<'a>,
-    (call, tool, server): (&'a Call<'a>, &'a Exposed, &Server),
-    (wanted, traceparent): (&'a Wants, &'a str),
-) -> Outgoing<'a> {
-    let principal = &context.caller.principal;
-    let nonce = context.session.as_ref().map(|session| session.nonce);
-    Outgoing {
-        call,
-        arguments: call.arguments.and_then(Raw::object).filter(|_| !tool.annotated.is_empty()),
-        annotated: &tool.annotated,
-        client_info: client.info,
-        wanted,
-        traceparent,
-        tracestate: context.trace.state.as_deref(),
-        isolation: Isolation::of(nonce, server.sessions, principal.user, principal.token),
-    }
-}
-
-fn wanted(context: &Context, client: &Client<'_>, call: &Call<'_>) -> Wants {
-    match context.arrival.takes {
-        Takes::Events => Wants { progress: call.progress_token().map(Raw::to_json), log_level: client.log_level },
-        Takes::Json => Wants::default(),
-    }
-}
-
-fn closing(context: &Context, client: &Client<'_>, id: &Id<'_>, alias: String) -> Closing {
-    Closing {
-        tenant: std::sync::Arc::clone(&context.tenant),
-        alias,
-        id: id.clone().into_owned(),
-        version: client.version,
-        capabilities: client.capabilities.raw().to_json(),
-        sent: Instant::now(),
-        bytes_in: context.arrival.bytes_in,
     }
 }
