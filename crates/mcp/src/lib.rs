@@ -8,6 +8,7 @@ pub mod era;
 pub mod error;
 pub mod header;
 pub mod hello;
+pub mod input;
 pub mod json;
 pub mod message;
 pub mod meta;

@@ -1,0 +1,232 @@
+//! Questions in the middle of a request (multi round-trip requests, 2026-07-28): read from an upstream's result, written for
+//! the client.
+
+use crate::error::OWN_PREFIX;
+use crate::json::{Change, Kind, Writer};
+use crate::meta;
+use crate::session::Capabilities;
+use crate::{Json, Object, Raw};
+
+/// The longest `requestState` taken from an upstream, in bytes as it was written: ours goes around it.
+pub const STATE_MAX: usize = 16 * 1024;
+/// Most questions of one result.
+pub const QUESTIONS_MAX: usize = 64;
+
+/// A result that asks for input.
+#[derive(Debug, Clone)]
+pub struct Asked<'a> {
+    result: Object<'a>,
+    requests: Option<Object<'a>>,
+    /// What each request asks, in the order of the requests.
+    questions: Vec<Question<'a>>,
+    state: Option<Raw<'a>>,
+}
+
+/// One request within such a result.
+#[derive(Debug, Clone)]
+struct Question<'a> {
+    request: Object<'a>,
+    params: Object<'a>,
+    asks: Asks,
+}
+
+/// What is wanted of the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asks {
+    /// That a person fills in a form.
+    Form,
+    /// That a person opens a URL.
+    Url,
+    /// That a model answers.
+    Sampling,
+    /// The same, with tools at hand.
+    SamplingWithTools,
+    /// Which folders it works in.
+    Roots,
+}
+
+/// Why a result that asks for input is not passed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Strange {
+    /// It is not what the protocol says it is.
+    #[error("the questions are malformed")]
+    Malformed,
+    /// It asks for what the client did not say it can do.
+    #[error("the client can't do what is asked of it")]
+    Undeclared,
+    /// It has more questions than [`QUESTIONS_MAX`], or a state over [`STATE_MAX`].
+    #[error("the questions or their state are too large")]
+    TooLarge,
+    /// It wants a URL opened that is not `https`.
+    #[error("a URL to be opened is not https")]
+    NotHttps,
+}
+
+impl<'a> Asked<'a> {
+    /// Reads a result whose `resultType` is `input_required`.
+    ///
+    /// # Errors
+    /// [`Strange`] when it has neither questions nor a state, or questions that no client may be asked.
+    pub fn read(result: &Object<'a>) -> Result<Self, Strange> {
+        let requests = match present(result, "inputRequests") {
+            None => None,
+            Some(raw) => Some(raw.object().ok_or(Strange::Malformed)?),
+        };
+        let state = present(result, "requestState");
+        if state.is_some_and(|state| state.kind() != Kind::Text) {
+            return Err(Strange::Malformed);
+        }
+        let count = requests.as_ref().map_or(0, Object::len);
+        if count == 0 && state.is_none() {
+            return Err(Strange::Malformed);
+        }
+        if count > QUESTIONS_MAX || state.is_some_and(|state| state.get().len() > STATE_MAX + r#""""#.len()) {
+            return Err(Strange::TooLarge);
+        }
+        let questions = requests.iter().flat_map(Object::iter).map(|(_, request)| Question::read(request));
+        let questions = questions.collect::<Result<_, _>>()?;
+        Ok(Self { result: result.clone(), requests, questions, state })
+    }
+
+    /// The upstream's `requestState`, a string as it was written.
+    #[must_use]
+    pub const fn state(&self) -> Option<Raw<'a>> {
+        self.state
+    }
+
+    /// Checks that the client can do all that is asked, by the `ClientCapabilities` it declared.
+    ///
+    /// # Errors
+    /// [`Strange::Undeclared`] when it can't.
+    pub fn check(&self, declared: &Object<'_>) -> Result<(), Strange> {
+        let declared = Capabilities::read(declared);
+        let can = self.questions.iter().all(|question| declared.has(question.asks.needs()));
+        if can { Ok(()) } else { Err(Strange::Undeclared) }
+    }
+
+    /// The result for the client: with our state in place of the upstream's, our name for its server in every message
+    /// that a person reads, and ours as the answering server. All else as it was written.
+    #[must_use]
+    pub fn to_client(&self, state: &str, alias: &str, server_info: Raw<'_>) -> Json {
+        let state = Json::text(state);
+        let meta = own_meta(&self.result, server_info);
+        let requests = self.requests.as_ref().map(|requests| self.named(requests, alias));
+        let mut changes = vec![
+            ("requestState", Change::Set(state.raw())),
+            // Such a result is not kept by anybody.
+            ("ttlMs", Change::Remove),
+            ("cacheScope", Change::Remove),
+            ("_meta", Change::Set(meta.raw())),
+        ];
+        match &requests {
+            Some(requests) => changes.push(("inputRequests", Change::Set(requests.raw()))),
+            None => changes.push(("inputRequests", Change::Remove)),
+        }
+        self.result.with(&changes)
+    }
+
+    fn named(&self, requests: &Object<'_>, alias: &str) -> Json {
+        if !self.questions.iter().any(|question| question.asks.is_read_by_a_person()) {
+            return requests.raw().to_json();
+        }
+        let mut writer = Writer::with_capacity(requests.raw().get().len() + 64 * self.questions.len());
+        for ((key, written), question) in requests.iter().zip(&self.questions) {
+            match question.named(alias) {
+                Some(named) => writer.member(key, named.raw()),
+                None => writer.member(key, written),
+            }
+        }
+        writer.finish()
+    }
+}
+
+impl<'a> Question<'a> {
+    fn read(request: Raw<'a>) -> Result<Self, Strange> {
+        let request = request.object().ok_or(Strange::Malformed)?;
+        let params = match present(&request, "params") {
+            None => None,
+            Some(raw) => Some(raw.object().ok_or(Strange::Malformed)?),
+        };
+        let asks = match (request.text("method").as_deref(), &params) {
+            (Some("elicitation/create"), Some(params)) => elicitation(params)?,
+            (Some("sampling/createMessage"), Some(params)) if params.has("tools") => Asks::SamplingWithTools,
+            (Some("sampling/createMessage"), Some(_)) => Asks::Sampling,
+            (Some("roots/list"), _) => Asks::Roots,
+            _ => return Err(Strange::Malformed),
+        };
+        Ok(Self { request, params: params.unwrap_or(Object::empty()), asks })
+    }
+
+    /// The request with the server's name before its message: the client shows only ours, and people have to know who asks.
+    fn named(&self, alias: &str) -> Option<Json> {
+        if !self.asks.is_read_by_a_person() {
+            return None;
+        }
+        let name = Json::text(&format!("[{alias}] "));
+        // Two strings become one without being read: what is no Unicode in the message stays as it was written.
+        let (name, message) = (name.as_str().strip_suffix('"')?, self.params.get("message")?.get().strip_prefix('"')?);
+        let message = Json::joined(&[name, message]);
+        let params = self.params.with(&[("message", Change::Set(message.raw()))]);
+        Some(self.request.with(&[("params", Change::Set(params.raw()))]))
+    }
+}
+
+fn elicitation(params: &Object<'_>) -> Result<Asks, Strange> {
+    if params.get("message").is_none_or(|message| message.kind() != Kind::Text) {
+        return Err(Strange::Malformed);
+    }
+    match params.get("mode").map(|mode| mode.text().unwrap_or_default()).as_deref() {
+        None | Some("form") => Ok(Asks::Form),
+        Some("url") => {
+            let url = params.text("url").ok_or(Strange::Malformed)?;
+            if is_https(&url) { Ok(Asks::Url) } else { Err(Strange::NotHttps) }
+        }
+        Some(_) => Err(Strange::Malformed),
+    }
+}
+
+fn is_https(url: &str) -> bool {
+    const SCHEME: &str = "https://";
+    url.split_at_checked(SCHEME.len())
+        .is_some_and(|(scheme, rest)| scheme.eq_ignore_ascii_case(SCHEME) && !rest.is_empty() && !rest.starts_with('/'))
+}
+
+impl Asks {
+    const fn needs(self) -> Capabilities {
+        match self {
+            Self::Form => Capabilities::ELICITATION_FORM,
+            Self::Url => Capabilities::ELICITATION_URL,
+            Self::Sampling => Capabilities::SAMPLING,
+            Self::SamplingWithTools => Capabilities::SAMPLING_TOOLS,
+            Self::Roots => Capabilities::ROOTS,
+        }
+    }
+
+    const fn is_read_by_a_person(self) -> bool {
+        matches!(self, Self::Form | Self::Url)
+    }
+}
+
+/// The part of a client's capabilities that is told to upstreams: all but extensions, each of which needs more than passing on.
+#[must_use]
+pub fn carried(declared: &Object<'_>) -> Json {
+    declared.with(&[("extensions", Change::Remove)])
+}
+
+/// A member that is there and not null.
+fn present<'a>(object: &Object<'a>, key: &str) -> Option<Raw<'a>> {
+    object.get(key).filter(|raw| *raw != Raw::NULL)
+}
+
+/// The result's `_meta` with our name, and without what the upstream says in it.
+fn own_meta(result: &Object<'_>, server_info: Raw<'_>) -> Json {
+    let meta = result.object("_meta").unwrap_or(Object::empty());
+    let mut changes = vec![(meta::SERVER_INFO, Change::Set(server_info))];
+    changes.extend(
+        meta.iter().map(|(key, _)| key).filter(|key| key.starts_with(OWN_PREFIX)).map(|key| (key, Change::Remove)),
+    );
+    meta.with(&changes)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,157 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::Limits;
+use crate::json::tests::any_json;
+
+const US: Raw<'static> = Raw::constant(r#"{"name":"gw","version":"1"}"#);
+const ALL: &str = r#"{"elicitation":{"form":{},"url":{}},"sampling":{"tools":{}},"roots":{}}"#;
+
+fn object(text: &str) -> Object<'_> {
+    Raw::check(text, &Limits::upstream()).unwrap().object().unwrap()
+}
+
+fn asking(requests: &str) -> String {
+    format!(r#"{{"resultType":"input_required","inputRequests":{requests}}}"#)
+}
+
+fn read(result: &str) -> Result<Asked<'_>, Strange> {
+    Asked::read(&object(result))
+}
+
+fn told(result: &str) -> String {
+    read(result).unwrap().to_client("ours", "crm", US).into_string()
+}
+
+#[test]
+fn a_person_reads_which_server_asks_and_the_client_gets_our_state() {
+    insta::assert_snapshot!(
+        told(r#"{"resultType":"input_required","requestState":"theirs","ttlMs":5,"cacheScope":"public","inputRequests":{"ok":{"method":"elicitation/create","params":{"mode":"form","message":"Delete 3 \"rows\"?","requestedSchema":{"type":"object","n":1e3}},"vendor":1}},"vendor":[1 ,2],"_meta":{"io.modelcontextprotocol/serverInfo":{"name":"crm"},"dev.sluice/denial":{},"a/b":1}}"#),
+        @r#"{"resultType":"input_required","requestState":"ours","inputRequests":{"ok":{"method":"elicitation/create","params":{"mode":"form","message":"[crm] Delete 3 \"rows\"?","requestedSchema":{"type":"object","n":1e3}},"vendor":1}},"vendor":[1 ,2],"_meta":{"io.modelcontextprotocol/serverInfo":{"name":"gw","version":"1"},"a/b":1}}"#
+    );
+    insta::assert_snapshot!(
+        told(&asking(r#"{"roots":{"method":"roots/list"},"go":{"method":"elicitation/create","params":{"mode":"url","message":"\ud800","url":"HTTPS://x.test/a"}}}"#)),
+        @r#"{"resultType":"input_required","inputRequests":{"roots":{"method":"roots/list"},"go":{"method":"elicitation/create","params":{"mode":"url","message":"[crm] \ud800","url":"HTTPS://x.test/a"}}},"requestState":"ours","_meta":{"io.modelcontextprotocol/serverInfo":{"name":"gw","version":"1"}}}"#
+    );
+}
+
+#[test]
+fn what_no_person_reads_is_not_touched() {
+    let requests = r#"{ "s":{"params":{"messages":[],"maxTokens":1e2} , "method":"sampling/createMessage"},"r":{"method":"roots/list","params":{"x":1}}}"#;
+    let told = told(&asking(requests));
+    assert_eq!(object(&told).get("inputRequests").unwrap().get(), requests);
+}
+
+#[test]
+fn a_state_alone_asks_to_come_again() {
+    insta::assert_snapshot!(
+        told(r#"{"resultType":"input_required","requestState":"theirs","inputRequests":null}"#),
+        @r#"{"resultType":"input_required","requestState":"ours","_meta":{"io.modelcontextprotocol/serverInfo":{"name":"gw","version":"1"}}}"#
+    );
+    let asked = read(r#"{"requestState":"\u0061\ud800"}"#).unwrap();
+    assert_eq!(asked.state().unwrap().get(), r#""\u0061\ud800""#, "and comes back as it was written");
+    assert_eq!(asked.check(&Object::empty()), Ok(()));
+}
+
+#[test]
+fn questions_that_nobody_may_be_asked_are_not_read() {
+    for result in [
+        r#"{"resultType":"input_required"}"#.to_owned(),
+        r#"{"inputRequests":{}}"#.to_owned(),
+        r#"{"inputRequests":[]}"#.to_owned(),
+        r#"{"requestState":7}"#.to_owned(),
+        asking(r#"{"a":5}"#),
+        asking(r#"{"a":{"method":"tools/call","params":{}}}"#),
+        asking(r#"{"a":{"method":"elicitation/create"}}"#),
+        asking(r#"{"a":{"method":"elicitation/create","params":[]}}"#),
+        asking(r#"{"a":{"method":"elicitation/create","params":{"message":5}}}"#),
+        asking(r#"{"a":{"method":"elicitation/create","params":{"message":"","mode":"other"}}}"#),
+        asking(r#"{"a":{"method":"elicitation/create","params":{"message":"","mode":null}}}"#),
+        asking(r#"{"a":{"method":"elicitation/create","params":{"message":"","mode":"url"}}}"#),
+        asking(r#"{"a":{"method":"sampling/createMessage"}}"#),
+    ] {
+        assert_eq!(read(&result).unwrap_err(), Strange::Malformed, "{result}");
+    }
+    for url in ["http://x.test", "javascript:alert(1)", "https://", "https:///x", "httpsé", ""] {
+        let params = format!(r#"{{"message":"","mode":"url","url":"{url}"}}"#);
+        let result = asking(&format!(r#"{{"a":{{"method":"elicitation/create","params":{params}}}}}"#));
+        assert_eq!(read(&result).unwrap_err(), Strange::NotHttps, "{url}");
+    }
+}
+
+#[test]
+fn a_state_and_questions_have_a_largest_size() {
+    let state = |bytes: usize| format!(r#"{{"requestState":"{}"}}"#, "x".repeat(bytes));
+    assert!(read(&state(STATE_MAX)).is_ok());
+    assert_eq!(read(&state(STATE_MAX + 1)).unwrap_err(), Strange::TooLarge);
+    let questions = |count: usize| {
+        let all: Vec<_> = (0..count).map(|number| format!(r#""{number}":{{"method":"roots/list"}}"#)).collect();
+        asking(&format!("{{{}}}", all.join(",")))
+    };
+    assert!(read(&questions(QUESTIONS_MAX)).is_ok());
+    assert_eq!(read(&questions(QUESTIONS_MAX + 1)).unwrap_err(), Strange::TooLarge);
+}
+
+#[test]
+fn only_what_the_client_declared_may_be_asked_of_it() {
+    let form = asking(r#"{"a":{"method":"elicitation/create","params":{"message":""}}}"#);
+    let url = asking(r#"{"a":{"method":"elicitation/create","params":{"message":"","mode":"url","url":"https://x"}}}"#);
+    let sampling = asking(r#"{"a":{"method":"sampling/createMessage","params":{}}}"#);
+    let tools = asking(r#"{"a":{"method":"sampling/createMessage","params":{"tools":[]}}}"#);
+    let roots = asking(r#"{"a":{"method":"roots/list"}}"#);
+    for (result, declared, can) in [
+        (&form, r#"{"elicitation":{}}"#, true),
+        (&form, r#"{"elicitation":{"form":{}}}"#, true),
+        (&form, r#"{"elicitation":{"url":{}}}"#, false),
+        (&form, r#"{"sampling":{},"roots":{}}"#, false),
+        (&url, r#"{"elicitation":{"url":{}}}"#, true),
+        (&url, r#"{"elicitation":{}}"#, false),
+        (&sampling, r#"{"sampling":{}}"#, true),
+        (&sampling, r#"{"elicitation":{}}"#, false),
+        (&tools, r#"{"sampling":{"tools":{}}}"#, true),
+        (&tools, r#"{"sampling":{}}"#, false),
+        (&roots, r#"{"roots":{}}"#, true),
+        (&roots, "{}", false),
+    ] {
+        let checked = read(result).unwrap().check(&object(declared));
+        assert_eq!(checked, if can { Ok(()) } else { Err(Strange::Undeclared) }, "{result} {declared}");
+        assert_eq!(read(result).unwrap().check(&object(ALL)), Ok(()));
+    }
+    let mixed = asking(r#"{"a":{"method":"roots/list"},"b":{"method":"sampling/createMessage","params":{}}}"#);
+    assert_eq!(read(&mixed).unwrap().check(&object(r#"{"roots":{}}"#)), Err(Strange::Undeclared), "not even one");
+}
+
+#[test]
+fn an_upstream_is_told_all_but_extensions() {
+    let declared =
+        r#"{"vendor":{"n":1e3 },"extensions":{"a/b":{}},"elicitation":{ "form":{}},"experimental":{"x":{}}}"#;
+    insta::assert_snapshot!(
+        carried(&object(declared)),
+        @r#"{"vendor":{"n":1e3 },"elicitation":{ "form":{}},"experimental":{"x":{}}}"#
+    );
+}
+
+proptest! {
+    #[test]
+    fn members_that_are_not_ours_survive_in_their_order(value in any_json(), other in any_json()) {
+        let params = format!(r#"{{"z":{value},"message":"?","a":{other}}}"#);
+        let request = format!(r#"{{"y":{other},"method":"elicitation/create","params":{params},"b":{value}}}"#);
+        let result = format!(r#"{{"x":{value},"inputRequests":{{"k":{request}}},"c":{other}}}"#);
+        prop_assume!(Raw::check(&result, &Limits::upstream()).is_ok());
+        let told = told(&result);
+        let (before, after) = (object(&result), object(&told));
+        let kept = |object: &Object<'_>| -> Vec<(String, String)> {
+            let members = object.iter().filter(|(key, _)| ["x", "y", "z", "a", "b", "c"].contains(key));
+            members.map(|(key, value)| (key.to_owned(), value.get().to_owned())).collect()
+        };
+        let inner = |object: &Object<'_>| object.object("inputRequests").unwrap().get("k").unwrap().get().to_owned();
+        prop_assert_eq!(kept(&after), kept(&before));
+        let (before, after) = (inner(&before), inner(&after));
+        prop_assert_eq!(kept(&object(&after)), kept(&object(&before)));
+        let params = |text: &str| object(text).get("params").unwrap().get().to_owned();
+        let (before, after) = (params(&before), params(&after));
+        prop_assert_eq!(kept(&object(&after)), kept(&object(&before)));
+        let question = object(&after).text("message").unwrap().into_owned();
+        prop_assert_eq!(question, "[crm] ?");
+    }
+}
