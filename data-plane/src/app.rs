@@ -20,6 +20,7 @@ use tokio::net::TcpListener;
 
 use crate::audit::{Condition, Keys, Recorder, Settings, SpoolSettings, StartError as RecorderError};
 use crate::call::inflight::InFlight;
+use crate::call::rounds::Rounds;
 use crate::call::session::Sessions;
 use crate::call::withdrawal::Withdrawals;
 use crate::caller::Callers;
@@ -186,6 +187,7 @@ pub async fn assemble(
         in_flight,
         seen: SeenLabels::start(redis.clone(), sealer(Purpose::Seen), clock.clone()).await,
         cursors: sealer(Purpose::Cursor),
+        rounds: Rounds::new(sealer(Purpose::RequestState), clock.clone()),
         metrics: metrics.clone(),
         drain: drain.clone(),
     });

@@ -36,6 +36,7 @@ use crate::app::Node;
 use crate::audit::Recorder;
 use crate::call::inflight::InFlight;
 use crate::call::record::{self, Subject};
+use crate::call::rounds::Rounds;
 use crate::call::session::Sessions;
 use crate::call::trace::{Said, Trace};
 use crate::call::withdrawal::Withdrawals;
@@ -89,6 +90,8 @@ pub struct Parts {
     pub seen: SeenLabels,
     /// Seals places in lists (`Purpose::Cursor`).
     pub cursors: Sealer,
+    /// Calls that ask for input.
+    pub rounds: Rounds,
     /// What is counted.
     pub metrics: Metrics,
     /// Owns the calls that go on when their client has gone.

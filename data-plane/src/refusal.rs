@@ -44,6 +44,9 @@ pub enum Refusal {
     /// The cursor is not one we gave to this caller, or its list is gone.
     #[error("the cursor is unknown")]
     BadCursor,
+    /// The `requestState` is not one we gave to this caller for this call, or it is too old.
+    #[error("the request state is unknown")]
+    BadState,
     /// There is no place for one more.
     #[error("there is no place for one more")]
     Overloaded(Full),
@@ -90,6 +93,7 @@ impl Refusal {
             Self::UnknownMethod(_) => "unknown_method",
             Self::UnknownTool => "unknown_tool",
             Self::BadCursor => "bad_cursor",
+            Self::BadState => "bad_request_state",
             Self::Overloaded(Full::Node) => "overloaded",
             Self::Overloaded(Full::Tenant) => "overloaded_tenant",
             Self::Overloaded(Full::Caller) => "overloaded_caller",
@@ -116,6 +120,7 @@ impl Refusal {
             Self::UnknownMethod(method) => RpcError::method_not_found(method),
             Self::UnknownTool => RpcError::unknown_tool(),
             Self::BadCursor => RpcError::new(Code::InvalidParams, "Unknown cursor"),
+            Self::BadState => RpcError::new(Code::InvalidParams, "Invalid requestState"),
             Self::Overloaded(full) => RpcError::new(Code::Overloaded, overloaded(*full)),
             Self::AuditUnavailable => {
                 RpcError::new(Code::AuditUnavailable, "The call could not be recorded, so it was not made; try again")

@@ -56,6 +56,7 @@ fn call(headers: &[(&str, &[u8])]) {
     };
     let params = call.params_for(&Outbound {
         name: "lookup",
+        state: None,
         progress_token: Some(Raw::NULL),
         traceparent: None,
         tracestate: None,

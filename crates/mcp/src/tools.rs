@@ -4,7 +4,7 @@ mod call;
 mod list;
 mod result;
 
-pub use call::{Call, Hop, Outbound};
+pub use call::{Call, Hop, Input, Outbound};
 pub use list::{CacheScope, Page, Tool, list_result};
 pub use result::{Incomplete, Side, translate_own_result, translate_upstream_result};
 

@@ -2,6 +2,7 @@
 
 pub mod inflight;
 pub mod record;
+pub mod rounds;
 pub mod session;
 pub mod trace;
 mod tracestate;

@@ -6,12 +6,13 @@ use std::time::Instant;
 use audit::Record;
 use domain::Server;
 use mcp::tools::Call;
-use mcp::{Id, Raw};
+use mcp::{Era, Id, Json, Raw, input};
 use secrets::Scope;
 
 use super::{Context, Gateway};
 use crate::audit::{OpenRecord, later};
 use crate::call::inflight::Running;
+use crate::call::rounds::{Asking, Continued};
 use crate::call::{Client, Takes};
 use crate::catalog::Exposed;
 use crate::credentials::Presented;
@@ -27,13 +28,25 @@ pub(super) struct Leaving<'a> {
     pub(super) call: &'a Call<'a>,
     pub(super) tool: usize,
     pub(super) id: &'a Id<'a>,
+    /// How it may ask its client for input.
+    pub(super) asking: Option<Asking>,
+    /// Where it goes on with one that did.
+    pub(super) continued: Option<Continued>,
+}
+
+/// What of a call is made for its upstream and has to last until it answers.
+struct Told {
+    wanted: Wants,
+    traceparent: String,
+    capabilities: Json,
+    continued: Option<Continued>,
 }
 
 impl Gateway {
     /// Sends an allowed call to its upstream, when its record is stored.
     pub(super) async fn forward(&self, context: &Context, client: &Client<'_>, leaving: Leaving<'_>) -> Reply {
         let era = client.version.era();
-        let Leaving { permit, record, call, tool, id } = leaving;
+        let Leaving { permit, record, call, tool, id, asking, continued } = leaving;
         let tool = &context.tenant.catalog.tools()[tool];
         let Some((server, upstream)) = context.tenant.server(tool.server) else {
             return self.unknown(record, era, id).await;
@@ -42,7 +55,7 @@ impl Gateway {
             return self.unrecorded(era, Some(id));
         };
         released.record.arrived(context.arrival.at);
-        let mut closing = closing(context, client, id, server.alias.to_string());
+        let mut closing = Closing { asking, ..closing(context, client, id, server.alias.to_string()) };
         let fetching = Instant::now();
         let credential = match self.remember(context, tool).await {
             Ok(()) => self.credential(context, server).await,
@@ -54,9 +67,8 @@ impl Gateway {
             Err(refusal) => return self.close(&closing, released.record, closing.refused(&refusal)),
         };
         let running = context.session.as_ref().map(|session| self.0.in_flight.begin(session.nonce, id.as_json()));
-        let traceparent = context.trace.to_string();
-        let wanted = wanted(context, client, call);
-        let outgoing = outgoing(context, client, (call, tool, server), (&wanted, &traceparent));
+        let told = Told::new(context, client, call, continued);
+        let outgoing = outgoing(context, client, (call, tool, server), &told);
         closing.sent = Instant::now();
         released.record.time_forwarded = Some(later(context.arrival.time, closing.sent - context.arrival.at));
         let cancelled = running.as_ref().map(|running| &running.cancelled);
@@ -98,11 +110,15 @@ impl Gateway {
     async fn reply(
         &self,
         context: &Context,
-        (mut record, closing): (OpenRecord, Closing),
+        (mut record, mut closing): (OpenRecord, Closing),
         answered: Answered,
         running: Option<Running>,
     ) -> Reply {
         record.server.protocol_version = Some(answered.version.as_str().into());
+        if answered.version.era() == Era::Legacy {
+            // There is no such question in that era, and no way to answer it.
+            closing.asking = None;
+        }
         match answered.answer {
             Answer::Whole(whole) => self.close(&closing, record, closing.conclude(&whole)),
             Answer::Stream(conversation) => {
@@ -128,7 +144,7 @@ fn outgoing<'a>(
     context: &'a Context,
     client: &Client<'a>,
     (call, tool, server): (&'a Call<'a>, &'a Exposed, &Server),
-    (wanted, traceparent): (&'a Wants, &'a str),
+    told: &'a Told,
 ) -> Outgoing<'a> {
     let principal = &context.caller.principal;
     let nonce = context.session.as_ref().map(|session| session.nonce);
@@ -137,10 +153,23 @@ fn outgoing<'a>(
         arguments: call.arguments.and_then(Raw::object).filter(|_| !tool.annotated.is_empty()),
         annotated: &tool.annotated,
         client_info: client.info,
-        wanted,
-        traceparent,
+        capabilities: told.capabilities.raw(),
+        continued: told.continued.as_ref(),
+        wanted: &told.wanted,
+        traceparent: &told.traceparent,
         tracestate: context.trace.state.as_deref(),
         isolation: Isolation::of(nonce, server.sessions, principal.user, principal.token),
+    }
+}
+
+impl Told {
+    fn new(context: &Context, client: &Client<'_>, call: &Call<'_>, continued: Option<Continued>) -> Self {
+        let capabilities = match client.version.era() {
+            Era::Modern => input::carried(&client.capabilities),
+            // What an upstream asks of such a client is not carried, so it must not ask.
+            Era::Legacy => Raw::EMPTY.to_json(),
+        };
+        Self { wanted: wanted(context, client, call), traceparent: context.trace.to_string(), capabilities, continued }
     }
 }
 
@@ -158,6 +187,7 @@ pub(super) fn closing(context: &Context, client: &Client<'_>, id: &Id<'_>, alias
         id: id.clone().into_owned(),
         version: client.version,
         capabilities: client.capabilities.raw().to_json(),
+        asking: None,
         sent: Instant::now(),
         bytes_in: context.arrival.bytes_in,
     }

@@ -13,7 +13,7 @@ use mcp::header::{self, Headers};
 use mcp::hello::{CAPABILITIES, Identity};
 use mcp::message;
 use mcp::tools::{Call, Side, list_result};
-use mcp::{Era, Id, Raw, Request};
+use mcp::{Code, Era, Id, Raw, Request, RpcError};
 use serde_json::value::RawValue;
 
 use super::forward::{Leaving, closing};
@@ -21,6 +21,7 @@ use super::{Context, Gateway};
 use crate::audit::AuditUnavailable;
 use crate::call::Client;
 use crate::call::record::{self, Subject};
+use crate::call::rounds::{Matter, StateUnknown};
 use crate::permit::{self, Circumstances, Denied, Verdict};
 use crate::refusal::Refusal;
 use crate::reply::{Pieces, Ready, Reply, micros};
@@ -137,6 +138,10 @@ impl Gateway {
             Ok(call) => call,
             Err(error) => return self.refuse_recorded(record, era, Some(&request.id), &Refusal::Protocol(error)),
         };
+        if era == Era::Legacy && !call.input.is_empty() {
+            let error = RpcError::new(Code::InvalidParams, "No call of yours waits for input");
+            return self.refuse_recorded(record, era, Some(&request.id), &Refusal::Protocol(error));
+        }
         let arguments = call.arguments.unwrap_or(Raw::EMPTY);
         let deciding = Instant::now();
         let seen = self.seen(context, &call.name).await;
@@ -164,8 +169,35 @@ impl Gateway {
                 return self.refuse_recorded(record, era, Some(&request.id), &Refusal::Protocol(error));
             }
         }
-        let leaving = Leaving { permit, record, call: &call, tool, id: &request.id };
+        let mut leaving = Leaving { permit, record, call: &call, tool, id: &request.id, asking: None, continued: None };
+        if era == Era::Modern
+            && let Err(StateUnknown) = self.go_on(context, &mut leaving)
+        {
+            return self.refuse_recorded(leaving.record, era, Some(&request.id), &Refusal::BadState);
+        }
         Box::pin(self.forward(context, client, leaving)).await
+    }
+
+    /// Lets a call ask for input, and takes up the one it goes on with, if any. Each round is a call that is decided and
+    /// recorded like every other: the state in it says only what its upstream asked before.
+    fn go_on(&self, context: &Context, leaving: &mut Leaving<'_>) -> Result<(), StateUnknown> {
+        let tool = &context.tenant.catalog.tools()[leaving.tool];
+        let (Some((server, _)), Some(call)) = (context.tenant.server(tool.server), leaving.record.call_id) else {
+            return Ok(());
+        };
+        let matter = Matter {
+            principal: &context.caller.principal,
+            version: server.version,
+            tool: tool.id,
+            arguments: leaving.record.args.hmac.as_deref().unwrap_or_default(),
+        };
+        let mut asking = self.0.rounds.begin(&matter, call);
+        if let Some(state) = leaving.call.input.state {
+            leaving.continued = Some(asking.resume(&state.text().unwrap_or_default())?);
+            asking.note(&mut leaving.record);
+        }
+        leaving.asking = Some(asking);
+        Ok(())
     }
 
     /// The one answer for what does not exist and what is hidden, given when it is recorded.

@@ -10,6 +10,7 @@ use audit::record::{Answer, Outcome};
 use audit::words::{ResultType, Status};
 use http::StatusCode;
 use mcp::error::translate::{Next, Recipient};
+use mcp::input::Asked;
 use mcp::message::{self, ErrorObject};
 use mcp::tools::{Incomplete, Side, translate_own_result, translate_upstream_result};
 use mcp::{Id, Json, Limits, Message, Object, Raw, Version};
@@ -17,6 +18,7 @@ use serde::Deserialize;
 
 use super::Ready;
 use crate::audit::OpenRecord;
+use crate::call::rounds::{Asking, AsksAgain};
 use crate::refusal::Refusal;
 use crate::tenants::Tenant;
 use crate::upstream::{Fault, FaultStatus, Whole};
@@ -33,6 +35,8 @@ pub struct Closing {
     pub version: Version,
     /// What the client can do.
     pub capabilities: Json,
+    /// What a question to the client is made from; `None` where nothing can be asked of it.
+    pub asking: Option<Asking>,
     /// When the call was sent.
     pub sent: Instant,
     /// Bytes that came in with it.
@@ -109,7 +113,7 @@ impl Closing {
     fn result(&self, result: &Object<'_>, translated: Result<Cow<'_, str>, Incomplete>) -> Concluded {
         let text = match translated {
             Ok(text) => text,
-            Err(incomplete) if incomplete.result_type == "input_required" => return self.fault(Fault::AsksForInput),
+            Err(incomplete) if incomplete.result_type == "input_required" => return self.asked(result),
             Err(_) => return self.fault(Fault::UnknownResult),
         };
         let mut concluded = self.ended(StatusCode::OK, response(&self.id, "result", &text));
@@ -121,6 +125,32 @@ impl Closing {
             concluded.outcome.error_type = Some(Text::Fixed("tool_error"));
         }
         concluded
+    }
+
+    /// The result is a question: the client is asked, if it can be.
+    fn asked(&self, result: &Object<'_>) -> Concluded {
+        let question = match self.question(result) {
+            Ok(question) => question,
+            Err(fault) => return self.fault(fault),
+        };
+        let mut concluded = self.ended(StatusCode::OK, response(&self.id, "result", question.as_str()));
+        let raw = result.raw().get();
+        concluded.answer = Answer {
+            bytes: Some(raw.len() as u64),
+            hmac: Some(self.tenant.arguments_key.tag(raw.as_bytes())),
+            ..Answer::default()
+        };
+        concluded.result_type = Some(ResultType::InputRequired);
+        concluded.outcome.status = Some(Status::Success);
+        concluded
+    }
+
+    fn question(&self, result: &Object<'_>) -> Result<Json, Fault> {
+        let asking = self.asking.as_ref().ok_or(Fault::AsksForInput)?;
+        let asked = Asked::read(result)?;
+        asked.check(&self.capabilities.raw().object().unwrap_or(Object::empty()))?;
+        let state = asking.state(asked.state()).map_err(|AsksAgain| Fault::AsksAgain)?;
+        Ok(asked.to_client(&state, &self.alias, self.tenant.server_info.raw()))
     }
 
     fn observe(&self, result: &Object<'_>) -> Answer {
@@ -176,6 +206,11 @@ impl Closing {
     pub fn close(&self, mut record: OpenRecord, concluded: &mut Concluded) {
         record.result = std::mem::take(&mut concluded.answer);
         record.mcp.result_type = concluded.result_type;
+        if concluded.result_type == Some(ResultType::InputRequired)
+            && let Some(asking) = &self.asking
+        {
+            asking.note(&mut record);
+        }
         record.dur.upstream = Some(micros(self.sent));
         let mut timing = String::with_capacity(80);
         let parts =

@@ -32,6 +32,7 @@ use uuid::Uuid;
 use crate::audit::tests::{Redis, eventually};
 use crate::audit::{Keys, Recorder, Settings};
 use crate::call::inflight::InFlight;
+use crate::call::rounds::Rounds;
 use crate::call::session::Sessions;
 use crate::call::withdrawal::Withdrawals;
 use crate::caller::Caller;
@@ -181,10 +182,26 @@ impl Stage {
 
     /// The same tenant as another node of the deployment has it.
     pub(crate) async fn move_to_another_node(&mut self) {
+        self.publish(|_| {}).await;
+    }
+
+    /// Another tenant of the deployment, which has the same server, and the caller as one of its own.
+    pub(crate) async fn move_to_another_tenant(&mut self) {
+        let tenant = TenantId::new(&service::clock());
+        let endpoint = self.tenant.snapshot.servers[0].endpoint.clone();
+        let other = snapshot(tenant, &endpoint, &self.keys.master, &secrets::new_data_key());
+        self.caller = Arc::new(Caller::new(Principal { tenant, ..self.caller.principal.clone() }));
+        self.publish(|snapshot| *snapshot = other).await;
+    }
+
+    /// The tenant with something changed, as another node of the deployment has it.
+    pub(crate) async fn publish(&mut self, change: impl FnOnce(&mut TenantSnapshot)) {
         let (redis, drain) = (self.redis.as_ref().unwrap(), Drain::new());
         let upstreams = upstreams(&self.keys, redis, &drain).await;
         let parts = CompileParts { keys: Arc::clone(&self.keys), upstreams };
-        self.tenant = Arc::new(Tenant::compile(self.tenant.snapshot.clone(), &parts).unwrap());
+        let mut snapshot = self.tenant.snapshot.clone();
+        change(&mut snapshot);
+        self.tenant = Arc::new(Tenant::compile(snapshot, &parts).unwrap());
         let recorder = recorder(&self.keys, redis, &service::clock());
         self.gateway = gateway(&self.keys, redis, recorder, &drain).await;
     }
@@ -254,6 +271,7 @@ async fn gateway(keys: &NodeKeys, redis: &Redis, recorder: Recorder, drain: &Dra
         in_flight,
         seen: SeenLabels::new(connection.clone(), sealer(Purpose::Seen), clock.clone()),
         cursors: sealer(Purpose::Cursor),
+        rounds: Rounds::new(sealer(Purpose::RequestState), clock.clone()),
         metrics: Metrics::register(&mut prometheus_client::registry::Registry::default()),
         drain: drain.clone(),
         clock,
@@ -352,7 +370,9 @@ fn tool(number: u128, name: &str) -> Tool {
 pub(crate) fn modern(method: &str, name: Option<&str>, mut params: Value) -> Request<Body> {
     let meta = &mut params["_meta"];
     meta["io.modelcontextprotocol/protocolVersion"] = json!("2026-07-28");
-    meta["io.modelcontextprotocol/clientCapabilities"] = json!({});
+    if meta.get("io.modelcontextprotocol/clientCapabilities").is_none() {
+        meta["io.modelcontextprotocol/clientCapabilities"] = json!({});
+    }
     meta["io.modelcontextprotocol/clientInfo"] = json!({"name": "tester", "version": "1"});
     let body = json!({"jsonrpc": "2.0", "id": 41, "method": method, "params": params});
     let mut request = Request::post("/acme/mcp")

@@ -34,6 +34,8 @@ pub(crate) struct Seen {
     pub(crate) http_method: Method,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Value,
+    /// The same as it was written.
+    pub(crate) text: String,
 }
 
 impl Seen {
@@ -144,6 +146,7 @@ async fn answer(State(shared): State<Arc<Shared>>, method: Method, headers: Head
         http_method: method.clone(),
         headers: headers.clone(),
         body: value.clone(),
+        text: String::from_utf8_lossy(&body).into_owned(),
     });
     if method == Method::GET {
         return resume(&shared, &headers);
@@ -260,7 +263,7 @@ async fn call(shared: &Arc<Shared>, headers: &HeaderMap, id: Value, body: &Value
             json!({"jsonrpc": "2.0", "id": "srv-2", "method": "elicitation/create", "params": {"message": "?"}}),
             message(&id, complete("asked")),
         ]),
-        "input" => result(id, json!({"resultType": "input_required", "requestState": "x"})),
+        "input" => ask(id, params, complete),
         "slow" => slow(shared, id, complete("late")).await,
         "hang" => hang(shared, &token),
         "cut" => cut(&token),
@@ -270,6 +273,29 @@ async fn call(shared: &Arc<Shared>, headers: &HeaderMap, id: Value, body: &Value
         }
         harm => harmful(harm, headers, id),
     }
+}
+
+/// Asks what the call tells it to ask, one after the other, and then says what it was told at last. Without a question it
+/// gives only a state.
+fn ask(id: Value, params: &Value, complete: impl Fn(&str) -> Value) -> Response {
+    let told = params["arguments"]["asks"].as_array().cloned();
+    let asks = told.unwrap_or_else(|| vec![json!({"requestState": "x"})]);
+    let answered = match (&params["requestState"], params.get("inputResponses")) {
+        (Value::Null, None) => 0,
+        (Value::Null, Some(_)) => asks.len(),
+        (state, _) => match asks.iter().position(|ask| ask["requestState"] == *state) {
+            Some(place) => place + 1,
+            None => return error(StatusCode::OK, id, -32602, "Unknown state"),
+        },
+    };
+    let Some(mut asked) = asks.get(answered).cloned() else {
+        return result(id, complete(&params["inputResponses"].to_string()));
+    };
+    asked["resultType"] = json!("input_required");
+    if params["arguments"]["stream"] == json!(true) {
+        return events(vec![progress(&params["_meta"]["progressToken"], 1), message(&id, asked)]);
+    }
+    result(id, asked)
 }
 
 fn harmful(harm: &str, headers: &HeaderMap, id: Value) -> Response {

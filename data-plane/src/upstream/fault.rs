@@ -1,6 +1,7 @@
 //! What can go wrong at an upstream server, and what of it the client is told.
 
 use http::StatusCode;
+use mcp::input::Strange;
 
 /// Why an upstream server gave no usable answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -53,12 +54,25 @@ pub enum Fault {
     /// It says that our idea of the tool is out of date.
     #[error("its tool has changed since it was reviewed")]
     Changed,
-    /// It asks for input, which is not carried yet.
-    #[error("it asks for input, which this gateway does not pass on yet")]
+    /// It asks for input that the client did not say it can give, or in an era in which its questions are not carried.
+    #[error("it asks for input that can not be had from this client")]
     AsksForInput,
+    /// It has asked for input as often as one call may.
+    #[error("it asks for input again and again")]
+    AsksAgain,
     /// It gave a result of a kind we did not offer to take.
     #[error("it answered with a result of an unknown kind")]
     UnknownResult,
+}
+
+impl From<Strange> for Fault {
+    fn from(strange: Strange) -> Self {
+        match strange {
+            Strange::Malformed | Strange::NotHttps => Self::Malformed,
+            Strange::Undeclared => Self::AsksForInput,
+            Strange::TooLarge => Self::TooLarge,
+        }
+    }
 }
 
 /// How a faulty call ended, in the words of audit records.
@@ -94,6 +108,7 @@ impl Fault {
             Self::NoCommonVersion => "no_common_version",
             Self::Changed => "changed",
             Self::AsksForInput => "asks_for_input",
+            Self::AsksAgain => "asks_again",
             Self::UnknownResult => "unknown_result",
         }
     }
@@ -119,6 +134,7 @@ impl Fault {
             | Self::NoCommonVersion
             | Self::Changed
             | Self::AsksForInput
+            | Self::AsksAgain
             | Self::UnknownResult => FaultStatus::Protocol,
             _ => FaultStatus::Unavailable,
         }

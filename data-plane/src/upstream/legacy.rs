@@ -26,6 +26,10 @@ const ASIDE: Duration = Duration::from_secs(10);
 /// Makes one call, within a session that is there or is opened for it.
 pub(super) async fn call(upstream: &Arc<Upstream>, job: Job<'_>) -> Result<Answered, Stop> {
     let Job { tool, credential, call, bounds } = job;
+    // It spoke the other era when it asked. Without its question the tool would only run a second time.
+    if call.continued.is_some() {
+        return Err(Stop::OtherEra);
+    }
     for _ in 0..2 {
         let session = session(upstream, credential, call.isolation, bounds).await?;
         let aside =
@@ -111,6 +115,7 @@ fn request(
     let token = Json::integer(id);
     let params = call.call.params_for(&Outbound {
         name: tool,
+        state: None,
         progress_token: call.wanted.progress.as_ref().map(|_| token.raw()),
         traceparent: Some(call.traceparent),
         tracestate: call.tracestate,

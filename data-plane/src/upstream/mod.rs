@@ -34,6 +34,7 @@ pub(crate) use http::Bounds;
 pub use legacy::Left;
 pub use sessions::{Isolation, Shelf};
 
+use crate::call::rounds::Continued;
 use crate::credentials::Presented;
 use crate::permit::Released;
 use sessions::Sessions;
@@ -127,6 +128,10 @@ pub struct Outgoing<'a> {
     pub annotated: &'a [Annotated],
     /// What the client says it is.
     pub client_info: Option<Raw<'a>>,
+    /// What of the client's capabilities can be carried to a modern upstream, a `ClientCapabilities` object.
+    pub capabilities: Raw<'a>,
+    /// Where the call goes on with one that asked for input. Only modern upstreams ask so, and only they are answered.
+    pub continued: Option<&'a Continued>,
     /// What the client wants to hear while the call runs.
     pub wanted: &'a Wants,
     /// The trace's next hop.

@@ -47,13 +47,13 @@ fn request(line: &Line<'_>, id: u64, tool: &str, call: &Outgoing<'_>) -> Result<
     let token = Json::integer(id);
     let params = call.call.params_for(&Outbound {
         name: tool,
+        state: call.continued.and_then(|continued| continued.state.as_ref()).map(Json::raw),
         progress_token: call.wanted.progress.as_ref().map(|_| token.raw()),
         traceparent: Some(call.traceparent),
         tracestate: call.tracestate,
         hop: Hop::Modern {
             version: VERSION,
-            // What we cannot carry, the upstream must not ask for.
-            capabilities: Raw::EMPTY,
+            capabilities: call.capabilities,
             client_info: call.client_info,
             log_level: call.wanted.log_level,
         },

@@ -13,16 +13,45 @@ pub struct Call<'a> {
     pub name: Cow<'a, str>,
     /// The arguments object, as it was written.
     pub arguments: Option<Raw<'a>>,
+    /// What it answers, where it goes on with a call that asked for input.
+    pub input: Input<'a>,
     params: Object<'a>,
     meta: Option<Object<'a>>,
+}
+
+/// The answers to what a call asked, and the state that came with the questions.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Input<'a> {
+    /// `inputResponses`, an object as it was written.
+    pub responses: Option<Raw<'a>>,
+    /// `requestState`, a string as it was written.
+    pub state: Option<Raw<'a>>,
+}
+
+impl<'a> Input<'a> {
+    fn read(params: &Object<'a>) -> Result<Self, RpcError> {
+        let of = |key, kind, wrong| match params.get(key) {
+            Some(raw) if raw.kind() != kind => Err(RpcError::new(Code::InvalidParams, wrong)),
+            given => Ok(given),
+        };
+        Ok(Self {
+            responses: of("inputResponses", Kind::Object, "`params.inputResponses` must be an object")?,
+            state: of("requestState", Kind::Text, "`params.requestState` must be a string")?,
+        })
+    }
+
+    /// Whether the call goes on with none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.responses.is_none() && self.state.is_none()
+    }
 }
 
 impl<'a> Call<'a> {
     /// Reads them.
     ///
     /// # Errors
-    /// Invalid parameters when a member has the wrong type, or when they answer a question nobody asked: this gateway
-    /// gives out no `requestState` yet.
+    /// Invalid parameters when a member has the wrong type.
     pub fn read(params: Object<'a>) -> Result<Self, RpcError> {
         let invalid = |message| RpcError::new(Code::InvalidParams, message);
         let name = params.text("name").ok_or_else(|| invalid("`params.name` must be a string"))?;
@@ -35,10 +64,8 @@ impl<'a> Call<'a> {
             None | Some(Raw::NULL) => None,
             Some(raw) => Some(raw.object().ok_or_else(|| invalid("`params._meta` must be an object"))?),
         };
-        if params.has("requestState") || params.has("inputResponses") {
-            return Err(invalid("no call of yours waits for input"));
-        }
-        Ok(Self { name, arguments, params, meta })
+        let input = Input::read(&params)?;
+        Ok(Self { name, arguments, input, params, meta })
     }
 
     /// The token the client wants its progress notifications to carry: a string or an integer.
@@ -55,9 +82,12 @@ impl<'a> Call<'a> {
         let meta = self.meta_for(outbound);
         self.params.with(&[
             ("name", Change::Set(name.raw())),
-            ("arguments", self.arguments.map_or(Change::Remove, Change::Set)),
+            ("arguments", given(self.arguments)),
             // The legacy era's way to ask for a task, which we do not offer.
             ("task", Change::Remove),
+            ("inputResponses", given(self.input.responses.filter(|_| matches!(outbound.hop, Hop::Modern { .. })))),
+            // Whoever made a state gets its own back, and never another's.
+            ("requestState", given(outbound.state)),
             ("_meta", if meta.raw() == Raw::EMPTY { Change::Remove } else { Change::Set(meta.raw()) }),
         ])
     }
@@ -74,11 +104,17 @@ impl<'a> Call<'a> {
     }
 }
 
+fn given(value: Option<Raw<'_>>) -> Change<'_> {
+    value.map_or(Change::Remove, Change::Set)
+}
+
 /// What the next hop is told.
 #[derive(Debug, Clone, Copy)]
 pub struct Outbound<'o> {
     /// The tool, by the name the upstream knows.
     pub name: &'o str,
+    /// The upstream's own `requestState`, where the call goes on with one that it asked for input.
+    pub state: Option<Raw<'o>>,
     /// Our token for the upstream's progress notifications; none, if the client wants none.
     pub progress_token: Option<Raw<'o>>,
     /// Our `traceparent`.

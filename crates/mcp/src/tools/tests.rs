@@ -28,7 +28,7 @@ fn modern_hop() -> Hop<'static> {
 
 fn outbound(hop: Hop<'static>) -> Outbound<'static> {
     let (traceparent, tracestate) = (Some("00-ab-cd-01"), Some("a=b"));
-    Outbound { name: "lookup", progress_token: Some(Raw::constant("7")), traceparent, tracestate, hop }
+    Outbound { name: "lookup", state: None, progress_token: Some(Raw::constant("7")), traceparent, tracestate, hop }
 }
 
 #[test]
@@ -61,12 +61,33 @@ fn a_call_of_the_wrong_shape_is_refused() {
         r#"{"name":"x","arguments":[]}"#,
         r#"{"name":"x","arguments":"{}"}"#,
         r#"{"name":"x","_meta":[]}"#,
-        r#"{"name":"x","requestState":"s"}"#,
-        r#"{"name":"x","inputResponses":{}}"#,
+        r#"{"name":"x","requestState":5}"#,
+        r#"{"name":"x","requestState":null}"#,
+        r#"{"name":"x","inputResponses":null}"#,
+        r#"{"name":"x","inputResponses":[]}"#,
     ] {
         assert_eq!(Call::read(object(params)).unwrap_err().code, Code::InvalidParams, "{params}");
     }
     assert_eq!(call(r#"{"name":"x","arguments":null}"#).arguments, None);
+}
+
+#[test]
+fn answers_go_on_as_they_were_written_with_the_state_that_the_upstream_gave() {
+    let call =
+        call(r#"{"inputResponses":{"b": {"n":12345678901234567890123},"a":1e3},"requestState":"ours","name":"x"}"#);
+    assert_eq!(call.input.state.unwrap().get(), "\"ours\"");
+    let theirs = |hop| Outbound {
+        state: Some(Raw::constant("\"the\\u0069rs\"")),
+        progress_token: None,
+        traceparent: None,
+        tracestate: None,
+        ..outbound(hop)
+    };
+    insta::assert_snapshot!(
+        call.params_for(&theirs(Hop::Modern { version: Version::V2026_07_28, capabilities: Raw::EMPTY, client_info: None, log_level: None })),
+        @r#"{"inputResponses":{"b": {"n":12345678901234567890123},"a":1e3},"requestState":"the\u0069rs","name":"lookup","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}"#
+    );
+    insta::assert_snapshot!(call.params_for(&Outbound { state: None, ..theirs(Hop::Legacy) }), @r#"{"name":"lookup"}"#);
 }
 
 #[test]

@@ -31,7 +31,6 @@ async fn each_fault_of_an_upstream_has_its_answer_and_its_record() {
         ("unavailable", "upstream_unavailable", "http_status"),
         ("unauthorized", "upstream_unavailable", "unauthorized"),
         ("cut", "upstream_unavailable", "cut_off"),
-        ("input", "protocol_error", "asks_for_input"),
     ] {
         for speaks in [Speaks::Modern, Speaks::Legacy] {
             let (answer, status, code) = fault(speaks, tool).await;

@@ -3,6 +3,7 @@
 mod ends;
 mod faults;
 mod forwarding;
+mod input;
 mod messages;
 mod seen;
 mod sessions;
