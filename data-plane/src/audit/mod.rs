@@ -13,6 +13,7 @@ mod recorder;
 mod refused;
 mod ship;
 mod spool;
+mod weight;
 
 pub use counters::{Count, Counters, Waits};
 pub use open::{OpenRecord, later};

@@ -24,6 +24,7 @@ use super::outbox::{Bytesof, Outbox};
 use super::queue::Queue;
 use super::recorder::Common;
 use super::spool::{Place, SpoolMode};
+use super::weight::Weight;
 
 /// Frames sent in one round trip.
 const BATCH: usize = 64;
@@ -84,7 +85,7 @@ pub(super) async fn run(common: Arc<Common>, shard: Arc<Shard>, inherited: Vec<O
 
 /// Which frame of which outbox.
 type Name = (usize, u64);
-type Exchanged = (Vec<Name>, Option<(MultiplexedConnection, Answer)>);
+type Exchanged = (Vec<Name>, Result<(MultiplexedConnection, Answer), String>);
 type Spooled = (Vec<u64>, std::io::Result<Vec<Place>>);
 type Under<T> = Option<Pin<Box<dyn Future<Output = T> + Send>>>;
 
@@ -112,8 +113,8 @@ struct Ship {
     /// Earlier runs to be declared dead once their frames are sent.
     dead: bool,
     said_end: bool,
-    /// Mean bytes of a frame.
-    mean: u64,
+    /// What an entry of the stream weighs.
+    weight: Weight,
 }
 
 impl Ship {
@@ -140,7 +141,7 @@ impl Ship {
             spool_at: now,
             dead,
             said_end: false,
-            mean: 2048,
+            weight: Weight::default(),
         }
     }
 
@@ -216,7 +217,7 @@ impl Ship {
             self.common.keys.frames.seal_onto(&mut wire, &aad.parts(), content);
             let wire = Bytes::from(wire);
             counters.uncommitted_bytes.add(wire.len() as u64);
-            self.mean = (self.mean * 15 + wire.len() as u64) / 16;
+            self.weight.add(wire.len());
             let tenants = shares(forming.tenants, forming.builder.size() as u64, wire.len() as u64);
             own.add(s, wire, (forming.waiters, tenants), forming.since);
             self.shard.queue.give_back(forming.builder);
@@ -255,17 +256,17 @@ impl Ship {
 
     fn exchanged(&mut self, (names, done): Exchanged) {
         self.exchange = None;
-        let Some((connection, answer)) = done else { return self.carrier_failed() };
+        let (connection, answer) = match done {
+            Ok(done) => done,
+            Err(error) => return self.carrier_failed(&error),
+        };
         self.connection = Some(connection);
-        let mut refused = false;
+        let mut refused = None;
         for ((index, s), sent) in names.into_iter().zip(&answer.sent) {
             match sent {
                 Ok(id) => self.outboxes[index].sent(s, *id),
                 // Out of memory, most likely: the connection is good.
-                Err(error) => {
-                    tracing::debug!(%error, "Redis did not take an audit frame");
-                    refused = true;
-                }
+                Err(error) => refused = Some(error.to_string()),
             }
         }
         self.look_at_incarnation(answer.incarnation);
@@ -275,9 +276,12 @@ impl Ship {
                 self.look_at_ack(index, &sealed);
             }
         }
-        self.stream_full = answer.length.saturating_mul(self.mean) > self.common.settings.stream_max;
-        if refused {
-            return self.carrier_failed();
+        self.look_at_length(answer.length);
+        if let Some(error) = refused {
+            return self.carrier_failed(&error);
+        }
+        if self.failures > 0 {
+            tracing::info!(shard = self.shard.source.shard, tries = self.failures, "Redis takes audit frames again");
         }
         self.failures = 0;
         self.shard.refusing.store(false, Ordering::Relaxed);
@@ -285,12 +289,33 @@ impl Ship {
     }
 
     /// Redis failed or is late. Frames go to the spool until it is back, and those without an answer are sent again.
-    fn carrier_failed(&mut self) {
+    fn carrier_failed(&mut self, error: &str) {
         self.common.counters.carrier_failures.add(1);
+        if self.failures == 0 {
+            tracing::warn!(
+                shard = self.shard.source.shard,
+                error,
+                "Redis does not take audit frames: they wait in the spool"
+            );
+        }
         let pause = RETRY_FIRST.saturating_mul(1 << self.failures.min(8)).min(RETRY_MOST);
         self.failures += 1;
         self.retry_at = Instant::now() + pause;
         self.begin_spooling();
+    }
+
+    /// A stream over its bound is left alone until its owner has dropped enough of it.
+    fn look_at_length(&mut self, length: u64) {
+        let bytes = self.weight.of(length);
+        let is_full = bytes > self.common.settings.stream_max;
+        if is_full != std::mem::replace(&mut self.stream_full, is_full) {
+            let shard = self.shard.source.shard;
+            if is_full {
+                tracing::warn!(shard, bytes, entries = length, "the audit stream is full: frames wait in the spool");
+            } else {
+                tracing::info!(shard, bytes, entries = length, "the audit stream has room again");
+            }
+        }
     }
 
     /// Another incarnation is another stream: what was sent is gone.
@@ -467,8 +492,8 @@ async fn exchange(
     connection: Option<MultiplexedConnection>,
     mut request: Request,
     wires: Vec<Bytesof>,
-) -> Option<(MultiplexedConnection, Answer)> {
-    request.frames = load(common, wires).await?;
+) -> Result<(MultiplexedConnection, Answer), String> {
+    request.frames = load(common, wires).await.ok_or("the spool can't be read")?;
     let connected = match connection {
         Some(connection) => Ok(connection),
         None => carrier::connect(common.client.clone()).await,
@@ -477,7 +502,7 @@ async fn exchange(
         Ok(mut connection) => carrier::exchange(&mut connection, &request).await.map(|answer| (connection, answer)),
         Err(error) => Err(error),
     };
-    exchanged.inspect_err(|error| tracing::debug!(%error, "Redis did not take the audit frames")).ok()
+    exchanged.map_err(|error| service::causes(&error))
 }
 
 /// Reads from the spool what is no longer in memory.
