@@ -1,8 +1,8 @@
 #!/bin/sh
 # Unpacks the receivers of the tests into a cache outside the checkout, once, and prints the folder: rsyslog and syslog-ng
-# with TLS from Debian's packages, and moto, which answers as S3 does. The packages are not installed: they would start
-# daemons, and the two don't suffer each other. Exits 3, with the reason as one sentence on standard error, where there
-# are none to be had. `install.sh syslog` and `install.sh s3` do one half each.
+# with TLS from Debian's packages, moto, which answers as S3 does, and the schemas that records are exported by. The
+# packages are not installed: they would start daemons, and the two don't suffer each other. Exits 3, with the reason as
+# one sentence on standard error, where there are none to be had. `install.sh syslog`, `s3` and `schemas` do a part each.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 cache=${SLUICE_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/sluice-tools}
@@ -43,8 +43,36 @@ s3() {
     echo "$folder"
 }
 
+# is SHA256 FILE: whether it is the file that was looked at when this was written.
+is() { [ "$(sha256sum "$2" | cut -d' ' -f1)" = "$1" ]; }
+
+# OCSF as the standard's own server exports it, in a package that makes JSON Schema of it (MIT, the schema Apache 2.0), and
+# the fields of ECS in Elastic's package (Apache 2.0).
+schemas() {
+    command -v python3 >/dev/null || fail "python3 is not installed"
+    command -v npm >/dev/null || fail "npm is not installed"
+    folder=$cache/schemas-$(cat "$here/schemas.txt" "$here/install.sh" | cksum | cut -d' ' -f1)
+    if [ ! -e "$folder/complete" ]; then
+        mkdir -p "$folder"
+        python3 -m venv "$folder/python" >"$folder/pip.log" 2>&1 \
+            && "$folder/python/bin/pip" install -q --disable-pip-version-check -r "$here/schemas.txt" >>"$folder/pip.log" 2>&1 \
+            || fail "pip can't install the checker of OCSF ($folder/pip.log says why)"
+        is 221b43d05787aa68d03233589f0eabdab192531d3e4740b856b2e0a4d6d91f82 "$(find "$folder/python" -path '*/ocsf_json_schema/ocsf/1.8.0.json')" \
+            || fail "the package's schema of OCSF 1.8.0 is not the one that is pinned"
+        (cd "$folder" && npm pack --silent @elastic/ecs@9.4.0) >"$folder/npm.log" 2>&1 \
+            || fail "npm can't fetch the fields of ECS ($folder/npm.log says why)"
+        is 1c7863cd70f9d52365570fa38a9c39f3d056511fefe4e36a51d2ad7f142ac071 "$folder/elastic-ecs-9.4.0.tgz" || fail "the package of ECS 9.4.0 is not the one that is pinned"
+        tar -xzf "$folder/elastic-ecs-9.4.0.tgz" -C "$folder"
+        node -e 'console.log(JSON.stringify(require(process.argv[1]).EcsFlat))' \
+            "$folder/package/build/commonjs/ecs_flat.js" >"$folder/ecs.json" || fail "node can't read the fields of ECS"
+        touch "$folder/complete"
+    fi
+    echo "$folder"
+}
+
 case "${1:-all}" in
     syslog) syslog ;;
     s3) s3 ;;
-    *) syslog && s3 ;;
+    schemas) schemas ;;
+    *) syslog && s3 && schemas ;;
 esac

@@ -130,7 +130,8 @@ fn classify(draft: &mut Draft, class: Class, gist: &Gist) {
     draft.set("activity_id", class.activity);
     draft.set("activity_name", activity);
     draft.set("type_uid", class.uid * 100 + class.activity);
-    draft.set("type_name", format!("{}: {activity}", class.name));
+    let name_of_type = if class.activity == OTHER { "Other" } else { activity };
+    draft.set("type_name", format!("{}: {name_of_type}", class.name));
     draft.set("severity_id", severity_id);
     draft.set("severity", severity);
 }

@@ -35,7 +35,7 @@ fn nasty() -> impl Strategy<Value = String> {
 }
 
 /// A call whose texts are all the same.
-fn called(text: &str) -> Sample {
+pub(crate) fn called(text: &str) -> Sample {
     let word = || Some(audit::Text::from(text.to_owned()));
     let mut record = call(Kind::Call);
     (record.actor.id, record.tool.name, record.server.name) = (word(), word(), word());

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::members::Draft;
 use super::super::{Gist, Placed};
+use super::OTHER;
 use crate::words::{ActorKind, AuthMethod, Kind};
 
 /// Puts what the class asks for.
@@ -87,21 +88,22 @@ fn entity(draft: &mut Draft) {
     if draft.from.text("client.ip").is_some() {
         source(draft);
     }
-    let kind = draft.from.take_text("change.target.kind").unwrap_or_default();
+    let kind = draft.from.text("change.target.kind").unwrap_or_default().to_owned();
     let id = draft.from.take_text("change.target.id").unwrap_or_else(|| "unknown".to_owned());
     let name = draft.from.take_text("change.target.name");
-    let (type_id, place) = match kind.as_str() {
-        "user" | "member" | "account" => (2, Some("user")),
-        "tenant" => (4, Some("org")),
-        "policy" => (5, Some("policy")),
-        _ => (99, None),
+    let (type_id, name_of_type, place) = match kind.as_str() {
+        "user" | "member" | "account" => (2, "User", Some("user")),
+        "tenant" => (4, "Organization", Some("org")),
+        "policy" => (5, "Policy", Some("policy")),
+        "" => (0, "Unknown", None),
+        kind => (OTHER, kind, None),
     };
+    draft.set("entity.type_id", type_id);
+    draft.set("entity.type", name_of_type);
     for place in [Some("entity".to_owned()), place.map(|place| format!("entity.{place}"))].into_iter().flatten() {
         draft.set(&format!("{place}.uid"), id.clone());
         draft.set_some(&format!("{place}.name"), name.clone());
     }
-    draft.set("entity.type_id", type_id);
-    draft.set("entity.type", if kind.is_empty() { "unknown".to_owned() } else { kind });
 }
 
 fn finding(draft: &mut Draft, gist: &Gist) {
@@ -136,27 +138,27 @@ fn actor(draft: &mut Draft) {
     draft.text("http_request.uid", "correlation_id");
 }
 
-/// A user has an id or a name: where the record has neither, the kind of actor is its name.
+/// A user has an id or a name: where the record has neither, the kind of actor is its name. The schema has fewer types than
+/// we have kinds: the kind stays in the record's own place, too.
 fn user(draft: &mut Draft, to: &str) {
-    let kind = draft.from.take_text("actor.kind");
-    let type_id = match kind.as_deref().and_then(ActorKind::find) {
-        Some(ActorKind::User) => 1,
-        Some(ActorKind::System) => 3,
-        Some(ActorKind::ServiceAccount) => 4,
-        Some(ActorKind::Agent) => 99,
-        Some(ActorKind::Anonymous) | None => 0,
+    let kind = draft.from.text("actor.kind").unwrap_or("unknown").to_owned();
+    let (type_id, name_of_type) = match ActorKind::find(&kind) {
+        Some(ActorKind::User) => (1, "User"),
+        Some(ActorKind::System) => (3, "System"),
+        Some(ActorKind::ServiceAccount) => (4, "Service"),
+        Some(ActorKind::Agent) => (OTHER, kind.as_str()),
+        Some(ActorKind::Anonymous) | None => (0, "Unknown"),
     };
-    let kind = kind.unwrap_or_else(|| "unknown".to_owned());
     draft.set(&format!("{to}.type_id"), type_id);
+    draft.set(&format!("{to}.type"), name_of_type);
     draft.text(&format!("{to}.uid"), "actor.id");
     draft.text(&format!("{to}.name"), "actor.name");
     if draft.from.text("actor.email").is_some_and(is_address) {
         draft.text(&format!("{to}.email_addr"), "actor.email");
     }
     if !draft.has(&format!("{to}.uid")) && !draft.has(&format!("{to}.name")) {
-        draft.set(&format!("{to}.name"), kind.clone());
+        draft.set(&format!("{to}.name"), kind);
     }
-    draft.set(&format!("{to}.type"), kind);
     let groups = draft.from.get("actor.groups").and_then(Value::as_array).cloned().unwrap_or_default();
     if !groups.is_empty() && groups.iter().all(Value::is_string) {
         let _ = draft.from.take("actor.groups");
@@ -189,7 +191,7 @@ fn source(draft: &mut Draft) {
     if draft.from.text("client.ip").is_some_and(|ip| ip.parse::<IpAddr>().is_ok()) {
         draft.text("src_endpoint.ip", "client.ip");
     } else {
-        let system = draft.made("actor.user.type").and_then(Value::as_str) == Some(ActorKind::System.as_str());
+        let system = draft.from.text("actor.kind") == Some(ActorKind::System.as_str());
         draft.set("src_endpoint.name", if system { "sluice" } else { "unknown" });
     }
     if draft.from.count("client.port").is_some_and(|port| u16::try_from(port).is_ok()) {
