@@ -43,7 +43,7 @@ services() { target/release/sluice with-services -- "$@"; }
 
 if [ "${1:-}" = chaos ]; then
     phase "chaos" env SLUICE_CHAOS_ROUNDS="${SLUICE_CHAOS_ROUNDS:-200}" cargo test --release --locked -p sluice-tests --test end_to_end -- --nocapture chaos::every_call
-    sed -n '/^fault /,/^$/p;/^verify:/,+12p' "$log/chaos.log"
+    sed -n '/^fault /,/^the whole log/p;/^SIEM: /p' "$log/chaos.log"
     finish
 fi
 

@@ -19,6 +19,7 @@ pub mod fast_upstream;
 pub mod large_log;
 pub mod load;
 pub mod patience;
+pub mod siem;
 pub mod stack;
 pub mod upstream;
 pub mod vault;

@@ -2,20 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
-use tokio::time::MissedTickBehavior;
 
 use crate::client::{Client, send};
 
-/// The error of a node that is out of touch with its configuration.
+/// The errors of refusals that are answered with 503 (docs/ARCHITECTURE.md): the call's record could not be kept, and the node
+/// has no configuration.
+const NOT_RECORDED: &str = "\"code\":-31001";
 const OUT_OF_TOUCH: &str = "\"code\":-31003";
 
 /// What became of a numbered call, as its client saw it.
@@ -23,21 +24,40 @@ const OUT_OF_TOUCH: &str = "\"code\":-31003";
 pub enum Outcome {
     /// It was answered, with whatever but what follows.
     Answered,
-    /// The gateway had no room for it, or for its record (503).
+    /// Its record could not be kept, so it was not made (503).
     Refused,
+    /// The gateway had no room for it (503).
+    NoRoom,
     /// The node had no configuration yet, and so did not know whose call it was (503).
     Unready,
     /// The connection broke before the answer was whole.
     Broken,
 }
 
+/// How often each caller begins a call.
+#[derive(Debug, Clone, Copy)]
+enum Rate {
+    /// Never more often than that.
+    Every(Duration),
+    /// Not at present.
+    Held,
+    /// No more.
+    Over,
+}
+
 /// Clients that call a tool with the argument `n` = 1, 2, 3 … until they are stopped, and remember what became of each.
 pub struct NumberedLoad {
-    stop: Arc<AtomicBool>,
     tasks: JoinSet<()>,
-    ledger: Arc<Mutex<BTreeMap<u64, Outcome>>>,
-    ended: Arc<Notify>,
-    next: Arc<AtomicU64>,
+    shared: Arc<Shared>,
+    pace: Duration,
+}
+
+struct Shared {
+    tool: String,
+    ledger: Mutex<BTreeMap<u64, Outcome>>,
+    ended: Notify,
+    next: AtomicU64,
+    rate: watch::Sender<Rate>,
 }
 
 impl NumberedLoad {
@@ -48,64 +68,123 @@ impl NumberedLoad {
 
     /// As [`NumberedLoad::start`], but each caller begins a call no more often than that.
     pub fn start_paced(client: &Client, tool: &str, (clients, pace): (usize, Duration), first: u64) -> Self {
-        let (stop, ledger) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(BTreeMap::new())));
-        let (next, ended) = (Arc::new(AtomicU64::new(first)), Arc::new(Notify::new()));
+        let shared = Arc::new(Shared {
+            tool: tool.to_owned(),
+            ledger: Mutex::default(),
+            ended: Notify::new(),
+            next: AtomicU64::new(first),
+            rate: watch::Sender::new(Rate::Every(pace)),
+        });
         let mut tasks = JoinSet::new();
         for _ in 0..clients {
-            let (client, tool, ended) = (client.clone(), tool.to_owned(), ended.clone());
-            let (stop, ledger, next) = (stop.clone(), ledger.clone(), next.clone());
-            tasks.spawn(async move {
-                let mut every = (!pace.is_zero()).then(|| tokio::time::interval(pace));
-                if let Some(every) = &mut every {
-                    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
-                }
-                while !stop.load(Ordering::Relaxed) {
-                    if let Some(every) = &mut every {
-                        every.tick().await;
-                    }
-                    let number = next.fetch_add(1, Ordering::Relaxed);
-                    let params = json!({"name": tool, "arguments": {"n": number}});
-                    let trace = format!("00-{}-00000000000000aa-01", trace_of(number));
-                    let request = client.modern_request("tools/call", params).header("traceparent", trace);
-                    let request = request.timeout(Duration::from_secs(30));
-                    let outcome = match send(request).await {
-                        Ok(answer) if answer.status == 503 && answer.text.contains(OUT_OF_TOUCH) => Outcome::Unready,
-                        Ok(answer) if answer.status == 503 => Outcome::Refused,
-                        Ok(_) => Outcome::Answered,
-                        Err(_) => Outcome::Broken,
-                    };
-                    ledger.lock().unwrap().insert(number, outcome);
-                    ended.notify_one();
-                }
-            });
+            tasks.spawn(Shared::call_on(shared.clone(), client.clone()));
         }
-        Self { stop, tasks, ledger, ended, next }
+        Self { tasks, shared, pace }
     }
 
     /// The number of the next call.
     pub fn next(&self) -> u64 {
-        self.next.load(Ordering::Relaxed)
+        self.shared.next.load(Ordering::Relaxed)
     }
 
     /// How many calls have ended so far.
     pub fn ended(&self) -> usize {
-        self.ledger.lock().unwrap().len()
+        self.shared.ledger.lock().unwrap().len()
     }
 
     /// Waits until this many more calls have ended.
     pub async fn goes_on_for(&self, more: usize) {
         let wanted = self.ended() + more;
         while self.ended() < wanted {
-            let came = tokio::time::timeout(Duration::from_mins(1), self.ended.notified()).await;
+            let came = tokio::time::timeout(Duration::from_mins(1), self.shared.ended.notified()).await;
             assert!(came.is_ok(), "only {} of {wanted} calls ended", self.ended());
         }
     }
 
+    /// No caller begins a call until [`NumberedLoad::goes_on`].
+    pub fn hold(&self) {
+        self.shared.rate.send_replace(Rate::Held);
+    }
+
+    /// Each caller begins a call no more often than that until [`NumberedLoad::goes_on`].
+    pub fn slow_down(&self, pace: Duration) {
+        self.shared.rate.send_replace(Rate::Every(pace));
+    }
+
+    /// Each caller calls as often as at the start.
+    pub fn goes_on(&self) {
+        self.shared.rate.send_replace(Rate::Every(self.pace));
+    }
+
+    /// Makes one more call, by another client; gives its number. Kept only when it was answered or refused for its record:
+    /// whoever asks until a node serves is no load.
+    pub async fn ask(&self, client: &Client) -> (u64, Outcome) {
+        let (number, outcome) = self.shared.call(client).await;
+        if matches!(outcome, Outcome::Answered | Outcome::Refused) {
+            self.shared.note(number, outcome);
+        }
+        (number, outcome)
+    }
+
+    /// Stops the callers, and waits for the calls under way.
+    pub async fn halt(&mut self) {
+        self.shared.rate.send_replace(Rate::Over);
+        while self.tasks.join_next().await.is_some() {}
+    }
+
     /// Stops, waits for the calls under way, and gives what became of each number.
     pub async fn stop(mut self) -> BTreeMap<u64, Outcome> {
-        self.stop.store(true, Ordering::Relaxed);
-        while self.tasks.join_next().await.is_some() {}
-        std::mem::take(&mut self.ledger.lock().unwrap())
+        self.halt().await;
+        std::mem::take(&mut self.shared.ledger.lock().unwrap())
+    }
+}
+
+impl Shared {
+    /// One caller.
+    async fn call_on(self: Arc<Self>, client: Client) {
+        let (mut rate, mut began) = (self.rate.subscribe(), None::<tokio::time::Instant>);
+        loop {
+            let now = *rate.borrow_and_update();
+            match (now, began) {
+                (Rate::Over, _) => return,
+                (Rate::Held, _) => {
+                    if rate.changed().await.is_err() {
+                        return;
+                    }
+                    continue;
+                }
+                (Rate::Every(pace), Some(began)) if !pace.is_zero() => {
+                    tokio::select! {
+                        () = tokio::time::sleep_until(began + pace) => {}
+                        _ = rate.changed() => continue,
+                    }
+                }
+                (Rate::Every(_), _) => {}
+            }
+            began = Some(tokio::time::Instant::now());
+            let (number, outcome) = self.call(&client).await;
+            self.note(number, outcome);
+        }
+    }
+
+    async fn call(&self, client: &Client) -> (u64, Outcome) {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let params = json!({"name": self.tool, "arguments": {"n": number}});
+        let trace = format!("00-{}-00000000000000aa-01", trace_of(number));
+        let request = client.modern_request("tools/call", params).header("traceparent", trace);
+        let outcome = match send(request.timeout(Duration::from_secs(30))).await {
+            Ok(answer) if answer.status != 503 => Outcome::Answered,
+            Ok(answer) if answer.text.contains(NOT_RECORDED) => Outcome::Refused,
+            Ok(answer) if answer.text.contains(OUT_OF_TOUCH) => Outcome::Unready,
+            Ok(_) => Outcome::NoRoom,
+            Err(_) => Outcome::Broken,
+        };
+        (number, outcome)
+    }
+
+    fn note(&self, number: u64, outcome: Outcome) {
+        self.ledger.lock().unwrap().insert(number, outcome);
+        self.ended.notify_one();
     }
 }
 

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
-use crate::patience::PATIENCE;
+use crate::patience::{PATIENCE, block_until};
 
 /// The first port of the first stack of a test process; each stack takes 60.
 static NEXT_PORT: AtomicU16 = AtomicU16::new(0);
@@ -54,7 +55,9 @@ pub struct Endpoints {
 /// A running deployment; it ends when dropped.
 pub struct Stack {
     folder: PathBuf,
-    child: Child,
+    /// What `sluice up` was told.
+    environment: Vec<(String, String)>,
+    child: Mutex<Child>,
     /// As they were when it was ready.
     pub endpoints: Endpoints,
 }
@@ -70,8 +73,12 @@ pub fn family(pid: u32) -> Vec<u32> {
     let mut pids = vec![pid];
     let mut next = 0;
     while let Some(pid) = pids.get(next).copied() {
-        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-        pids.extend(children.split_whitespace().map(|child| child.parse::<u32>().unwrap()));
+        // A child is its parent's by the thread that started it.
+        let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+        for thread in threads {
+            let children = std::fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+            pids.extend(children.split_whitespace().map(|child| child.parse::<u32>().unwrap()));
+        }
         next += 1;
     }
     pids
@@ -111,26 +118,13 @@ impl Stack {
         std::fs::create_dir_all(folder).unwrap();
         // A start that was killed leaves its endpoints behind.
         let left = read_endpoints(folder).map(|endpoints| endpoints.pids).unwrap_or_default();
-        let log = std::fs::OpenOptions::new().create(true).append(true).open(folder.join("up.log")).unwrap();
-        let mut command = Command::new(program());
-        if environment.iter().any(|(name, _)| *name == BOUND) {
-            command.arg("child").arg("--").arg(program());
-        }
-        let child = command
-            .arg("up")
-            .env("SLUICE_DIR", folder)
-            .env("SLUICE_PORT", free_ports().to_string())
-            .env("SLUICE_NODES", nodes.to_string())
-            .env_remove("DATABASE_URL")
-            .env_remove("REDIS_URL")
-            .env_remove("VAULT_ADDR")
-            .envs(environment.iter().copied())
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let mut stack = Self { folder: folder.to_owned(), child, endpoints: unready() };
+        let (port, nodes) = (free_ports().to_string(), nodes.to_string());
+        let always = [("SLUICE_PORT", port.as_str()), ("SLUICE_NODES", &nodes)];
+        let environment =
+            always.iter().chain(environment).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let environment: Vec<_> = environment.collect();
+        let child = Mutex::new(spawn(folder, &environment));
+        let mut stack = Self { folder: folder.to_owned(), environment, child, endpoints: unready() };
         stack.endpoints = stack.wait_for_endpoints(|endpoints| endpoints.pids != left);
         stack
     }
@@ -155,10 +149,32 @@ impl Stack {
     /// Kills a process and all it has started at once, as when a machine loses power.
     pub fn kill_family(&self, name: &str) {
         let pid = self.current().unwrap().pids[name];
-        for pid in family(pid) {
+        // Children first: the kernel tells them of their parent's death, and they would end in order.
+        for pid in family(pid).into_iter().rev() {
             signal(pid, rustix::process::Signal::KILL);
         }
         self.waits_for_new(name, pid);
+    }
+
+    /// Kills every process of the deployment at once, as when its machine loses power.
+    pub fn kill_all(&self) -> Killed<'_> {
+        let pids = family(self.supervisor());
+        // Nobody may see another's death and do something about it: so children die first, and while all stand still.
+        for pid in &pids {
+            signal(*pid, rustix::process::Signal::STOP);
+        }
+        for pid in pids.iter().rev() {
+            signal(*pid, rustix::process::Signal::KILL);
+        }
+        Killed(self, pids)
+    }
+
+    fn child(&self) -> MutexGuard<'_, Child> {
+        self.child.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn supervisor(&self) -> u32 {
+        self.child().id()
     }
 
     /// Waits until the supervisor has started a process again that was this one.
@@ -168,8 +184,8 @@ impl Stack {
 
     /// Stops the supervisor itself: what dies meanwhile is started again when it goes on.
     pub fn pause_supervisor(&self) -> Stopped {
-        signal(self.child.id(), rustix::process::Signal::STOP);
-        Stopped(vec![self.child.id()])
+        signal(self.supervisor(), rustix::process::Signal::STOP);
+        Stopped(vec![self.supervisor()])
     }
 
     /// Tells a process to end in order, and gives its id; the supervisor starts it again once it has ended.
@@ -215,8 +231,8 @@ impl Stack {
 
     /// Kills `sluice up` itself, which ends nothing in order, and keeps its folder.
     pub fn kill_supervisor(mut self) -> PathBuf {
-        signal(self.child.id(), rustix::process::Signal::KILL);
-        let _ = self.child.wait();
+        signal(self.supervisor(), rustix::process::Signal::KILL);
+        let _ = self.child().wait();
         std::mem::take(&mut self.folder)
     }
 
@@ -227,12 +243,51 @@ impl Stack {
     }
 
     fn end_child(&mut self) {
-        if self.child.try_wait().is_ok_and(|ended| ended.is_some()) {
+        let mut child = self.child();
+        if child.try_wait().is_ok_and(|ended| ended.is_some()) {
             return;
         }
-        signal(self.child.id(), rustix::process::Signal::TERM);
-        let _ = self.child.wait();
+        signal(child.id(), rustix::process::Signal::TERM);
+        let _ = child.wait();
     }
+}
+
+/// A deployment of which no process runs, and the processes it had.
+#[must_use]
+pub struct Killed<'a>(&'a Stack, Vec<u32>);
+
+impl Killed<'_> {
+    /// Starts it again in its place, and waits until it is ready.
+    pub fn start_again(self) {
+        let Self(stack, pids) = self;
+        let _ = stack.child().wait();
+        // To Postgres, a process that ended and was not yet waited for still runs.
+        let is_gone = |pid: &u32| !Path::new(&format!("/proc/{pid}")).exists();
+        block_until("every process is gone", || pids.iter().all(is_gone).then_some(()));
+        let left = stack.current().map(|endpoints| endpoints.pids).unwrap_or_default();
+        *stack.child() = spawn(&stack.folder, &stack.environment);
+        stack.wait_for_endpoints(|endpoints| endpoints.pids != left);
+    }
+}
+
+fn spawn(folder: &Path, environment: &[(String, String)]) -> Child {
+    let log = std::fs::OpenOptions::new().create(true).append(true).open(folder.join("up.log")).unwrap();
+    let mut command = Command::new(program());
+    if environment.iter().any(|(name, _)| name == BOUND) {
+        command.arg("child").arg("--").arg(program());
+    }
+    command
+        .arg("up")
+        .env("SLUICE_DIR", folder)
+        .env_remove("DATABASE_URL")
+        .env_remove("REDIS_URL")
+        .env_remove("VAULT_ADDR")
+        .envs(environment.iter().map(|(name, value)| (name, value)))
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .spawn()
+        .unwrap()
 }
 
 fn read_endpoints(folder: &Path) -> Option<Endpoints> {

@@ -2,19 +2,20 @@
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::ops::Range;
 use std::time::{Duration, SystemTime};
 
-use serde_json::json;
+use sluice_tests::api::Api;
 use sluice_tests::behind::{Postgres, Redis};
 use sluice_tests::client::Client;
-use sluice_tests::load::NumberedLoad;
-use sluice_tests::patience::{block_until_listening, until, until_within};
-use sluice_tests::stack::{Stack, Stopped, free_ports, has_ended, program, signal, stop_family};
+use sluice_tests::load::{NumberedLoad, Outcome};
+use sluice_tests::patience::{until, until_within};
+use sluice_tests::stack::{Stack, Stopped, has_ended, signal, stop_family};
 use sluice_tests::upstream::Upstream;
 
+use super::means::{Clock, SMALL, SecondControlPlane, spool, spool_files};
 use super::set_back::{Age, SetBack};
+use super::siem::Siem;
 
 /// Calls that must end before and after each fault, so that it falls into the middle of work.
 pub(super) const CALLS: usize = 100;
@@ -22,26 +23,38 @@ pub(super) const CALLS: usize = 100;
 pub(super) const CALLS_MEANWHILE: usize = 30;
 /// How long another control plane may take to own the log when its owner hangs: a lease of 5 s, and a statement or two.
 pub(super) const TAKES_OVER: Duration = Duration::from_mins(1);
-/// The node whose spool stands on a disk of its own.
-const SMALL: &str = "node-2";
-/// And how large that disk is.
-const SMALL_DISK: &str = "size=64m";
+/// How long a node may take to be declared silent: 30 ticks of a second in which the log's owner worked, and a statement or two.
+pub(super) const LAPSE: Duration = Duration::from_secs(90);
+/// How often each caller begins a call while that is waited for, and while the log is looked at.
+pub(super) const SLOWLY: Duration = Duration::from_millis(200);
+/// A call that was under way, or just over, when a node died has a number at most so far below the next one.
+const UNDER_WAY: u64 = 64;
+/// And when the machine died: some tenths of a second are nowhere but in the memory of its processes, while a disk is slow.
+const IN_MEMORY: u64 = 512;
 
 /// One way to fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
     /// A process is killed, as the kernel does when memory is short.
     Killed(&'static str),
+    /// Every process is killed at once, as when the machine loses power, and the deployment is started again.
+    MachineKilled,
     /// A process hangs, as if its machine were swapping, and goes on.
     Hung(&'static str),
+    /// A node hangs until its calls are given up, and wakes.
+    Silent(&'static str),
     /// Redis loses all it has.
     RedisFlushed,
     /// A node dies in the middle of a write to its spool.
     TornSpool,
+    /// A node dies, and its disk with it.
+    DiskLost,
     /// A node's disk is full, and then Redis hangs besides.
     FullDisk,
     /// The log's owner hangs until another owns the log, and wakes.
     TwoOwners,
+    /// The receiver of a destination dies, and lives again later.
+    SiemAway,
     /// The machine's clock jumps an hour ahead, then two back, and then is right again.
     ClockJumps,
     /// Postgres is lost, and set back to a base backup.
@@ -49,30 +62,38 @@ pub(super) enum Fault {
 }
 
 /// Every way that one deployment survives without a person, in the order of the table.
-pub(super) const FAULTS: [Fault; 12] = [
+pub(super) const FAULTS: [Fault; 16] = [
     Fault::Killed("node-1"),
     Fault::Killed("control-plane"),
     Fault::Killed("redis"),
     Fault::Killed("postgres"),
+    Fault::MachineKilled,
     Fault::Hung("node-1"),
     Fault::Hung("control-plane"),
     Fault::Hung("redis"),
     Fault::Hung("postgres"),
+    Fault::Silent("node-1"),
     Fault::RedisFlushed,
     Fault::TornSpool,
+    Fault::DiskLost,
     Fault::FullDisk,
     Fault::TwoOwners,
+    Fault::SiemAway,
 ];
 
 impl std::fmt::Display for Fault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Killed(name) => write!(f, "kill -9 {name}"),
+            Self::MachineKilled => f.write_str("kill -9 of all"),
             Self::Hung(name) => write!(f, "SIGSTOP {name}"),
+            Self::Silent(name) => write!(f, "{name} silent, 30 ticks"),
             Self::RedisFlushed => f.write_str("FLUSHALL"),
             Self::TornSpool => f.write_str("torn spool tail"),
+            Self::DiskLost => f.write_str("a node's disk lost"),
             Self::FullDisk => f.write_str("full disk"),
             Self::TwoOwners => f.write_str("two owners"),
+            Self::SiemAway => f.write_str("SIEM away"),
             Self::ClockJumps => f.write_str("clock +1 h, -1 h"),
             Self::SetBack(age) => write!(f, "{age}"),
         }
@@ -82,30 +103,53 @@ impl std::fmt::Display for Fault {
 /// What faults strike.
 pub(super) struct World<'a> {
     pub(super) stack: &'a Stack,
+    pub(super) api: &'a Api,
     pub(super) upstream: &'a Upstream,
     pub(super) load: &'a NumberedLoad,
-    /// The second control plane.
-    pub(super) second: &'a mut SecondControlPlane,
+    /// Whoever gets the records, where somebody does.
+    pub(super) siem: Option<&'a mut Siem>,
+    pub(super) second: SecondControlPlane,
+    pub(super) damage: Damage,
+}
+
+/// What faults have taken for good.
+#[derive(Default)]
+pub(super) struct Damage {
     /// What each restored backup took.
-    pub(super) set_backs: &'a mut Vec<SetBack>,
+    pub(super) set_backs: Vec<SetBack>,
+    /// The numbers of calls whose records may have been nowhere but on a disk that was lost, or in the memory of a machine:
+    /// the node and Redis have lost them both (docs/audit-protocol.md, I6).
+    pub(super) nowhere: Vec<Range<u64>>,
+    /// How many runs of nodes ended without a word.
+    pub(super) killed_runs: usize,
 }
 
 impl Fault {
-    /// Whether it kills a node, whose open calls nobody will end.
-    pub(super) fn kills_a_node(self) -> bool {
-        matches!(self, Self::Killed(name) if name.starts_with("node")) || self == Self::TornSpool
+    /// How many nodes it kills, whose open calls they will not end.
+    pub(super) fn kills(self, nodes: usize) -> usize {
+        match self {
+            Self::Killed(name) => usize::from(name.starts_with("node")),
+            Self::TornSpool | Self::DiskLost => 1,
+            Self::MachineKilled => nodes,
+            _ => 0,
+        }
     }
 
     /// Strikes in the middle of work, and lets the work go on.
     pub(super) async fn strike(self, world: &mut World<'_>, round: usize) {
         world.load.goes_on_for(CALLS).await;
+        world.damage.killed_runs += self.kills(world.stack.endpoints.data_plane_urls.len());
         match self {
             Self::Killed(name) => tokio::task::block_in_place(|| world.stack.kill_family(name)),
+            Self::MachineKilled => tokio::task::block_in_place(|| world.kill_machine()),
             Self::Hung(name) => world.hang(name).await,
+            Self::Silent(name) => world.silence(name).await,
             Self::RedisFlushed => Redis::of(&world.stack.endpoints).await.flush().await,
             Self::TornSpool => tokio::task::block_in_place(|| world.tear_spool(round)),
+            Self::DiskLost => tokio::task::block_in_place(|| world.lose_disk()),
             Self::FullDisk => world.fill_disk().await,
             Self::TwoOwners => world.wake_old_owner().await,
+            Self::SiemAway => world.leave_siem().await,
             Self::ClockJumps => world.jump().await,
             Self::SetBack(age) => world.set_back(age).await,
         }
@@ -117,10 +161,40 @@ impl World<'_> {
     async fn hang(&self, name: &str) {
         let stopped = self.stack.stop_process(name);
         self.load.goes_on_for(CALLS_MEANWHILE).await;
+        self.calls_are_made(&format!("while {name} hangs")).await;
+        stopped.go_on();
+    }
+
+    async fn calls_are_made(&self, when: &str) {
         let reached = self.upstream.numbers().len();
         self.load.goes_on_for(CALLS_MEANWHILE).await;
-        assert!(self.upstream.numbers().len() > reached, "calls must reach the upstream while {name} hangs");
+        assert!(self.upstream.numbers().len() > reached, "calls must reach the upstream {when}");
+    }
+
+    /// Nobody calls while nothing runs: what was under way breaks off.
+    fn kill_machine(&mut self) {
+        let killed = self.stack.kill_all();
+        self.load.hold();
+        let next = self.load.next();
+        self.damage.nowhere.push(next.saturating_sub(IN_MEMORY)..next);
+        killed.start_again();
+        self.load.goes_on();
+    }
+
+    async fn silence(&self, name: &str) {
+        let postgres = Postgres::of(&self.stack.endpoints, self.stack.folder());
+        let live = postgres.query("select string_agg(boot::text, ' ') from audit_source where state = 'live'").await;
+        let runs = live.replace(' ', "', '");
+        let is_given_up = format!("select bool_or(state = 'lapsed') from audit_source where boot in ('{runs}')");
+        let stopped = self.stack.stop_process(name);
+        self.load.slow_down(SLOWLY);
+        self.calls_are_made("while a node is silent").await;
+        until_within(LAPSE, "the silent node is given up", async || {
+            (postgres.query(&is_given_up).await == "t").then_some(())
+        })
+        .await;
         stopped.go_on();
+        self.load.goes_on();
     }
 
     /// Kills a node and leaves at the end of its spool what a write may leave that was cut off.
@@ -137,6 +211,18 @@ impl World<'_> {
             };
             OpenOptions::new().append(true).open(file).unwrap().write_all(&tail).unwrap();
         }
+        supervisor.go_on();
+        self.stack.waits_for_new("node-1", node);
+    }
+
+    /// Kills a node, and takes its spool away before it is started again.
+    fn lose_disk(&mut self) {
+        let (node, supervisor) = self.kill_unnoticed("node-1");
+        let next = self.load.next();
+        self.damage.nowhere.push(next.saturating_sub(UNDER_WAY)..next);
+        let files = spool_files(self.stack.folder(), "node-1");
+        assert!(!files.is_empty(), "a node has a spool");
+        std::fs::remove_dir_all(spool(self.stack.folder(), "node-1")).unwrap();
         supervisor.go_on();
         self.stack.waits_for_new("node-1", node);
     }
@@ -169,17 +255,27 @@ impl World<'_> {
         until("the node refuses what it can't record", async || {
             // What took effect before Redis stood still leaves the disk, and makes room.
             stuff();
-            (node.call("load__echo", json!({"message": "full"})).await.status == 503).then_some(())
+            (self.load.ask(&node).await.1 == Outcome::Refused).then_some(())
         })
         .await;
         self.load.goes_on_for(CALLS_MEANWHILE).await;
         drop(file);
         std::fs::remove_file(ballast).unwrap();
         redis.go_on();
-        until("the node takes calls again", async || {
-            (node.call("load__echo", json!({"message": "room"})).await.status == 200).then_some(())
-        })
-        .await;
+        until("the node takes calls again", async || (self.load.ask(&node).await.1 == Outcome::Answered).then_some(()))
+            .await;
+        // A node sums up once a minute what it refused for want of room, and when it ends in order.
+        let before = self.stack.begin_end(SMALL);
+        tokio::task::block_in_place(|| self.stack.has_begun_again(SMALL, before));
+    }
+
+    /// A destination's receiver dies: calls go on, and all that was recorded meanwhile comes once it lives again.
+    async fn leave_siem(&mut self) {
+        let Some(siem) = self.siem.take() else { return };
+        siem.dies(self.api).await;
+        self.calls_are_made("while the SIEM is away").await;
+        siem.lives_again(self.stack).await;
+        self.siem = Some(siem);
     }
 
     async fn jump(&self) {
@@ -214,151 +310,5 @@ impl World<'_> {
             self.load.goes_on_for(CALLS).await;
         }
         self.second.ends();
-    }
-}
-
-/// A clock for the processes of a deployment that can be set: libfaketime, where it is installed.
-pub(super) struct Clock;
-
-impl Clock {
-    const LIBRARY: &str = "/usr/lib/*/faketime/libfaketime.so.1";
-
-    /// What the processes must have in their environment; `None` without the library.
-    pub(super) fn environment(folder: &Path) -> Option<Vec<(&'static str, String)>> {
-        let [before, after] = Self::LIBRARY.split('*').collect::<Vec<_>>().try_into().unwrap_or_default();
-        let library = std::fs::read_dir(before).ok()?.flatten().find_map(|entry| {
-            let library = PathBuf::from(format!("{}{after}", entry.path().display()));
-            library.exists().then_some(library)
-        })?;
-        std::fs::create_dir_all(folder).unwrap();
-        Self::set(folder, "+0");
-        Some(vec![
-            ("LD_PRELOAD", library.display().to_string()),
-            ("FAKETIME_TIMESTAMP_FILE", Self::file(folder).display().to_string()),
-            ("FAKETIME_CACHE_DURATION", "1".to_owned()),
-            ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
-        ])
-    }
-
-    fn file(folder: &Path) -> PathBuf {
-        folder.join("clock")
-    }
-
-    fn set(folder: &Path, offset: &str) {
-        std::fs::write(Self::file(folder), offset).unwrap();
-    }
-}
-
-fn spool(folder: &Path, node: &str) -> PathBuf {
-    folder.join("data").join(node).join("spool")
-}
-
-/// The files of a node's spool, whatever its id.
-fn spool_files(folder: &Path, node: &str) -> Vec<PathBuf> {
-    let folders = std::fs::read_dir(spool(folder, node)).unwrap().flatten().map(|entry| entry.path());
-    let files = folders.filter(|path| path.is_dir()).flat_map(|path| std::fs::read_dir(path).unwrap().flatten());
-    files.map(|entry| entry.path()).filter(|path| !path.ends_with("lock")).collect()
-}
-
-/// A second control plane of the deployment, started with the environment of the first.
-#[derive(Default)]
-pub(super) struct SecondControlPlane(Option<Child>);
-
-impl SecondControlPlane {
-    async fn runs(&mut self, stack: &Stack) {
-        // It starts only where Postgres answers, and an earlier fault may have killed that.
-        let postgres = Postgres::of(&stack.endpoints, stack.folder());
-        until_within(TAKES_OVER, "Postgres answers", async || postgres.answers().await.then_some(())).await;
-        let first = stack.current().unwrap().pids["control-plane"];
-        let environment = std::fs::read(format!("/proc/{first}/environ")).unwrap();
-        let environment = String::from_utf8(environment).unwrap();
-        let port = free_ports();
-        let log = OpenOptions::new().create(true).append(true).open(stack.folder().join("second.log")).unwrap();
-        let child = Command::new(program())
-            .args(["child", "--"])
-            .arg(program())
-            .arg("control-plane")
-            .env_clear()
-            .envs(environment.split('\0').filter_map(|pair| pair.split_once('=')))
-            .env("SLUICE_LISTEN", format!("127.0.0.1:{port}"))
-            .env("SLUICE_INTERNAL_LISTEN", format!("127.0.0.1:{}", port + 1))
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        self.0 = Some(child);
-        is_ready("the second control plane", &format!("http://127.0.0.1:{}/metrics", port + 1)).await;
-    }
-
-    fn pid(&self) -> u32 {
-        self.0.as_ref().unwrap().id()
-    }
-
-    fn ends(&mut self) {
-        if let Some(mut child) = self.0.take() {
-            signal(child.id(), rustix::process::Signal::TERM);
-            let _ = child.wait();
-        }
-    }
-}
-
-/// Waits until a process says that it is ready, beside its metrics.
-async fn is_ready(who: &str, metrics: &str) {
-    let ready = metrics.replace("/metrics", "/readyz");
-    until_within(TAKES_OVER, &format!("{who} is ready"), async || {
-        reqwest::get(&ready).await.is_ok_and(|answer| answer.status().is_success()).then_some(())
-    })
-    .await;
-}
-
-impl Drop for SecondControlPlane {
-    fn drop(&mut self) {
-        self.ends();
-    }
-}
-
-/// A Redis that knows the real time: its allocator and libfaketime do not go together.
-pub(super) struct OwnRedis(Child);
-
-impl OwnRedis {
-    /// Starts one; gives it and its address.
-    pub(super) fn start() -> (Self, String) {
-        let port = free_ports();
-        let child = Command::new("redis-server")
-            .args(["--bind", "127.0.0.1", "--save", "", "--maxmemory-policy", "noeviction", "--port"])
-            .arg(port.to_string())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        let redis = Self(child);
-        block_until_listening("Redis", port);
-        (redis, format!("redis://127.0.0.1:{port}"))
-    }
-}
-
-impl Drop for OwnRedis {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// A small disk below a node's spool; it goes when dropped.
-pub(super) struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    /// Mounts one below the folder of a deployment that is not yet started; `None` where this process may not.
-    pub(super) fn mount(folder: &Path) -> Option<Self> {
-        let spool = spool(folder, SMALL);
-        std::fs::create_dir_all(&spool).unwrap();
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", SMALL_DISK, "tmpfs"]).arg(&spool).output();
-        mounted.is_ok_and(|output| output.status.success()).then_some(Self(spool))
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("--lazy").arg(&self.0).output();
     }
 }

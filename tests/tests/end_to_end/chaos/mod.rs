@@ -2,25 +2,30 @@
 //! a bundle that verifies. `make chaos` prints it over 200 rounds.
 
 mod faults;
+mod log;
+mod means;
 mod set_back;
+mod siem;
+mod table;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use serde_json::{Value, json};
+use serde_json::json;
 use sluice_tests::api::Api;
 use sluice_tests::balancer::Balancer;
-use sluice_tests::behind::{Postgres, log_is_at_rest, log_is_at_rest_but_for_gaps};
+use sluice_tests::behind::{log_is_at_rest, log_is_at_rest_but_for_gaps};
 use sluice_tests::client::{Client, send};
-use sluice_tests::load::{NumberedLoad, Outcome, number_of, trace_of};
-use sluice_tests::patience::{until, until_within};
-use sluice_tests::stack::{Stack, program, test_folder};
+use sluice_tests::load::{NumberedLoad, Outcome, trace_of};
+use sluice_tests::patience::until_within;
+use sluice_tests::stack::{Stack, test_folder};
 use sluice_tests::upstream::{Eras, Upstream};
 
-use faults::{Clock, FAULTS, Fault, OwnRedis, SecondControlPlane, SmallDisk, World};
+use faults::{Damage, FAULTS, Fault, LAPSE, SLOWLY, World};
+use log::Evidence;
+use means::{Clock, OwnRedis, SecondControlPlane, SmallDisk};
 use set_back::Age;
+use siem::Siem;
+use table::{Counted, Strike};
 
 /// Callers at once, and how often each begins a call at most.
 type Callers = (usize, Duration);
@@ -77,51 +82,65 @@ async fn strike_all(stack: &Stack, (url, callers): (&str, Callers), faults: &[Fa
     api.add_server("load", &upstream.url()).await;
     api.allow_everything().await;
     api.is_live().await;
+    let mut siem = if faults.contains(&Fault::SiemAway) { Some(Siem::start(&api).await) } else { None };
     let client = Client::new(url, &stack.endpoints.token);
-    let load = NumberedLoad::start_paced(&client, "load__echo", callers, 1);
-    let (mut struck, mut killed_at, mut second) = (Vec::new(), None, SecondControlPlane::default());
-    let mut set_backs = Vec::new();
+    let mut load = NumberedLoad::start_paced(&client, "load__echo", callers, 1);
+    let mut evidence = Evidence::new(&api, stack);
+    let (mut struck, mut killed_at) = (Vec::new(), None);
+    let (mut damage, mut second) = (Damage::default(), SecondControlPlane::default());
     for round in 0..rounds() {
         for fault in faults {
-            struck.push((load.next(), *fault));
-            if fault.kills_a_node() {
+            let first = load.next();
+            if fault.kills(stack.endpoints.data_plane_urls.len()) > 0 {
                 killed_at = Some(SystemTime::now());
             }
             eprintln!("round {}: {fault}", round + 1);
-            let (second, set_backs) = (&mut second, &mut set_backs);
-            let mut world = World { stack, upstream: &upstream, load: &load, second, set_backs };
+            let siem = siem.as_mut();
+            let mut world = World { stack, api: &api, upstream: &upstream, load: &load, siem, second, damage };
             fault.strike(&mut world, round).await;
-            each_node_serves(stack, &client, &api).await;
+            (second, damage) = (world.second, world.damage);
+            load.slow_down(SLOWLY);
+            each_node_serves(stack, (&load, &client), &api).await;
+            let news = evidence.news().await;
+            load.goes_on();
+            struck.push(Strike { first, fault: *fault, verify: news.fault, together: news.together });
         }
     }
-    let ledger = load.stop().await;
-    if set_backs.is_empty() {
-        each_node_serves(stack, &client, &api).await;
+    load.halt().await;
+    if damage.set_backs.is_empty() {
+        each_node_serves(stack, (&load, &client), &api).await;
         log_is_at_rest(stack, killed_at).await;
     } else {
         // A call whose intent is in the backup and whose end is lost has its last word once the run is over.
         let ended_at = SystemTime::now();
         restart_nodes(stack);
-        each_node_serves(stack, &client, &api).await;
+        each_node_serves(stack, (&load, &client), &api).await;
         log_is_at_rest_but_for_gaps(stack, Some(ended_at)).await;
     }
-    let Log { finals, notes, together } = whole_log(&api, stack).await;
-    let lost = set_back::lost(&set_backs, &notes);
-    report(faults, &struck, &Counted { ledger, reached: upstream.numbers(), records: finals, lost, together });
+    let log = evidence.whole().await;
+    let mut lost = set_back::lost(&damage.set_backs, &log.notes);
+    lost.extend(damage.nowhere.iter().cloned().flatten());
+    let (ledger, reached) = (load.stop().await, upstream.numbers());
+    table::report(faults, &struck, &Counted { ledger, reached, records: log.finals, lost, verify: log.fault });
+    assert!(log.unclean_ends >= damage.killed_runs, "each run of a node that was killed is named in the log");
+    if let Some(siem) = siem {
+        siem.has_all(stack).await;
+        siem.agrees_with(&log.leaves);
+    }
 }
 
 /// Waits until every node serves, and what it takes is in the log: a call's record comes after those of all calls before it
 /// at its node. Then a fault is got over, and the next one strikes alone. A run that nobody calls is unknown to the log, too,
 /// and the one before it not over.
-async fn each_node_serves(stack: &Stack, client: &Client, api: &Api) {
+async fn each_node_serves(stack: &Stack, (load, client): (&NumberedLoad, &Client), api: &Api) {
     for node in &stack.endpoints.data_plane_urls {
         let client = client.at(&format!("{node}/{}/mcp", stack.endpoints.tenant));
-        let trace = until_within(LAPSE, "each node serves again", async || {
-            let answer = client.call("load__echo", json!({"message": "all"})).await;
-            (answer.status == 200).then(|| answer.trace_id())
+        let number = until_within(LAPSE, "each node serves again", async || {
+            let (number, outcome) = load.ask(&client).await;
+            (outcome == Outcome::Answered).then_some(number)
         })
         .await;
-        let found = async || api.has_record_of(&trace).await.then_some(());
+        let found = async || api.has_record_of(&trace_of(number)).await.then_some(());
         until_within(LAPSE, "what each node takes is in the log again", found).await;
     }
 }
@@ -133,155 +152,6 @@ fn restart_nodes(stack: &Stack) {
         tokio::task::block_in_place(|| stack.has_begun_again(&name, before));
     }
 }
-
-/// What is compared: what clients saw, what the upstream saw, and what the log has.
-struct Counted {
-    ledger: BTreeMap<u64, Outcome>,
-    reached: Vec<u64>,
-    /// The statuses of each number's final records.
-    records: BTreeMap<u64, Vec<String>>,
-    /// The numbers whose records nobody has any more, as gaps in the log say.
-    lost: BTreeSet<u64>,
-    /// How many refusals the log counts together: a node that can't record refuses before it knows who calls.
-    together: u64,
-}
-
-/// One row of the table.
-#[derive(Default)]
-struct Row {
-    rounds: usize,
-    sent: usize,
-    answered: usize,
-    refused: usize,
-    finals: usize,
-    unknown: usize,
-    in_gap: usize,
-    /// Refused, and in no record of its own.
-    together: u64,
-    missing: Vec<u64>,
-    twice: Vec<u64>,
-}
-
-/// Prints the table, and fails where a call has no final record, two, or reached the upstream twice.
-fn report(faults: &[Fault], struck: &[(u64, Fault)], counted: &Counted) {
-    let reached: BTreeSet<u64> = counted.reached.iter().copied().collect();
-    println!(
-        "{:<24} {:>6} {:>7} {:>8} {:>7} {:>7} {:>7} {:>7} {:>7} {:>5}",
-        "fault", "rounds", "sent", "answered", "refused", "final", "unknown", "in gap", "missing", "twice"
-    );
-    let (mut missing, mut twice, mut together) = (Vec::new(), Vec::new(), 0);
-    for fault in faults {
-        let mut row = Row::default();
-        for (at, (first, _)) in struck.iter().enumerate().filter(|(_, (_, by))| by == fault) {
-            let end = struck.get(at + 1).map_or(u64::MAX, |(next, _)| *next);
-            row.rounds += 1;
-            for (number, outcome) in counted.ledger.range(*first..end) {
-                row.count(*number, *outcome, counted, reached.contains(number));
-            }
-        }
-        let Row { rounds, sent, answered, refused, finals, unknown, in_gap, .. } = row;
-        println!(
-            "{:<24} {rounds:>6} {sent:>7} {answered:>8} {refused:>7} {finals:>7} {unknown:>7} {in_gap:>7} {:>7} {:>5}",
-            fault.to_string(),
-            row.missing.len(),
-            row.twice.len(),
-        );
-        together += row.together;
-        missing.extend(row.missing);
-        twice.extend(row.twice);
-        assert!(row.answered > row.sent / 2, "{fault}: most calls should be answered");
-    }
-    assert!(missing.is_empty(), "without a final record: {missing:?}");
-    assert!(together <= counted.together, "{together} refused without a record, but {} are counted", counted.together);
-    assert!(twice.is_empty(), "with more than one: {twice:?}");
-    assert_eq!(counted.reached.len(), reached.len(), "no call may reach the upstream twice");
-}
-
-impl Row {
-    fn count(&mut self, number: u64, outcome: Outcome, counted: &Counted, reached: bool) {
-        self.sent += 1;
-        self.answered += usize::from(outcome == Outcome::Answered);
-        self.refused += usize::from(matches!(outcome, Outcome::Refused | Outcome::Unready));
-        let finals = counted.records.get(&number).map_or(&[][..], Vec::as_slice);
-        self.finals += finals.len();
-        self.unknown += finals.iter().filter(|status| *status == "unknown").count();
-        if finals.is_empty() && counted.lost.contains(&number) {
-            self.in_gap += 1;
-        } else if finals.is_empty() {
-            match outcome {
-                Outcome::Refused if !reached => self.together += 1,
-                Outcome::Unready | Outcome::Broken if !reached => {}
-                _ => self.missing.push(number),
-            }
-        }
-        if finals.len() > 1 {
-            self.twice.push(number);
-        }
-    }
-}
-
-/// What a bundle of the whole log says.
-#[derive(Default)]
-struct Log {
-    /// The statuses of each numbered call's final records.
-    finals: BTreeMap<u64, Vec<String>>,
-    /// Of each epoch the lines of records that say what is missing.
-    notes: Vec<Vec<Value>>,
-    /// How many refusals for want of a record are counted together.
-    together: u64,
-}
-
-/// The whole log, from a bundle that `sluice audit verify` finds good.
-async fn whole_log(api: &Api, stack: &Stack) -> Log {
-    let postgres = Postgres::of(&stack.endpoints, stack.folder());
-    let size = format!(
-        "select size from audit_head where tenant_id = (select tenant_id from tenants where slug = '{}') order by epoch desc limit 1",
-        stack.endpoints.tenant
-    );
-    let size: u64 = postgres.query(&size).await.parse().unwrap();
-    let last =
-        until("a checkpoint over all records", async || api.checkpoint().await.filter(|last| last.size >= size)).await;
-    let packed = api.bundle("").await;
-    verifies(&stack.folder().join("chaos.ndjson.zst"), &packed, &last.verifier_key);
-    let mut log = Log { notes: vec![Vec::new()], ..Log::default() };
-    for line in zstd::decode_all(packed.as_slice()).unwrap().split(|byte| *byte == b'\n') {
-        if line.starts_with(b"{\"epoch\":") {
-            log.notes.push(Vec::new());
-        } else if line.starts_with(b"{\"seq\":") {
-            log.take(serde_json::from_slice(line).unwrap());
-        }
-    }
-    log
-}
-
-impl Log {
-    fn take(&mut self, line: Value) {
-        let record = &line["record"];
-        if record["kind"] == "call"
-            && record["final"] == true
-            && let Some(number) = record["trace"]["id"].as_str().and_then(number_of)
-        {
-            let status = record["outcome"]["status"].as_str().unwrap().to_owned();
-            self.finals.entry(number).or_default().push(status);
-        } else if record["kind"] == "auth" && record["decision"]["code"] == "audit_unavailable" {
-            self.together += record["count"].as_u64().unwrap_or(1);
-        } else if record["kind"] == "epoch" || record["kind"] == "gap" {
-            self.notes.last_mut().unwrap().push(line);
-        }
-    }
-}
-
-fn verifies(bundle: &Path, packed: &[u8], key: &str) {
-    std::fs::write(bundle, packed).unwrap();
-    let output = Command::new(program()).args(["audit", "verify"]).arg(bundle).args(["--vkey", key]).output().unwrap();
-    let said = [output.stdout, output.stderr].concat();
-    let said = String::from_utf8_lossy(&said);
-    println!("verify: {}\n{said}", output.status);
-    assert!(output.status.success(), "the log does not verify: {said}");
-}
-
-/// How long a source may be silent before its open calls are given up, with what the owner needs besides.
-const LAPSE: Duration = Duration::from_secs(90);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_wakes_after_its_calls_were_given_up_adds_no_second_final_record() {
@@ -326,6 +196,7 @@ async fn a_node_that_wakes_after_its_calls_were_given_up_adds_no_second_final_re
         clean.push(api.record(end["id"].as_str().unwrap()).await["record"]["source"]["clean"].clone());
     }
     assert_eq!(clean, [json!(true), json!(false)], "the newest first");
-    let log = whole_log(&api, &stack).await;
-    assert_eq!(log.finals[&1], ["unknown"]);
+    let log = Evidence::new(&api, &stack).whole().await;
+    assert_eq!(log.fault, None);
+    assert_eq!(log.finals[&1].iter().map(|is| is.status.as_str()).collect::<Vec<_>>(), ["unknown"]);
 }

@@ -116,7 +116,7 @@ impl World<'_> {
             (postgres.query(&goes_on).await == "t").then_some(())
         })
         .await;
-        self.set_backs.push(SetBack { age, before, gone });
+        self.damage.set_backs.push(SetBack { age, before, gone });
     }
 }
 
