@@ -170,14 +170,7 @@ fn judge(reply: &Reply) -> Answer {
         }
         (StatusCode::PAYLOAD_TOO_LARGE, _) => Answer::TooLarge(reply.fault("status", "")),
         (_, Some(code)) => by_code(reply, code),
-        (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, None) => {
-            Answer::Stopped(reply.fault("status", "Check the token"))
-        }
-        (StatusCode::NOT_FOUND, None) => {
-            Answer::Stopped(reply.fault("status", "No collector answers there: check the address and the port"))
-        }
-        (StatusCode::BAD_REQUEST, None) => Answer::Refused(reply.fault("status", "")),
-        _ => reply.retry("status", ""),
+        (_, None) => by_status(reply, "status"),
     }
 }
 
@@ -185,7 +178,6 @@ fn judge(reply: &Reply) -> Answer {
 fn by_code(reply: &Reply, code: u16) -> Answer {
     let word = format!("hec_{code}");
     match code {
-        0 => Answer::Accepted("HTTP 200: accepted by the collector".to_owned()),
         1 => Answer::Stopped(reply.fault(word, "The token is disabled: enable it in Splunk")),
         2..=4 => Answer::Stopped(reply.fault(word, "Splunk does not know the token: enter it again")),
         7 => Answer::Stopped(reply.fault(word, "The token may not write to that index: choose another, or allow it")),
@@ -197,7 +189,19 @@ fn by_code(reply: &Reply, code: u16) -> Answer {
         // What an event holds is refused, not the settings.
         5 | 6 | 12 | 13 | 15 => Answer::Refused(reply.fault(word, "")),
         8 | 9 | 16..=26 => reply.retry(word, ""),
-        _ if reply.status.is_client_error() => Answer::Refused(reply.fault(word, "")),
+        // No fault of Splunk's: a gateway before it counts in its own way, its 0 among it.
+        _ => by_status(reply, &word),
+    }
+}
+
+/// What a status means that no code of Splunk's stands with; `word` is what the fault is called.
+fn by_status(reply: &Reply, word: &str) -> Answer {
+    match reply.status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Answer::Stopped(reply.fault(word, "Check the token")),
+        StatusCode::NOT_FOUND => {
+            Answer::Stopped(reply.fault(word, "No collector answers there: check the address and the port"))
+        }
+        StatusCode::BAD_REQUEST => Answer::Refused(reply.fault(word, "")),
         _ => reply.retry(word, ""),
     }
 }

@@ -1,6 +1,7 @@
 //! Records on their way to where a tenant wants them: real receivers, a real log, and the worker that runs in between.
 
 mod api;
+mod collector;
 mod delivery;
 mod faults;
 mod hec;
