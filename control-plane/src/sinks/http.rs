@@ -163,7 +163,7 @@ fn failed(error: &legacy::Error) -> Answer {
     let why = match egress::cause(error) {
         Some(error) => dial_fault(error),
         None if error.is_connect() => Fault::new("unreachable", "The host can't be reached"),
-        None => Fault::new("cut_off", "The receiver closed the connection without an answer"),
+        None => Fault::new("cut_off", "The receiver closed the connection without an answer that can be read"),
     };
     Answer::Retry { after: None, why }
 }

@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use sqlx::PgPool;
 
-use super::receiver::{How, Receiver};
+use super::receiver::{Got, How, Receiver};
 use super::{grow, start, until, webhook, worker};
 use crate::app::App;
 
 const SOON: Duration = Duration::from_millis(400);
+const PATIENT: Duration = Duration::from_secs(30);
 
 #[sqlx::test(migrator = "store::MIGRATOR")]
 async fn nothing_is_lost_whatever_a_receiver_does(pool: PgPool) {
@@ -52,6 +53,92 @@ async fn nothing_is_lost_whatever_a_receiver_does(pool: PgPool) {
         assert_eq!(twice[0].id, twice[1].id);
     }
     assert!(kept.len() > ways.len(), "some came twice");
+}
+
+/// Standard Webhooks: what is neither 2xx nor 410 is tried again. What says that it never fits is ours to set aside.
+#[sqlx::test(migrator = "store::MIGRATOR")]
+async fn every_other_status_is_tried_again(pool: PgPool) {
+    let (app, receiver) = (App::new(&pool).await, Receiver::new().await);
+    let owner = app.owner().await;
+    let path = webhook(&app, &owner, "hook", &receiver.url).await;
+    let _drain = worker(&app, PATIENT);
+    let statuses = [401, 403, 404, 405, 408, 409, 418, 425, 429, 500, 501, 502, 503, 504, 507, 599];
+    for (want, status) in (1..).zip(statuses) {
+        receiver.then(&[How::Status(status)]);
+        let asked = receiver.asked();
+        grow(&pool, &owner, "call", 1).await;
+        let shown = until(&app, &owner, &path, |shown| shown["progress"]["next"] == want).await;
+        assert_eq!((&shown["progress"]["error"]["status"], receiver.asked()), (&json!(status), asked + 2));
+        assert_eq!((&shown["state"], &shown["dead_letters"]), (&json!("running"), &json!(0)), "{status}");
+    }
+    assert_eq!(receiver.places(), (0..16).collect::<Vec<u64>>());
+    receiver.then(&[How::Status(422)]);
+    grow(&pool, &owner, "call", 1).await;
+    let shown = until(&app, &owner, &path, |shown| shown["progress"]["next"] == 17).await;
+    assert_eq!(shown["dead_letters"], 1);
+}
+
+#[sqlx::test(migrator = "store::MIGRATOR")]
+async fn when_to_come_again_is_believed_where_it_can_be_meant(pool: PgPool) {
+    let (app, receiver) = (App::new(&pool).await, Receiver::new().await);
+    let owner = app.owner().await;
+    let path = webhook(&app, &owner, "hook", &receiver.url).await;
+    let _drain = worker(&app, PATIENT);
+    let ways = [
+        How::LaterByDate,
+        How::LaterThan("99999999999999999999999999"),
+        How::LaterThan("-1"),
+        How::LaterThan("soon"),
+        How::LaterThan("Thu, 01 Jan 1970 00:00:00 GMT"),
+    ];
+    for (want, how) in (1..).zip(ways) {
+        receiver.then(&[how]);
+        grow(&pool, &owner, "call", 1).await;
+        let began = Instant::now();
+        until(&app, &owner, &path, |shown| shown["progress"]["next"] == want).await;
+        assert!(how != How::LaterByDate || began.elapsed() >= Duration::from_secs(1), "a date has whole seconds");
+    }
+    receiver.then(&[How::LaterThan("864000000")]);
+    grow(&pool, &owner, "call", 1).await;
+    until(&app, &owner, &path, |shown| shown["progress"]["failures"] == 1).await;
+    let due = "select extract(epoch from due_at - clock_timestamp())::int8 from destination_lanes";
+    let due: i64 = app.one_of_tenant(&owner, due).await;
+    assert!((3500..=3601).contains(&due), "ten thousand days are an hour at most: {due} s");
+    assert_eq!(receiver.places(), (0..5).collect::<Vec<u64>>());
+}
+
+#[sqlx::test(migrator = "store::MIGRATOR")]
+async fn a_small_batch_that_is_always_late_stays_the_same_batch(pool: PgPool) {
+    let (app, receiver) = (App::new(&pool).await, Receiver::new().await);
+    let owner = app.owner().await;
+    receiver.then(&[How::TakeAndHang; 4]);
+    let path = webhook(&app, &owner, "hook", &receiver.url).await;
+    let _drain = worker(&app, SOON);
+    grow(&pool, &owner, "call", 3).await;
+    until(&app, &owner, &path, |shown| shown["progress"]["failures"].as_u64() >= Some(1)).await;
+    // A batch made anew would be larger.
+    grow(&pool, &owner, "call", 3).await;
+    until(&app, &owner, &path, |shown| shown["progress"]["next"] == 6).await;
+    let kept = receiver.kept();
+    assert!(kept.len() >= 6 && kept[..5].iter().all(|got| (&got.id, got.lines.len()) == (&kept[0].id, 3)));
+    assert_eq!(receiver.places(), (0..6).collect::<Vec<u64>>());
+}
+
+#[sqlx::test(migrator = "store::MIGRATOR")]
+async fn a_large_batch_that_is_always_late_is_halved(pool: PgPool) {
+    let (app, receiver) = (App::new(&pool).await, Receiver::new().await);
+    let owner = app.owner().await;
+    receiver.then(&[How::TakeAndHang; 3]);
+    let path = webhook(&app, &owner, "hook", &receiver.url).await;
+    grow(&pool, &owner, "call", 1000).await;
+    let _drain = worker(&app, Duration::from_secs(2));
+    until(&app, &owner, &path, |shown| shown["progress"]["next"] == 1000).await;
+    let kept = receiver.kept();
+    let places = |got: &Got| got.lines.iter().filter_map(|line| line["seq"].as_u64()).collect::<Vec<_>>();
+    assert!(kept[..3].iter().all(|got| got.id == kept[0].id && got.lines.len() == 1000));
+    assert_eq!(kept[3].lines.len(), 500);
+    let after: Vec<u64> = kept[3..].iter().flat_map(places).collect();
+    assert_eq!(after, (0..1000).collect::<Vec<u64>>(), "the halves, in the log's order");
 }
 
 #[sqlx::test(migrator = "store::MIGRATOR")]
@@ -114,7 +201,8 @@ async fn settings_that_are_wrong_stop_a_destination_until_a_person_has_looked(po
     let owner = app.owner().await;
     let path = webhook(&app, &owner, "hook", &receiver.url).await;
     let _drain = worker(&app, SOON);
-    for how in [How::Status(410), How::Elsewhere] {
+    let ways = [How::Status(410), How::Elsewhere, How::Status(301), How::Status(307), How::Status(308)];
+    for how in ways {
         receiver.then(&[how]);
         grow(&pool, &owner, "call", 2).await;
         let shown = until(&app, &owner, &path, |shown| shown["state"] == "stopped").await;
@@ -122,9 +210,9 @@ async fn settings_that_are_wrong_stop_a_destination_until_a_person_has_looked(po
         app.post(&owner, &format!("{path}/start"), json!({})).await.expect(200);
         until(&app, &owner, &path, |shown| shown["progress"]["lag_records"] == 0).await;
     }
-    assert_eq!(receiver.places(), [0, 1, 2, 3]);
+    assert_eq!(receiver.places(), (0..10).collect::<Vec<u64>>());
     let stopped = "select count(*) from audit_inbox where convert_from(body, 'UTF8') like '%destination.stop%'";
-    assert_eq!(app.one_of_tenant::<i64>(&owner, stopped).await, 2, "that it was stopped is recorded");
+    assert_eq!(app.one_of_tenant::<i64>(&owner, stopped).await, 5, "that it was stopped is recorded");
 }
 
 #[sqlx::test(migrator = "store::MIGRATOR")]

@@ -1,6 +1,7 @@
 //! Records on their way to where a tenant wants them: real receivers, a real log, and the worker that runs in between.
 
 mod api;
+mod broken;
 mod collector;
 mod delivery;
 mod faults;
@@ -11,6 +12,7 @@ mod process;
 pub(crate) mod receiver;
 mod s3;
 mod syslog;
+mod wire;
 
 use std::time::Duration;
 

@@ -22,6 +22,10 @@ pub(crate) enum How {
     Status(u16),
     /// 429, to come again after a second.
     Later,
+    /// 429, to come again at the date that will be in two seconds.
+    LaterByDate,
+    /// 429, to come again after what can't be meant.
+    LaterThan(&'static str),
     /// 302 to somewhere else.
     Elsewhere,
     /// Kept, and never answered.
@@ -178,6 +182,12 @@ async fn hook(State(receiver): State<Receiver>, headers: HeaderMap, body: Bytes)
         How::Take => StatusCode::OK.into_response(),
         How::Status(status) => (StatusCode::from_u16(status).unwrap(), "no, for a reason").into_response(),
         How::Later => (StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, "1")]).into_response(),
+        How::LaterByDate => {
+            let then = service::clock().now() + chrono::TimeDelta::seconds(2);
+            let date = then.format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+            (StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, date)]).into_response()
+        }
+        How::LaterThan(text) => (StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, text)]).into_response(),
         How::Elsewhere => (StatusCode::FOUND, [(header::LOCATION, "http://127.0.0.1:1/")]).into_response(),
         How::TakeAndHang => pending().await,
         How::TakeAndClose => panic!("a receiver that falls over"),
