@@ -1,6 +1,8 @@
 //! Calls that ask for input go on in another call, perhaps at another node: what has to come back with the answers is sealed
 //! into the `requestState` that the client is given.
 
+use std::fmt;
+
 use audit::{Record, Text};
 use domain::{CallId, Clock, Principal, ServerVersionId, ToolId};
 use mcp::{Json, Limits, Raw};
@@ -43,10 +45,17 @@ pub struct Asking {
 }
 
 /// A call that goes on with another.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Continued {
     /// The state that the upstream gave with its questions, a string as it was written.
     pub state: Option<Json>,
+}
+
+impl fmt::Debug for Continued {
+    /// Without the state: what upstreams put into theirs is for them alone.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Continued")
+    }
 }
 
 /// What is sealed. With short names: it travels through the client and back.
