@@ -106,7 +106,9 @@ impl Client {
             params["_meta"] = json!({});
         }
         params["_meta"]["io.modelcontextprotocol/protocolVersion"] = json!(MODERN);
-        params["_meta"]["io.modelcontextprotocol/clientCapabilities"] = json!({});
+        if params["_meta"]["io.modelcontextprotocol/clientCapabilities"].is_null() {
+            params["_meta"]["io.modelcontextprotocol/clientCapabilities"] = json!({});
+        }
         params["_meta"]["io.modelcontextprotocol/clientInfo"] = json!({"name": "sluice-tests", "version": "1"});
         let body = json!({"jsonrpc": "2.0", "id": next_id(), "method": method, "params": params});
         let request = self.request(Method::POST).header("mcp-protocol-version", MODERN).header("mcp-method", method);

@@ -236,6 +236,7 @@ const TOOLS: &[(&str, &str)] = &[
     ("wrong_id", "Answers another request."),
     ("vendor", "Answers with members nobody knows, a big integer and an odd order of keys."),
     ("asks", "Asks its caller for something before it answers."),
+    ("question", "Has a person asked, as modern servers do, and says what the person answered."),
 ];
 
 type Wrap = fn(&Value, Value) -> Response;
@@ -275,6 +276,10 @@ async fn call(upstream: &Upstream, headers: &HeaderMap, message: &Value, id: &Va
         "wrong_id" => wrap(&json!("another"), text("not for you".to_owned())),
         "vendor" => json_bytes(&vendor(id)),
         "asks" => asks(id),
+        "question" => match &message["params"]["inputResponses"] {
+            Value::Null => plain(id, question()),
+            answers => wrap(id, text(json!([answers, message["params"]["requestState"]]).to_string())),
+        },
         name if upstream.inner.extra_tools.lock().unwrap().iter().any(|tool| tool["name"] == name) => {
             wrap(id, text("extra".to_owned()))
         }
@@ -322,6 +327,12 @@ fn asks(id: &Value) -> Response {
     let question = json!({"jsonrpc": "2.0", "id": "u1", "method": "roots/list"});
     let last = json!({"jsonrpc": "2.0", "id": id, "result": {"resultType": "complete", "content": [{"type": "text", "text": "asked"}]}});
     stream(futures_util::stream::iter([event(&question), event(&last)]))
+}
+
+fn question() -> Value {
+    let params = json!({"message": "Sure?", "requestedSchema": {"type": "object", "properties": {}}});
+    json!({"resultType": "input_required", "requestState": "of the fixture",
+        "inputRequests": {"sure": {"method": "elicitation/create", "params": params}}})
 }
 
 fn half() -> Response {

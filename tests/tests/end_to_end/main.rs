@@ -14,6 +14,7 @@ mod console;
 mod eras;
 mod evidence;
 mod house;
+mod input;
 mod isolation;
 mod keys;
 mod publishing;
