@@ -15,6 +15,7 @@ pub mod backup;
 pub mod balancer;
 pub mod behind;
 pub mod client;
+pub mod everything;
 pub mod fast_upstream;
 pub mod large_log;
 pub mod load;
