@@ -235,6 +235,11 @@ impl Api {
         self.send(Method::DELETE, &format!("/gateway-tokens/{token}"), None).await;
     }
 
+    /// Says when a server's alias stands before the names of its tools: `always`, `on_conflict` or `none`.
+    pub async fn set_prefix(&self, prefix: &str) {
+        self.send(Method::PATCH, "", Some(json!({"prefix": prefix}))).await;
+    }
+
     /// Waits until the newest configuration is live on every node.
     pub async fn is_live(&self) {
         until("the configuration is live everywhere", async || {

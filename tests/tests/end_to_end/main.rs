@@ -10,6 +10,7 @@ mod bad_input;
 mod canary;
 mod chaos;
 mod clients;
+mod conformance;
 mod console;
 mod eras;
 mod evidence;
