@@ -298,7 +298,12 @@ impl World {
         }
         missing.as_slice().iter().for_each(|(first, end)| state.missing.insert(*first, *end));
         // Of a source that is new only the frames that come now tell whom it serves.
-        let serves = state.held.values().flat_map(Content::tenants).chain(tenants_of(&state.last_n)).collect();
+        let held: BTreeSet<TenantId> = state.held.values().flat_map(Content::tenants).collect();
+        let serves = held.iter().copied().chain(tenants_of(&state.last_n)).collect();
+        // They are told now, and their numbers come in a moment.
+        for tenant in held {
+            state.last_n.entry(tenant).or_insert(0);
+        }
         self.note_to(serves, &What::Gap { source, missing, reason });
         while let Some((s, content)) = self.pop_held(source) {
             self.take_effect(source, s, content);
@@ -407,9 +412,16 @@ impl World {
     }
 
     fn count(&mut self, source: Source, tenant: TenantId, n: u64) {
-        if let Some(state) = self.sources.get_mut(&source) {
-            let last = state.last_n.entry(tenant).or_insert(n);
+        let Some(state) = self.sources.get_mut(&source) else { return };
+        if let Some(last) = state.last_n.get_mut(&tenant) {
             *last = n.max(*last);
+            return;
+        }
+        state.last_n.insert(tenant, n);
+        // Its numbers below lie in frames that were given up when nobody knew that it was served.
+        if n > 0 && !state.missing.is_empty() {
+            let missing = state.missing.clone();
+            self.log.push(tenant, What::Gap { source, missing, reason: GapReason::Lost });
         }
     }
 

@@ -82,6 +82,28 @@ fn a_gap_before_the_first_frames_of_a_run_is_named_to_whom_it_serves() {
 }
 
 #[test]
+fn a_tenant_whose_first_records_of_a_run_were_in_a_gap_is_told_when_it_is_first_seen() {
+    let of = |number, n: u64| {
+        let (tenant, call) = (tenant(number), call(n.into()));
+        Entry::Final { tenant, call, n, had_intent: false, body: body("") }
+    };
+    let mut world = World::default();
+    world.apply(arrived(1, 1, &[denied(0)]));
+    world.apply(arrived(1, 3, &[denied(1), of(8, 1)]));
+    world.give_up(source(1), GapReason::Lost);
+    let missing: Ranges = [(2, 3)].into_iter().collect();
+    let gap = What::Gap { source: source(1), missing, reason: GapReason::Lost };
+    assert_eq!(log(&world, tenant(8)), [&gap, &What::Final(body(""))], "told once, before its record");
+    // Nothing of these waited when frame 2 was given up.
+    world.apply(arrived(1, 4, &[of(9, 2), of(9, 3)]));
+    assert_eq!(log(&world, tenant(9)), [&gap, &What::Final(body("")), &What::Final(body(""))]);
+    let first = Entry::Note { tenant: tenant(10), n: 0, body: body("first") };
+    world.apply(arrived(1, 5, &[first]));
+    assert_eq!(log(&world, tenant(10)), [&What::Note(body("first"))], "it lacks nothing");
+    assert_eq!(log(&world, tenant(7)).iter().filter(|what| **what == &gap).count(), 1);
+}
+
+#[test]
 fn a_frame_waits_for_its_predecessors() {
     let mut world = World::default();
     assert_eq!(world.apply(arrived(1, 2, &[outcome(1)])), Verdict::Held);
