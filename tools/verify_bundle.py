@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Verifies a bundle of a Sluice audit log, by the rules of docs/audit-bundle.md: a second opinion beside `sluice audit verify`.
 
-    verify_bundle.py BUNDLE VKEY [OLD_CHECKPOINT]
+    verify_bundle.py BUNDLE VKEY[,VKEY...] [OLD_CHECKPOINT]
 
-BUNDLE is plain (`zstd -dc bundle.ndjson.zst | verify_bundle.py - VKEY`). Exits with 0, or with 10 and the number of the
+Each checkpoint is to be signed by one of the keys. BUNDLE is plain (`zstd -dc bundle.ndjson.zst | verify_bundle.py - VKEY`). Exits with 0, or with 10 and the number of the
 first check that fails. Needs Python 3.8 and nothing else.
 """
 import base64, hashlib, hmac, json, re, sys
@@ -100,19 +100,19 @@ def cover(first, end):
         first += 1 << level
 
 
-def open_note(note, vkey):
-    """Origin, size and root of a checkpoint that the key has signed."""
-    name, key_id, key = vkey.strip().split("+", 2)
+def open_note(note, vkeys):
+    """Origin, size and root of a checkpoint that one of the keys has signed."""
+    vkeys = [vkey.strip().split("+", 2) for vkey in vkeys.split(",")]
     text, _, signatures = note.rpartition("\n\n")
     text += "\n"
     origin, size, root = text.split("\n")[:3]
     for line in signatures.splitlines():
         _, signer, signature = line.split(" ", 2)
         signature = b64(signature)
-        if signer == name and signature[:4].hex() == key_id:
-            if is_signed(b64(key)[1:], text.encode(), signature[4:]):
+        for name, key_id, key in vkeys:
+            if signer == name and signature[:4].hex() == key_id and is_signed(b64(key)[1:], text.encode(), signature[4:]):
                 return origin, int(size), b64(root)
-    raise ValueError("the checkpoint is not signed by this key")
+    raise ValueError("the checkpoint is not signed by a key of the log")
 
 
 def typed(kind, is_one=lambda value: True):

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use audit::note::{Checkpoint, VerifierKey};
+use audit::note::{Checkpoint, VerifierKey, VerifierKeys};
 use audit::verify::{CHECKS, Report, Verdict};
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -27,9 +27,10 @@ pub(crate) enum AuditCommand {
 pub(crate) struct VerifyArgs {
     /// The bundle, plain or zstd; `-` reads standard input.
     bundle: PathBuf,
-    /// The log's verifier key, `<name>+<id>+<base64>`, or a file that holds it. Take it from where you trust it: not from the bundle.
-    #[arg(long)]
-    vkey: String,
+    /// The log's verifier key, `<name>+<id>+<base64>`, or a file that holds it. Take it from where you trust it: not from the
+    /// bundle. Given again for each key, where the log was signed by one after the other.
+    #[arg(long, required = true)]
+    vkey: Vec<String>,
     /// A checkpoint that was kept before, in a file: the log must go on from it.
     #[arg(long)]
     since: Option<PathBuf>,
@@ -41,9 +42,9 @@ pub(crate) struct VerifyArgs {
 /// Runs the command, and gives its exit code.
 pub(crate) fn run(command: &AuditCommand) -> anyhow::Result<ExitCode> {
     let AuditCommand::Verify(arguments) = command;
-    let key = key(&arguments.vkey)?;
-    let since = arguments.since.as_deref().map(|path| kept(path, &key)).transpose()?;
-    let report = read(&arguments.bundle, key, since)?;
+    let keys = arguments.vkey.iter().map(|given| key(given)).collect::<anyhow::Result<VerifierKeys>>()?;
+    let since = arguments.since.as_deref().map(|path| kept(path, &keys)).transpose()?;
+    let report = read(&arguments.bundle, keys, since)?;
     if arguments.json {
         print(&as_json(&report).to_string());
     } else {
@@ -61,13 +62,13 @@ fn key(given: &str) -> anyhow::Result<VerifierKey> {
     text.parse().with_context(|| format!("{given} does not hold a verifier key"))
 }
 
-fn kept(path: &Path, key: &VerifierKey) -> anyhow::Result<Checkpoint> {
+fn kept(path: &Path, keys: &VerifierKeys) -> anyhow::Result<Checkpoint> {
     let named = || format!("the checkpoint kept in {}", path.display());
     let note = std::fs::read_to_string(path).with_context(named)?;
-    key.open(&note).with_context(named)
+    keys.open(&note).with_context(named)
 }
 
-fn read(bundle: &Path, key: VerifierKey, since: Option<Checkpoint>) -> anyhow::Result<Report> {
+fn read(bundle: &Path, keys: VerifierKeys, since: Option<Checkpoint>) -> anyhow::Result<Report> {
     let named = || format!("the bundle {}", bundle.display());
     let source: Box<dyn Read> = if bundle == Path::new("-") {
         Box::new(io::stdin())
@@ -81,7 +82,7 @@ fn read(bundle: &Path, key: VerifierKey, since: Option<Checkpoint>) -> anyhow::R
     } else {
         Box::new(source)
     };
-    audit::verify::verify(lines, key, since).with_context(named)
+    audit::verify::verify(lines, keys, since).with_context(named)
 }
 
 fn tell(report: &Report) {

@@ -100,6 +100,40 @@ impl VerifierKey {
     }
 }
 
+/// The keys of a log, one after the other: a checkpoint is to be signed by one of them.
+#[derive(Debug, Clone)]
+pub struct VerifierKeys(Vec<VerifierKey>);
+
+impl From<VerifierKey> for VerifierKeys {
+    fn from(key: VerifierKey) -> Self {
+        Self(vec![key])
+    }
+}
+
+impl FromIterator<VerifierKey> for VerifierKeys {
+    fn from_iter<T: IntoIterator<Item = VerifierKey>>(keys: T) -> Self {
+        Self(keys.into_iter().collect())
+    }
+}
+
+impl VerifierKeys {
+    /// Reads a checkpoint, and makes sure that one of the keys signed it.
+    ///
+    /// # Errors
+    /// [`NoteError`] when it is malformed or signed by none of them.
+    pub fn open(&self, note: &str) -> Result<Checkpoint, NoteError> {
+        let mut found = NoteError::OtherKey;
+        for key in &self.0 {
+            match key.open(note) {
+                Err(NoteError::OtherKey) => {}
+                Err(error) => found = error,
+                opened => return opened,
+            }
+        }
+        Err(found)
+    }
+}
+
 impl fmt::Display for VerifierKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let key = [&[ED25519_NOTE], self.public.as_slice()].concat();

@@ -13,7 +13,7 @@ use domain::TenantId;
 
 use crate::bundle::Line;
 use crate::merkle::{self, Frontier, Hash};
-use crate::note::{Checkpoint, VerifierKey};
+use crate::note::{Checkpoint, VerifierKeys};
 pub use lines::{ReadError, verify};
 
 use counters::Counters;
@@ -24,7 +24,7 @@ use times::Times;
 /// What is checked. Each has a number, by which a program that verifies tells what failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Check {
-    /// The checkpoints are signed by the key.
+    /// The checkpoints are signed by the key, or by one of those that followed one another.
     Signatures = 1,
     /// Each record has the hash that stands beside it; personal parts are those the records commit to.
     Leaves = 2,
@@ -60,7 +60,7 @@ impl Check {
     #[must_use]
     pub const fn title(self) -> &'static str {
         match self {
-            Self::Signatures => "checkpoints are signed by the key",
+            Self::Signatures => "checkpoints are signed by a key of the log",
             Self::Leaves => "records have the hashes beside them",
             Self::Root => "records add up to the checkpoints",
             Self::Consistency => "the log goes on from the checkpoint kept before",
@@ -130,7 +130,7 @@ pub struct NotABundle;
 /// Reads a bundle line by line. Its memory does not grow with the bundle, but for what is open.
 #[derive(Debug)]
 pub struct Verifier {
-    key: VerifierKey,
+    keys: VerifierKeys,
     since: Option<Checkpoint>,
     origin: String,
     /// The epoch by the origin, and the one that the bundle begins with.
@@ -166,15 +166,15 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    /// Begins with a bundle's first line. `since` is a checkpoint that was kept before, read with the same key.
+    /// Begins with a bundle's first line. `since` is a checkpoint that was kept before, read with the same keys.
     ///
     /// # Errors
     /// [`NotABundle`] when the line is not that of a bundle.
-    pub fn new(key: VerifierKey, since: Option<Checkpoint>, first: &[u8]) -> Result<Self, NotABundle> {
+    pub fn new(keys: impl Into<VerifierKeys>, since: Option<Checkpoint>, first: &[u8]) -> Result<Self, NotABundle> {
         let Some(Line::Header { origin, tenant }) = Line::read(first) else { return Err(NotABundle) };
         let epoch = epochs::split(&origin).map_or(0, |(_, epoch)| epoch);
         let mut verifier = Self {
-            key,
+            keys: keys.into(),
             since,
             origin,
             epoch,
@@ -278,7 +278,7 @@ impl Verifier {
 
     fn checkpoint(&mut self, note: &str) {
         let size = self.tree.size();
-        let read = match self.key.open(note) {
+        let read = match self.keys.open(note) {
             Ok(read) => read,
             Err(error) => return self.fails(Check::Signatures, size, || format!("after {size} leaves: {error}")),
         };

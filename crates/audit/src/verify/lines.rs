@@ -4,7 +4,7 @@ use std::io::{self, BufRead};
 
 use super::{NotABundle, Report, Verifier};
 use crate::bundle::LINE_MAX;
-use crate::note::{Checkpoint, VerifierKey};
+use crate::note::{Checkpoint, VerifierKeys};
 
 /// Why there is no report.
 #[derive(Debug, thiserror::Error)]
@@ -17,14 +17,18 @@ pub enum ReadError {
     NotABundle(#[from] NotABundle),
 }
 
-/// Verifies a bundle, unpacked. `since` is a checkpoint that was kept before, read with the same key.
+/// Verifies a bundle, unpacked. `since` is a checkpoint that was kept before, read with the same keys.
 ///
 /// # Errors
 /// [`ReadError`] when it can't be read or is no bundle. One that was cut off while packed is a bundle that ends too early.
-pub fn verify(lines: impl BufRead, key: VerifierKey, since: Option<Checkpoint>) -> Result<Report, ReadError> {
-    let (mut verifier, mut begin) = (None, Some((key, since)));
+pub fn verify(
+    lines: impl BufRead,
+    keys: impl Into<VerifierKeys>,
+    since: Option<Checkpoint>,
+) -> Result<Report, ReadError> {
+    let (mut verifier, mut begin) = (None, Some((keys.into(), since)));
     each(lines, |line| match (&mut verifier, begin.take()) {
-        (_, Some((key, since))) => verifier = Some(Verifier::new(key, since, line)),
+        (_, Some((keys, since))) => verifier = Some(Verifier::new(keys, since, line)),
         (Some(Ok(verifier)), None) => verifier.line(line),
         (Some(Err(_)) | None, None) => {}
     })?;

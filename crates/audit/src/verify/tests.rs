@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::merkle::{Cover, leaf_hash, tile_root};
+use crate::note::VerifierKey;
 use crate::record::{Amends, Counter, Gateway, Outcome, Record, SourceNote};
 use crate::words::{Kind, Status};
 use python::reports;
@@ -226,6 +227,23 @@ fn a_checkpoint_of_another_key_log_or_size_is_refused() {
     let elsewhere = Checkpoint { origin: ORIGIN.replace("/1", "/2"), ..log.checkpoint(9) };
     assert_eq!(with(elsewhere.signed(&key(), sign)), Some((Check::Root, 9)));
     assert_eq!(with(log.note(8)), Some((Check::Root, 8)));
+}
+
+#[test]
+fn a_log_that_was_signed_by_one_key_after_another_holds_by_both() {
+    let log = Log::calls(20);
+    let before = Ed25519KeyPair::from_seed_unchecked(&[8; 32]).unwrap();
+    let old = VerifierKey::new("sluice.example", before.public_key().as_ref().try_into().unwrap()).unwrap();
+    let sign = |text: &[u8]| before.sign(text).as_ref().try_into().unwrap();
+    let mut lines = log.lines(|_| true, &[10, 20]);
+    lines[11] = written(&Line::Checkpoint(log.checkpoint(10).signed(&old, sign)));
+    let failed = |keys: &[VerifierKey]| {
+        let report = python::reports_by(keys, &[(lines.clone(), Some(log.checkpoint(15)))]).remove(0);
+        report.failed().map(|(check, fault)| (check, fault.seq))
+    };
+    assert_eq!(failed(&[old.clone(), key()]), None);
+    assert_eq!(failed(&[key(), old.clone()]), None);
+    assert_eq!(failed(&[key()]), Some((Check::Signatures, 10)));
 }
 
 #[test]

@@ -25,8 +25,13 @@ pub(super) type Given = (Vec<Vec<u8>>, Option<Checkpoint>);
 
 /// What our verifier reports of each bundle, after the one in Python has found the same first fault in it.
 pub(super) fn reports(given: &[Given]) -> Vec<Report> {
-    let reports: Vec<Report> = given.iter().map(|(lines, since)| report(lines, since.clone())).collect();
-    for (number, (said, report)) in said(given).iter().zip(&reports).enumerate() {
+    reports_by(&[key()], given)
+}
+
+/// The same, by keys of which each checkpoint is to be signed by one.
+pub(super) fn reports_by(keys: &[VerifierKey], given: &[Given]) -> Vec<Report> {
+    let reports: Vec<Report> = given.iter().map(|(lines, since)| report(keys, lines, since.clone())).collect();
+    for (number, (said, report)) in said(keys, given).iter().zip(&reports).enumerate() {
         let ours = report.failed().map_or_else(
             || "0 holds".to_owned(),
             |(check, Fault { epoch, seq, .. })| {
@@ -39,15 +44,16 @@ pub(super) fn reports(given: &[Given]) -> Vec<Report> {
     reports
 }
 
-fn report(lines: &[Vec<u8>], since: Option<Checkpoint>) -> Report {
-    let mut verifier = Verifier::new(key(), since, &lines[0]).unwrap();
+fn report(keys: &[VerifierKey], lines: &[Vec<u8>], since: Option<Checkpoint>) -> Report {
+    let keys: VerifierKeys = keys.iter().cloned().collect();
+    let mut verifier = Verifier::new(keys, since, &lines[0]).unwrap();
     lines[1..].iter().for_each(|line| verifier.line(line));
     verifier.finish()
 }
 
 /// A line for each bundle; none where there is no Python.
 #[expect(clippy::disallowed_methods, reason = "CI must run both verifiers")]
-fn said(given: &[Given]) -> Vec<String> {
+fn said(keys: &[VerifierKey], given: &[Given]) -> Vec<String> {
     let folder = std::env::temp_dir().join(format!("sluice-verify-{}", Uuid::new_v4()));
     std::fs::create_dir(&folder).unwrap();
     for (number, (lines, since)) in given.iter().enumerate() {
@@ -58,7 +64,8 @@ fn said(given: &[Given]) -> Vec<String> {
         }
     }
     let mut command = Command::new("python3");
-    command.args(["-c", EACH, SCRIPT, &key().to_string()]).arg(&folder).arg(given.len().to_string());
+    let keys: Vec<String> = keys.iter().map(ToString::to_string).collect();
+    command.args(["-c", EACH, SCRIPT, &keys.join(",")]).arg(&folder).arg(given.len().to_string());
     let output = command.output();
     std::fs::remove_dir_all(&folder).unwrap();
     let output = match output {
