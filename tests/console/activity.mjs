@@ -167,6 +167,6 @@ await other.context().setOffline(false);
 await other.getByText('Stopped: you are signed out').waitFor().catch(() => found('the live page does not say that one is signed out'));
 
 await page.goto(`${base}/activity?decision=limited`);
-await page.getByText('No records match.').waitFor();
+await page.getByText('No records match').waitFor();
 await accessible(page, 'nothing found');
 await finish({});

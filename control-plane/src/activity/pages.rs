@@ -171,7 +171,7 @@ pub(super) async fn index(
         chart_note: if is_exact {
             ""
         } else {
-            "The bars count all calls of this time, by server, tool and decision only."
+            "The bars follow the filters for server, tool and decision; they leave out the others."
         },
         chips: resolved.chips,
         list,

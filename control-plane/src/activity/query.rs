@@ -269,7 +269,7 @@ pub(crate) fn resolve(asked: &Asked, names: &Names, present: Present) -> Resolve
         resolved.chips.extend(chip(asked, name, value, read));
     }
     let unknown =
-        asked.unknown.iter().filter_map(|(name, value)| chip(asked, name, value, Err("is not a filter".to_owned())));
+        asked.unknown.iter().filter_map(|(name, value)| chip(asked, name, value, Err("there is no such filter".to_owned())));
     resolved.chips.extend(unknown);
     resolved
 }
@@ -382,7 +382,7 @@ fn is_choice(name: &str, value: &str) -> bool {
 }
 
 fn decisions(value: &str) -> Result<Vec<Outcome>, String> {
-    let read = |word: &str| Outcome::find(word.trim()).ok_or("one of allowed, denied, failed, limited".to_owned());
+    let read = |word: &str| Outcome::find(word.trim()).ok_or("is none of allowed, denied, failed, limited".to_owned());
     value.split(',').map(read).collect()
 }
 

@@ -85,7 +85,7 @@ const fn what(permission: Permission) -> &'static str {
         Permission::ViewTokens => "see the tokens of others",
         Permission::ManageTokens => "issue and revoke tokens of others",
         Permission::OwnActivity => "see calls",
-        Permission::ViewActivity => "see what everybody does here",
+        Permission::ViewActivity => "see what everybody does here, and the proof of it",
         Permission::ExportActivity => "take records along",
         Permission::ExportPersonal => "take personal data along",
         Permission::ViewDestinations => "see destinations",

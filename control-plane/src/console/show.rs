@@ -88,7 +88,8 @@ pub(crate) fn until(at: &DateTime<Utc>, now: &DateTime<Utc>) -> String {
         1..60 => format!("in {seconds} s"),
         60..3600 => format!("in {} min", seconds / 60),
         3600..86_400 => format!("in {} h", seconds / 3600),
-        86_400..5_184_000 => format!("in {}", plural(seconds.unsigned_abs() / 86_400, "day", "days")),
+        // To the nearest day: what is good for seven days has seven a minute later.
+        86_400..5_184_000 => format!("in {}", plural((seconds.unsigned_abs() + 43_200) / 86_400, "day", "days")),
         _ => date(at, now),
     }
 }

@@ -109,13 +109,13 @@ pub(crate) fn checked(wanted: SetCredential) -> Result<Checked, Problem> {
         SetCredential::Bearer { value } => (None, value),
         SetCredential::Header { name, value } => {
             let name = header::checked_name(&name).ok_or_else(|| {
-                Problem::invalid("name", "a header of the server's own, not one of the transport's or of MCP's")
+                Problem::invalid("name", "Sluice or MCP sets this header. Name one that only this server reads.")
             })?;
             (Some(name), value)
         }
     };
     if !header::is_value(value.expose()) {
-        return Err(Problem::invalid("value", "1 to 8192 visible ASCII characters, no space at the ends"));
+        return Err(Problem::invalid("value", "Use 1 to 8192 visible ASCII characters, without spaces at the ends."));
     }
     Ok((name, value))
 }

@@ -108,6 +108,16 @@ struct Checked {
     said: String,
 }
 
+impl Checked {
+    fn icon(&self) -> &'static str {
+        match self.kind {
+            "ok plain" => "check",
+            "deny" => "circle-alert",
+            _ => "",
+        }
+    }
+}
+
 /// `GET /w/{tenant}/evidence`.
 pub(super) async fn index(
     State(needs): State<Needs>,
@@ -275,7 +285,7 @@ async fn epochs(tx: &mut TenantTx, state: Option<&mark::State>) -> Result<Vec<Ep
 impl LastSigned {
     fn of(signed: Signed) -> Self {
         let root = signed.note.lines().nth(2).unwrap_or_default().to_owned();
-        Self { at: signed.signed_at, size: show::count(signed.size), root, note: signed.note }
+        Self { at: signed.signed_at, size: show::plural(signed.size, "record", "records"), root, note: signed.note }
     }
 }
 
@@ -342,7 +352,7 @@ impl Verified {
             None => {
                 let left = count(|verdict| matches!(verdict, Verdict::NotChecked(_)));
                 let held = show::plural(made, "check holds", "checks hold");
-                let left = show::plural(left, "was not made", "were not made");
+                let left = show::plural(left, "was not done", "were not done");
                 format!("{held}, {left}. {which} are those that were signed for.")
             }
             Some((_, fault)) => {
@@ -353,9 +363,9 @@ impl Verified {
             let (kind, word, said) = match verdict {
                 Verdict::Holds => ("ok plain", "Holds", String::new()),
                 Verdict::NotChecked(_) if check == Check::Consistency && !unmade.is_empty() => {
-                    ("", "Not made", unmade.to_owned())
+                    ("", "Not checked", unmade.to_owned())
                 }
-                Verdict::NotChecked(why) => ("", "Not made", show::sentence(why)),
+                Verdict::NotChecked(why) => ("", "Not checked", show::sentence(why)),
                 Verdict::Fails(fault) => ("deny", "Fails", show::sentence(&fault.what)),
             };
             Checked { number: check as u8, title: show::sentence(check.title()), kind, word, said }

@@ -155,7 +155,7 @@ pub(super) async fn invite(
     Form(sent): Form<Asked>,
 ) -> Result<Response, Problem> {
     if let Some(member) = member_of(&can, &sent.email).await? {
-        let faults = Faults::at("email", format!("{} is already a member.", show::visible(sent.email.trim())));
+        let faults = Faults::at("email", format!("{} is in this workspace already.", show::visible(sent.email.trim())));
         let already = Some((shell.to(&format!("people/{}", member.id)), show::visible(&member.name)));
         let roles = given_by(can.actor().role());
         return Ok(Page::wrong(InvitePage { shell, sent, roles, faults, already }).into_response());
@@ -298,6 +298,11 @@ struct MemberPage {
 impl MemberPage {
     fn url(&self) -> String {
         self.shell.to(&format!("people/{}", self.member.id))
+    }
+
+    /// The one, or the other on one's own page.
+    const fn theirs(&self, theirs: &'static str, yours: &'static str) -> &'static str {
+        if self.is_you { yours } else { theirs }
     }
 
     /// Where one sees what they called, below the workspace; and so on.

@@ -43,6 +43,8 @@ pub(super) struct DetailPage {
     formats: Vec<Choice>,
     test: Option<TestNote>,
     spans: &'static [(&'static str, &'static str)],
+    /// What was typed where its name was asked for.
+    typed: String,
     /// What is wrong with a replay that was asked for, or with a name that was typed.
     faults: Faults,
 }
@@ -125,6 +127,7 @@ async fn page<P: Permitted>(
         formats,
         test: None,
         spans: SPANS,
+        typed: String::new(),
         faults: Faults::none(),
     })
 }
@@ -330,9 +333,11 @@ pub(super) async fn remove(
     Form(pairs): Form<Vec<(String, String)>>,
 ) -> Result<Response, Problem> {
     let shown = page(shell, &can, (id, "")).await?;
-    if Sent::new(pairs).get("typed") != shown.row.name {
-        let faults = Faults::at("typed", format!("This is not its name, {}.", show::visible(&shown.row.name)));
-        return Ok(Page::wrong(DetailPage { faults, ..shown }).into_response());
+    let typed = Sent::new(pairs).get("typed").to_owned();
+    if typed != shown.row.name {
+        let faults =
+            Faults::at("typed", format!("Type “{}” exactly as it is written.", show::visible(&shown.row.name)));
+        return Ok(Page::wrong(DetailPage { faults, typed, ..shown }).into_response());
     }
     steps::remove(&needs, &can, id).await?;
     Ok(Done::to(shown.shell.to("destinations")).saying("Removed. What it was sent stays where it is.").into_response())

@@ -58,7 +58,7 @@ const fn text(name: &'static str, label: &'static str, hint: &'static str) -> Fi
 
 const CERTIFICATES: Field = Field {
     name: "certificates",
-    label: "Its certificate authority",
+    label: "Receiver’s CA certificate (optional)",
     hint: "PEM. Only needed where its certificate is from no public authority.",
     placeholder: "-----BEGIN CERTIFICATE-----",
     shape: Shape::Text,
@@ -75,7 +75,7 @@ pub(super) const FORMS: &[KindForm] = &[
             line(
                 "url",
                 "Address",
-                "Batches are posted there, signed as Standard Webhooks say. Its path may be a secret, so it is not shown again.",
+                "Batches are posted there, signed as Standard Webhooks say. Its path may be a secret, so it is shown as ***; leave that to keep it.",
                 "https://siem.example/sluice",
             ),
             CERTIFICATES,
@@ -91,9 +91,9 @@ pub(super) const FORMS: &[KindForm] = &[
         sub: "HTTP Event Collector",
         fields: &[
             line("url", "Collector", "Its address, with the port.", "https://splunk.example:8088"),
-            optional(line("index", "Index", "The token’s own if empty.", "main")),
-            optional(line("source", "Source", "", "sluice")),
-            optional(line("sourcetype", "Source type", "", "sluice:audit")),
+            optional(line("index", "Index (optional)", "The token’s own if empty.", "main")),
+            optional(line("source", "Source (optional)", "", "sluice")),
+            optional(line("sourcetype", "Source type (optional)", "", "sluice:audit")),
             CERTIFICATES,
         ],
         secrets: &[line("secret", "Token", "It can be replaced and is never shown.", "")],
@@ -105,11 +105,11 @@ pub(super) const FORMS: &[KindForm] = &[
         fields: &[
             line("bucket", "Bucket", "", "acme-audit"),
             line("region", "Region", "", "eu-central-1"),
-            optional(line("prefix", "Prefix", "Every key begins with it.", "sluice")),
-            optional(line("endpoint", "Endpoint", "For S3-compatible stores only.", "https://s3.example")),
+            optional(line("prefix", "Prefix (optional)", "Every key begins with it.", "sluice")),
+            optional(line("endpoint", "Endpoint (optional)", "For S3-compatible stores only.", "https://s3.example")),
             optional(line(
                 LINGER,
-                "Wait",
+                "Wait (optional)",
                 "Seconds until an object that is not full is written, at most 240; 60 if empty.",
                 "60",
             )),
@@ -126,13 +126,22 @@ pub(super) const FORMS: &[KindForm] = &[
         sub: "RFC 5424 over TLS",
         fields: &[
             line("host", "Host", "Name or address.", "syslog.example"),
-            optional(line(PORT, "Port", "6514 if empty.", "6514")),
+            optional(line(PORT, "Port (optional)", "6514 if empty.", "6514")),
             CERTIFICATES,
-            optional(line("fingerprint", "Fingerprint", "SHA-256. Only this certificate is trusted then.", "")),
+            optional(line(
+                "fingerprint",
+                "Fingerprint (optional)",
+                "SHA-256. Only this certificate is trusted then.",
+                "",
+            )),
         ],
         secrets: &[
-            optional(text("certificate", "Our certificate", "PEM. Only needed where the receiver asks for one.")),
-            optional(text("key", "Its private key", "PEM. It can be replaced and is never shown.")),
+            optional(text(
+                "certificate",
+                "Client certificate (optional)",
+                "PEM. Only needed where the receiver asks for one.",
+            )),
+            optional(text("key", "Client private key (optional)", "PEM. It can be replaced and is never shown.")),
         ],
     },
 ];

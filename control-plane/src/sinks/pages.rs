@@ -75,7 +75,7 @@ impl Row {
 
     /// What is asked of whoever removes it.
     pub(super) fn to_remove(&self) -> String {
-        format!("Type {} to remove it", show::visible(&self.name))
+        format!("Type “{}” to remove it", show::visible(&self.name))
     }
 
     /// What has become of the records meanwhile.
@@ -356,7 +356,8 @@ pub(super) async fn add(
         Err(problem) if matches!(problem.status().as_u16(), 409 | 422) => {
             let status = problem.status();
             // A secret that we made is shown until it is kept; one that was typed is not.
-            let shown = if kind.word == "webhook" { secret.expose().as_str() } else { "" };
+            let is_whole = kind.word == "webhook" && secret.expose().parse::<SigningSecret>().is_ok();
+            let shown = if is_whole { secret.expose().as_str() } else { "" };
             let asked = Some(Asked::new(kind, &sent, shown, Faults::of(&problem)));
             Ok(Page::wrong(NewPage { shell, kinds: FORMS, asked }).status(status).into_response())
         }

@@ -182,9 +182,9 @@ pub(super) fn check_url(url: &Url, rules: &Rules) -> Result<(), (&'static str, S
         return Err(("url", format!("at most {URL_MAX} bytes")));
     }
     if url.query().is_some() || url.fragment().is_some() {
-        return Err(("url", "without `?` and `#`: what is behind them would be shown to others".to_owned()));
+        return Err(("url", "Leave out ? and # with what follows: it would be shown to others.".to_owned()));
     }
-    Target::check(url, rules).map(drop).map_err(|error| ("url", error.to_string()))
+    Target::check(url, rules).map(drop).map_err(|error| ("url", crate::console::show::sentence(&error.to_string())))
 }
 
 /// A URL without its query, which may hold what is not for everybody.

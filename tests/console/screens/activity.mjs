@@ -39,7 +39,7 @@ export async function activity(camera, world) {
     await page.getByRole('columnheader', { name: 'Client' }).waitFor();
   });
   await state('by-person', () => list('?group=person'));
-  await state('nothing-found', async () => { await list('?tool=github__delete_branch&caller=priya'); await page.getByText('No records match.').waitFor(); });
+  await state('nothing-found', async () => { await list('?tool=github__delete_branch&caller=priya'); await page.getByText('No records match').waitFor(); });
   await state('export', async () => { await list(''); await page.click('[popovertarget=export]'); }, OVER);
   const opened = { allowed: 'tool=github__list_issues&decision=allow', denied: 'tool=postgres__execute_sql&decision=deny', 'needs-a-person': 'tool=github__delete_branch', 'tool-error': 'status=tool_error', timeout: 'status=timeout', unreachable: 'tool=sentry__list_errors&status=upstream_unavailable', change: 'kind=admin' };
   for (const [name, query] of Object.entries(opened)) {

@@ -97,7 +97,7 @@ async fn the_log_verifies_at_the_press_of_a_button_until_somebody_changes_a_reco
         text(&compared.text)
     );
     let none = text(&verified.text);
-    assert!(none.contains("Not made Paste a checkpoint you kept below") && none.contains("not made"), "{none}");
+    assert!(none.contains("Not checked Paste a checkpoint you kept below") && none.contains("not done"), "{none}");
     let wrong = browser.post("/w/acme/evidence/verify", &[("kept", "of nobody")]).await.expect(422);
     assert!(text(&wrong.text).contains("This is no checkpoint.") && wrong.text.contains(">of nobody</textarea>"));
     let changed = kept.replacen("— dep", "— dop", 1);
