@@ -33,7 +33,7 @@ enum Command {
     Ready,
     /// Runs the small demo upstream MCP server.
     DemoUpstream(demo_upstream::DemoArgs),
-    /// Makes a deployment's keys in a folder; never overwrites one.
+    /// Makes a deployment's keys, and changes them.
     Keys {
         #[command(subcommand)]
         command: KeysCommand,
@@ -79,9 +79,14 @@ struct RestoreArgs {
 enum KeysCommand {
     /// Makes master, signing, checkpoint and verifying keys and the deployment's id.
     Create {
-        /// The folder.
+        /// The folder. No key in it is overwritten.
         folder: PathBuf,
     },
+    /// Wraps what earlier master keys have wrapped by the present one, the first line of `master.key`; planes may run.
+    ///
+    /// Settings are those of a control plane, from the environment. It works in small steps and may be cut off and run again;
+    /// once it finds nothing to do, no key in Postgres needs an earlier line: docs/operate.md says when to take that out.
+    Rewrap,
 }
 
 fn main() -> std::process::ExitCode {
@@ -126,6 +131,10 @@ fn start(command: Command) -> anyhow::Result<std::process::ExitCode> {
         Command::Up => one_thread()?.block_on(up::run()),
         Command::DemoUpstream(arguments) => one_thread()?.block_on(demo_upstream::run(arguments)),
         Command::Keys { command: KeysCommand::Create { folder } } => Ok(secrets::keys::create(&folder).map(drop)?),
+        Command::Keys { command: KeysCommand::Rewrap } => {
+            let config = control_plane::Config::from_env(&environment)?;
+            one_thread()?.block_on(rewrap(&config))
+        }
         Command::WithServices(arguments) => one_thread()?.block_on(up::with_services(arguments)),
         Command::Child(arguments) => one_thread()?.block_on(up::child(arguments)),
     }
@@ -150,6 +159,18 @@ async fn restore(config: &control_plane::Config, arguments: &RestoreArgs) -> any
     }
     say("as of the backup: API tokens, sign-ins, passwords, roles, policies, servers, credentials, destinations, and");
     say("personal parts that were erased since. What was taken back or erased since has to be again: docs/operate.md");
+    Ok(())
+}
+
+async fn rewrap(config: &control_plane::Config) -> anyhow::Result<()> {
+    let done = control_plane::rewrap::rewrap(config).await?;
+    say(&format!("{} keys of workspaces are wrapped by the present master key now, and published anew", done.tenants));
+    say(&format!("{} keys of personal parts of records are", done.personal));
+    anyhow::ensure!(
+        done.left == 0,
+        "{} keys stay as they were: no line of `master.key` opens them; add the one that does",
+        done.left
+    );
     Ok(())
 }
 

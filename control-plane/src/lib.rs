@@ -22,6 +22,7 @@ pub mod problem;
 pub mod publish;
 pub mod recorded;
 pub mod restore;
+pub mod rewrap;
 mod run;
 mod servers;
 pub mod sinks;

@@ -29,6 +29,7 @@ pub mod tokens;
 pub mod tools;
 mod tx;
 mod words;
+pub mod wrapped;
 
 pub use error::Error;
 pub use sqlx::PgPool;

@@ -11,6 +11,7 @@ use sluice_tests::stack::{Stack, program};
 use sluice_tests::upstream::{Eras, Upstream};
 use tokio::process::Command;
 
+use crate::evidence::lines;
 use crate::house::is_known;
 
 /// What the upstream must be shown, and opens only with the deployment's master key.
@@ -113,6 +114,28 @@ impl Deployment {
         .await;
     }
 
+    /// Has the present master key wrap what others have wrapped; gives how many keys of workspaces and of personal parts.
+    async fn rewrap(&self) -> Vec<String> {
+        let control_plane = self.stack.current().unwrap().pids["control-plane"];
+        let settings = std::fs::read(format!("/proc/{control_plane}/environ")).unwrap();
+        let settings = String::from_utf8(settings).unwrap();
+        let mut command = Command::new(program());
+        command.args(["keys", "rewrap"]).env_clear();
+        command.envs(settings.split('\0').filter_map(|pair| pair.split_once('=')));
+        let output = command.output().await.unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{said}");
+        let counts = said.lines().filter(|line| line.contains(" keys of "));
+        counts.map(|line| line.split(' ').next().unwrap().to_owned()).collect()
+    }
+
+    /// How many personal parts the log hands out.
+    async fn personal_parts(&self) -> usize {
+        until("the log is signed for", async || self.api.checkpoint().await).await;
+        let lines = lines(&self.api, "?personal=true").await;
+        lines.iter().filter(|line| line.starts_with(b"{\"of\":")).count()
+    }
+
     fn internal_of_control_plane(&self) -> String {
         self.stack.endpoints.metrics_urls.last().unwrap().trim_end_matches("/metrics").to_owned()
     }
@@ -138,6 +161,16 @@ async fn the_master_key_is_changed_as_the_operators_page_says() {
     deployment.api.set_bearer(&another, CREDENTIAL).await;
     deployment.api.is_live().await;
     deployment.serves_and_changes().await;
+    let personal = deployment.personal_parts().await;
+    assert!(personal > 0, "calls have addresses");
+    // One of the demo tenant's keys is for credentials, the other for arguments; and one is of this month's personal parts.
+    assert_eq!(deployment.rewrap().await, ["2", "1"]);
+    assert_eq!(deployment.rewrap().await, ["0", "0"], "nothing is left");
+    deployment.api.is_live().await;
+    deployment.write("master.key", &[&new]);
+    deployment.restart(&PLANES).await;
+    deployment.serves_and_changes().await;
+    assert!(deployment.personal_parts().await >= personal, "what was sealed before opens");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -103,6 +103,20 @@ impl MasterKey {
         found
     }
 
+    /// What every key begins with that the present key has wrapped.
+    #[must_use]
+    pub fn mark(&self) -> String {
+        cipher::to_text(self.id(), &[])
+    }
+
+    /// Wraps a tenant's key by the present key, whichever of those held has wrapped it.
+    ///
+    /// # Errors
+    /// [`UnwrapError`], as of [`MasterKey::unwrap`].
+    pub fn rewrap(&self, tenant: TenantId, wrapped: &WrappedKey) -> Result<WrappedKey, UnwrapError> {
+        Ok(self.wrap(tenant, &wrapped.id, &self.unwrap(tenant, wrapped)?))
+    }
+
     /// Seals values of one purpose; another purpose or deployment has unrelated keys.
     #[must_use]
     pub fn sealer(&self, purpose: Purpose, deployment: &str) -> Sealer {
