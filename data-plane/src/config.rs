@@ -144,7 +144,8 @@ impl FromStr for SpoolMode {
         match text {
             "always" => Ok(Self::Always),
             "fallback" => Ok(Self::Fallback),
-            _ => Err("write `always` or `fallback`"),
+            "first" => Ok(Self::First),
+            _ => Err("write `always`, `first` or `fallback`"),
         }
     }
 }

@@ -16,6 +16,8 @@ use super::spool::Place;
 #[derive(Debug)]
 pub(super) struct Outbox {
     pub(super) source: Source,
+    /// What makes a frame durable.
+    durable: Durable,
     frames: BTreeMap<u64, Held>,
     /// Frames whose XADD is not answered, or must be repeated.
     to_send: BTreeSet<u64>,
@@ -31,6 +33,15 @@ pub(super) struct Outbox {
     last_s: u64,
     /// Whether the ack has been looked for: what an earlier run left is not sent before.
     pub(super) asked: bool,
+}
+
+/// Whose word is enough for those who wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Durable {
+    /// That of Redis or of the disk.
+    Either,
+    /// That of the disk.
+    Disk,
 }
 
 /// A frame that is not committed.
@@ -67,6 +78,7 @@ impl Outbox {
     pub(super) fn new(source: Source) -> Self {
         Self {
             source,
+            durable: Durable::Either,
             frames: BTreeMap::new(),
             to_send: BTreeSet::new(),
             to_spool: BTreeSet::new(),
@@ -77,6 +89,11 @@ impl Outbox {
             last_s: 0,
             asked: true,
         }
+    }
+
+    /// A source that begins now, whose frames are durable only once the disk has them.
+    pub(super) fn of_the_disk(source: Source) -> Self {
+        Self { durable: Durable::Disk, ..Self::new(source) }
     }
 
     /// What an earlier run left in the spool.
@@ -152,13 +169,15 @@ impl Outbox {
         self.to_spool.iter().filter_map(|s| Some((*s, self.frames.get(s)?.wire.clone()?))).collect()
     }
 
-    /// Redis has it; whoever waits may go on.
+    /// Redis has it; whoever waits may go on, where that is enough.
     pub(super) fn sent(&mut self, s: u64, id: StreamId) {
         self.to_send.remove(&s);
-        self.waited_for.remove(&s);
         if let Some(held) = self.frames.get_mut(&s) {
             held.sent = Some(id);
-            held.release();
+            if self.durable == Durable::Either {
+                self.waited_for.remove(&s);
+                held.release();
+            }
         }
     }
 
@@ -285,6 +304,23 @@ mod tests {
 
     fn names(outbox: &Outbox) -> Vec<u64> {
         outbox.to_send(usize::MAX).into_iter().map(|(s, _)| s).collect()
+    }
+
+    #[test]
+    fn whoever_waits_for_the_disk_does_not_go_on_because_redis_answered() {
+        let clock = Clock::new(|| chrono::DateTime::UNIX_EPOCH, || [0; 10]);
+        let source = Source { node: NodeId::new(&clock), boot: BootId::new(&clock), shard: 0 };
+        let goes_on = |mut outbox: Outbox| {
+            let (s, (waiter, mut durable)) = (outbox.next_s(), oneshot::channel());
+            outbox.add(s, Bytes::from_static(b"frame"), (vec![waiter], Vec::new()), Instant::now());
+            outbox.sent(s, StreamId(1, 0));
+            let by_redis = durable.try_recv().is_ok();
+            assert_eq!(outbox.waiting_since().is_none(), by_redis);
+            assert!(outbox.stored(s, Place::default()).is_ok() && outbox.waiting_since().is_none());
+            (by_redis, by_redis || durable.try_recv().is_ok())
+        };
+        assert_eq!(goes_on(Outbox::new(source)), (true, true));
+        assert_eq!(goes_on(Outbox::of_the_disk(source)), (false, true));
     }
 
     #[test]

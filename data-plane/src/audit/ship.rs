@@ -120,9 +120,10 @@ struct Ship {
 impl Ship {
     fn new(common: Arc<Common>, shard: Arc<Shard>, inherited: Vec<Outbox>) -> Self {
         let now = Instant::now();
-        let always = common.spool.as_ref().is_some_and(|spool| spool.mode == SpoolMode::Always);
+        let mode = common.spool.as_ref().map(|spool| spool.mode);
         let dead = !inherited.is_empty();
-        let outboxes = std::iter::once(Outbox::new(shard.source)).chain(inherited).collect();
+        let own = if mode == Some(SpoolMode::First) { Outbox::of_the_disk } else { Outbox::new };
+        let outboxes = std::iter::once(own(shard.source)).chain(inherited).collect();
         Self {
             beat_at: now + common.settings.beat,
             asked_at: now.checked_sub(common.settings.poll).unwrap_or(now),
@@ -134,7 +135,7 @@ impl Ship {
             write: None,
             packer: Packer::default(),
             incarnation: None,
-            spooling: always,
+            spooling: mode.is_some_and(|mode| mode != SpoolMode::Fallback),
             stream_full: false,
             failures: 0,
             retry_at: now,
@@ -361,7 +362,7 @@ impl Ship {
         if self.stream_full || memory > self.common.settings.uncommitted_max {
             return self.begin_spooling();
         }
-        let always = self.common.spool.as_ref().is_some_and(|spool| spool.mode == SpoolMode::Always);
+        let always = self.common.spool.as_ref().is_some_and(|spool| spool.mode != SpoolMode::Fallback);
         let spooled: usize = self.outboxes.iter().map(Outbox::spooled).sum();
         self.spooling = always || (self.spooling && (spooled > 0 || self.write.is_some()));
         let behind = !always && self.spooling;
@@ -397,7 +398,7 @@ impl Ship {
                 return;
             }
         };
-        if !self.shard.away.load(Ordering::Relaxed) {
+        if spool.mode != SpoolMode::First && !self.shard.away.load(Ordering::Relaxed) {
             self.spool_at = Instant::now() + SPOOL_PAUSE;
         }
         self.common.counters.frames_spooled.add(places.len() as u64);

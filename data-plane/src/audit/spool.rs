@@ -46,8 +46,11 @@ impl SpoolSettings {
 /// When frames are written to the spool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SpoolMode {
-    /// Always, beside Redis; a frame is durable when either has it. For one machine, which is one power domain.
+    /// Always, beside Redis; a frame is durable when either has it. For one machine, whose processes fail one by one.
     Always,
+    /// Always, and a frame is durable only when the disk has it. For one machine that may lose power: Redis loses its memory
+    /// with the node.
+    First,
     /// While Redis or the owner is away.
     Fallback,
 }
@@ -70,7 +73,7 @@ pub enum SpoolError {
 }
 
 /// Where a frame is on disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Place {
     file: u64,
     at: u64,

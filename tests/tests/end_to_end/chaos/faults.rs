@@ -38,7 +38,7 @@ pub(super) enum Fault {
     /// A process is killed, as the kernel does when memory is short.
     Killed(&'static str),
     /// Every process is killed at once, as when the machine loses power, and the deployment is started again.
-    MachineKilled,
+    MachineKilled(Durable),
     /// A process hangs, as if its machine were swapping, and goes on.
     Hung(&'static str),
     /// A node hangs until its calls are given up, and wakes.
@@ -61,13 +61,22 @@ pub(super) enum Fault {
     SetBack(Age),
 }
 
+/// What makes a record durable: `SLUICE_AUDIT_SPOOL`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Durable {
+    /// Redis or the disk, whichever is first (`always`).
+    Either,
+    /// The disk (`first`).
+    Disk,
+}
+
 /// Every way that one deployment survives without a person, in the order of the table.
 pub(super) const FAULTS: [Fault; 16] = [
     Fault::Killed("node-1"),
     Fault::Killed("control-plane"),
     Fault::Killed("redis"),
     Fault::Killed("postgres"),
-    Fault::MachineKilled,
+    Fault::MachineKilled(Durable::Either),
     Fault::Hung("node-1"),
     Fault::Hung("control-plane"),
     Fault::Hung("redis"),
@@ -85,7 +94,8 @@ impl std::fmt::Display for Fault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Killed(name) => write!(f, "kill -9 {name}"),
-            Self::MachineKilled => f.write_str("kill -9 of all"),
+            Self::MachineKilled(Durable::Either) => f.write_str("kill -9 of all"),
+            Self::MachineKilled(Durable::Disk) => f.write_str("kill -9 of all, `first`"),
             Self::Hung(name) => write!(f, "SIGSTOP {name}"),
             Self::Silent(name) => write!(f, "{name} silent, 30 ticks"),
             Self::RedisFlushed => f.write_str("FLUSHALL"),
@@ -130,7 +140,7 @@ impl Fault {
         match self {
             Self::Killed(name) => usize::from(name.starts_with("node")),
             Self::TornSpool | Self::DiskLost => 1,
-            Self::MachineKilled => nodes,
+            Self::MachineKilled(_) => nodes,
             _ => 0,
         }
     }
@@ -141,7 +151,7 @@ impl Fault {
         world.damage.killed_runs += self.kills(world.stack.endpoints.data_plane_urls.len());
         match self {
             Self::Killed(name) => tokio::task::block_in_place(|| world.stack.kill_family(name)),
-            Self::MachineKilled => tokio::task::block_in_place(|| world.kill_machine()),
+            Self::MachineKilled(durable) => tokio::task::block_in_place(|| world.kill_machine(durable)),
             Self::Hung(name) => world.hang(name).await,
             Self::Silent(name) => world.silence(name).await,
             Self::RedisFlushed => Redis::of(&world.stack.endpoints).await.flush().await,
@@ -172,11 +182,13 @@ impl World<'_> {
     }
 
     /// Nobody calls while nothing runs: what was under way breaks off.
-    fn kill_machine(&mut self) {
+    fn kill_machine(&mut self, durable: Durable) {
         let killed = self.stack.kill_all();
         self.load.hold();
         let next = self.load.next();
-        self.damage.nowhere.push(next.saturating_sub(IN_MEMORY)..next);
+        if durable == Durable::Either {
+            self.damage.nowhere.push(next.saturating_sub(IN_MEMORY)..next);
+        }
         killed.start_again();
         self.load.goes_on();
     }

@@ -20,7 +20,7 @@ use sluice_tests::patience::until_within;
 use sluice_tests::stack::{Stack, test_folder};
 use sluice_tests::upstream::{Eras, Upstream};
 
-use faults::{Damage, FAULTS, Fault, LAPSE, SLOWLY, World};
+use faults::{Damage, Durable, FAULTS, Fault, LAPSE, SLOWLY, World};
 use log::Evidence;
 use means::{Clock, OwnRedis, SecondControlPlane, SmallDisk};
 use set_back::Age;
@@ -51,6 +51,12 @@ async fn every_call_has_one_final_record_whatever_fails() {
     let faults: Vec<Fault> = FAULTS.into_iter().filter(|fault| *fault != Fault::FullDisk || disk.is_some()).collect();
     let stack = Stack::start_in(&folder, 3, &[]);
     strike_all(&stack, (&stack.endpoints.tenant_url, MANY), &faults).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_call_has_one_final_record_when_the_machine_loses_power_and_calls_wait_for_its_disk() {
+    let stack = Stack::start(2, &[("SLUICE_AUDIT_SPOOL", "first")]);
+    strike_all(&stack, (&stack.endpoints.tenant_url, MANY), &[Fault::MachineKilled(Durable::Disk)]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
