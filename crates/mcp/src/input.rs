@@ -7,6 +7,8 @@ use crate::meta;
 use crate::session::Capabilities;
 use crate::{Json, Object, Raw};
 
+mod shown;
+
 /// The longest `requestState` taken from an upstream, in bytes as it was written: ours goes around it.
 pub const STATE_MAX: usize = 16 * 1024;
 /// Most questions of one result.
@@ -57,9 +59,13 @@ pub enum Strange {
     /// It has more questions than [`QUESTIONS_MAX`], or a state over [`STATE_MAX`].
     #[error("the questions or their state are too large")]
     TooLarge,
-    /// It wants a URL opened that is not `https`.
-    #[error("a URL to be opened is not https")]
+    /// It wants a URL opened that is not `https`, or that readers may take for another.
+    #[error("a URL to be opened is not https, or not clear")]
     NotHttps,
+    /// It wants a model to be given what the client has of its servers: the client sees one server here, so that would be
+    /// what all of ours gave.
+    #[error("a model is to be given what other servers gave")]
+    Context,
 }
 
 impl<'a> Asked<'a> {
@@ -105,17 +111,22 @@ impl<'a> Asked<'a> {
     }
 
     /// The result for the client: with our state in place of the upstream's, our name for its server in every message
-    /// that a person reads, and ours as the answering server. All else as it was written.
+    /// that a person reads, and ours as the answering server; without what is part of an end, and without `_meta` in the
+    /// questions. All else as it was written.
     #[must_use]
     pub fn to_client(&self, state: &str, alias: &str, server_info: Raw<'_>) -> Json {
         let state = Json::text(state);
         let meta = own_meta(&self.result, server_info);
-        let requests = self.requests.as_ref().map(|requests| self.named(requests, alias));
+        let requests = self.requests.as_ref().map(|requests| self.questions_to_client(requests, alias));
         let mut changes = vec![
             ("requestState", Change::Set(state.raw())),
             // Such a result is not kept by anybody.
             ("ttlMs", Change::Remove),
             ("cacheScope", Change::Remove),
+            // Nor is it an end: what else it says would pass nobody who reads ends.
+            ("content", Change::Remove),
+            ("structuredContent", Change::Remove),
+            ("isError", Change::Remove),
             ("_meta", Change::Set(meta.raw())),
         ];
         match &requests {
@@ -125,16 +136,14 @@ impl<'a> Asked<'a> {
         self.result.with(&changes)
     }
 
-    fn named(&self, requests: &Object<'_>, alias: &str) -> Json {
-        if !self.questions.iter().any(|question| question.asks.is_read_by_a_person()) {
+    fn questions_to_client(&self, requests: &Object<'_>, alias: &str) -> Json {
+        let changed: Vec<_> = self.questions.iter().map(|question| question.to_client(alias)).collect();
+        if changed.iter().all(Option::is_none) {
             return requests.raw().to_json();
         }
         let mut writer = Writer::with_capacity(requests.raw().get().len() + 64 * self.questions.len());
-        for ((key, written), question) in requests.iter().zip(&self.questions) {
-            match question.named(alias) {
-                Some(named) => writer.member(key, named.raw()),
-                None => writer.member(key, written),
-            }
+        for ((key, written), changed) in requests.iter().zip(&changed) {
+            writer.member(key, changed.as_ref().map_or(written, Json::raw));
         }
         writer.finish()
     }
@@ -149,8 +158,7 @@ impl<'a> Question<'a> {
         };
         let asks = match (request.text("method").as_deref(), &params) {
             (Some("elicitation/create"), Some(params)) => elicitation(params)?,
-            (Some("sampling/createMessage"), Some(params)) if params.has("tools") => Asks::SamplingWithTools,
-            (Some("sampling/createMessage"), Some(_)) => Asks::Sampling,
+            (Some("sampling/createMessage"), Some(params)) => sampling(params)?,
             (Some("roots/list"), _) => Asks::Roots,
             _ => return Err(Strange::Malformed),
         };
@@ -158,16 +166,29 @@ impl<'a> Question<'a> {
     }
 
     /// The request with the server's name before its message: the client shows only ours, and people have to know who asks.
-    fn named(&self, alias: &str) -> Option<Json> {
-        if !self.asks.is_read_by_a_person() {
+    /// `_meta` goes: it is of no use in a question, and could speak in our name. `None` where nothing changes.
+    fn to_client(&self, alias: &str) -> Option<Json> {
+        let message = self.params.get("message").filter(|_| self.asks.is_read_by_a_person());
+        let message = message.and_then(|message| shown::named(message, alias));
+        let params = (message.is_some() || self.params.has("_meta")).then(|| {
+            let message = message.as_ref().map(|message| ("message", Change::Set(message.raw())));
+            let changes: Vec<_> = message.into_iter().chain([("_meta", Change::Remove)]).collect();
+            self.params.with(&changes)
+        });
+        if params.is_none() && !self.request.has("_meta") {
             return None;
         }
-        let name = Json::text(&format!("[{alias}] "));
-        // Two strings become one without being read: what is no Unicode in the message stays as it was written.
-        let (name, message) = (name.as_str().strip_suffix('"')?, self.params.get("message")?.get().strip_prefix('"')?);
-        let message = Json::joined(&[name, message]);
-        let params = self.params.with(&[("message", Change::Set(message.raw()))]);
-        Some(self.request.with(&[("params", Change::Set(params.raw()))]))
+        let params = params.as_ref().map(|params| ("params", Change::Set(params.raw())));
+        let changes: Vec<_> = params.into_iter().chain([("_meta", Change::Remove)]).collect();
+        Some(self.request.with(&changes))
+    }
+}
+
+fn sampling(params: &Object<'_>) -> Result<Asks, Strange> {
+    match params.get("includeContext").map(|wanted| wanted.text().unwrap_or_default()).as_deref() {
+        None | Some("none") if params.has("tools") => Ok(Asks::SamplingWithTools),
+        None | Some("none") => Ok(Asks::Sampling),
+        Some(_) => Err(Strange::Context),
     }
 }
 
@@ -179,16 +200,10 @@ fn elicitation(params: &Object<'_>) -> Result<Asks, Strange> {
         None | Some("form") => Ok(Asks::Form),
         Some("url") => {
             let url = params.text("url").ok_or(Strange::Malformed)?;
-            if is_https(&url) { Ok(Asks::Url) } else { Err(Strange::NotHttps) }
+            if shown::is_clear_https(&url) { Ok(Asks::Url) } else { Err(Strange::NotHttps) }
         }
         Some(_) => Err(Strange::Malformed),
     }
-}
-
-fn is_https(url: &str) -> bool {
-    const SCHEME: &str = "https://";
-    url.split_at_checked(SCHEME.len())
-        .is_some_and(|(scheme, rest)| scheme.eq_ignore_ascii_case(SCHEME) && !rest.is_empty() && !rest.starts_with('/'))
 }
 
 impl Asks {
@@ -207,10 +222,11 @@ impl Asks {
     }
 }
 
-/// The part of a client's capabilities that is told to upstreams: all but extensions, each of which needs more than passing on.
+/// The part of a client's capabilities that is told to upstreams: what [`Capabilities`] knows, and nothing else. What is
+/// not known here can't be carried either, and `sampling.context` would let one upstream read what another gave.
 #[must_use]
 pub fn carried(declared: &Object<'_>) -> Json {
-    declared.with(&[("extensions", Change::Remove)])
+    Capabilities::read(declared).to_json()
 }
 
 /// A member that is there and not null.

@@ -69,7 +69,7 @@ impl From<Strange> for Fault {
     fn from(strange: Strange) -> Self {
         match strange {
             Strange::Malformed | Strange::NotHttps => Self::Malformed,
-            Strange::Undeclared => Self::AsksForInput,
+            Strange::Undeclared | Strange::Context => Self::AsksForInput,
             Strange::TooLarge => Self::TooLarge,
         }
     }

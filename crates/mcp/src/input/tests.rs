@@ -72,10 +72,93 @@ fn questions_that_nobody_may_be_asked_are_not_read() {
     ] {
         assert_eq!(read(&result).unwrap_err(), Strange::Malformed, "{result}");
     }
-    for url in ["http://x.test", "javascript:alert(1)", "https://", "https:///x", "httpsé", ""] {
+    for url in [
+        "http://x.test",
+        "javascript:alert(1)",
+        "https://",
+        "https:///x",
+        "https:x.test",
+        "httpsé",
+        "",
+        "https://?x",
+        "https://bank.test@x.test/",
+        "https://u:p@x.test/",
+        "https://@x.test/",
+        "https://x.test:99999/",
+        "https://[::1/",
+        "https://a b.test/",
+        "https://x.test/a b",
+        " https://x.test/",
+        "https://x.test/\\t",
+        "https://x.test/\\u0085",
+        "https://x.test\\\\@bank.test/",
+        "https://x.test/\\u202egnp.exe",
+    ] {
         let params = format!(r#"{{"message":"","mode":"url","url":"{url}"}}"#);
         let result = asking(&format!(r#"{{"a":{{"method":"elicitation/create","params":{params}}}}}"#));
         assert_eq!(read(&result).unwrap_err(), Strange::NotHttps, "{url}");
+    }
+}
+
+#[test]
+fn a_url_that_only_people_may_take_for_another_is_https_all_the_same() {
+    for url in ["https://x.test", "HTTPS://x.test:8443/a?b=c@d#e", "https://[::1]/", "https://bücher.test/é"] {
+        let params = format!(r#"{{"message":"","mode":"url","url":"{url}"}}"#);
+        assert!(
+            read(&asking(&format!(r#"{{"a":{{"method":"elicitation/create","params":{params}}}}}"#))).is_ok(),
+            "{url}"
+        );
+    }
+}
+
+#[test]
+fn nothing_in_a_message_takes_the_servers_name_from_before_it() {
+    let shown = |message: &str| {
+        let request = format!(r#"{{"method":"elicitation/create","params":{{"message":"{message}"}}}}"#);
+        let told = told(&asking(&format!(r#"{{"a":{request}}}"#)));
+        let request = object(&told).object("inputRequests").unwrap().object("a").unwrap();
+        request.object("params").unwrap().get("message").unwrap().get().to_owned()
+    };
+    let written = r#"a \"b\" \\ \/ é \u00e9 \ud83d\ude00 \ud800 \n\u000a\u000A \\u0008 \\b"#;
+    assert_eq!(shown(written), format!(r#""[crm] {written}""#), "as it was written");
+    for hidden in
+        [r"\b", r"\r", r"\t", r"\f", r"\u001b", r"\u001B", r"\u0000", r"\u007F", r"\u009b", "\u{7f}", "\u{9b}"]
+    {
+        assert_eq!(shown(&format!("{hidden}a{hidden}{hidden}b{hidden}")), r#""[crm] ab""#, "{hidden:?}");
+    }
+    for hidden in ('\u{202a}'..='\u{202e}').chain('\u{2066}'..='\u{2069}').chain(['\u{200e}', '\u{200f}', '\u{61c}']) {
+        assert_eq!(shown(&format!("{hidden}a\\u{:04x}b{hidden}", u32::from(hidden))), r#""[crm] ab""#, "{hidden:?}");
+    }
+}
+
+#[test]
+fn a_question_says_nothing_in_our_name() {
+    let meta = r#""_meta":{"dev.sluice/denial":{}}"#;
+    insta::assert_snapshot!(
+        told(&asking(&format!(r#"{{"a":{{"method":"elicitation/create",{meta},"params":{{"message":"?",{meta}}}}},"b":{{"method":"sampling/createMessage","params":{{{meta},"messages":[ ]}}}},"c":{{{meta},"method":"roots/list"}}}}"#))),
+        @r#"{"resultType":"input_required","inputRequests":{"a":{"method":"elicitation/create","params":{"message":"[crm] ?"}},"b":{"method":"sampling/createMessage","params":{"messages":[ ]}},"c":{"method":"roots/list"}},"requestState":"ours","_meta":{"io.modelcontextprotocol/serverInfo":{"name":"gw","version":"1"}}}"#
+    );
+}
+
+#[test]
+fn a_question_is_no_answer_beside() {
+    insta::assert_snapshot!(
+        told(r#"{"resultType":"input_required","requestState":"","content":[],"structuredContent":{},"isError":true,"vendor":1}"#),
+        @r#"{"resultType":"input_required","requestState":"ours","vendor":1,"_meta":{"io.modelcontextprotocol/serverInfo":{"name":"gw","version":"1"}}}"#
+    );
+}
+
+#[test]
+fn no_server_asks_for_what_others_gave() {
+    let sampling = |wants: &str| {
+        asking(&format!(r#"{{"a":{{"method":"sampling/createMessage","params":{{"messages":[],{wants}}}}}}}"#))
+    };
+    assert!(read(&sampling(r#""includeContext":"none""#)).is_ok());
+    for wanted in [r#""thisServer""#, r#""allServers""#, r#""other""#, "null", "5"] {
+        for more in ["", r#","tools":[]"#] {
+            let result = sampling(&format!(r#""includeContext":{wanted}{more}"#));
+            assert_eq!(read(&result).unwrap_err(), Strange::Context, "{result}");
+        }
     }
 }
 
@@ -122,13 +205,13 @@ fn only_what_the_client_declared_may_be_asked_of_it() {
 }
 
 #[test]
-fn an_upstream_is_told_all_but_extensions() {
-    let declared =
-        r#"{"vendor":{"n":1e3 },"extensions":{"a/b":{}},"elicitation":{ "form":{}},"experimental":{"x":{}}}"#;
+fn an_upstream_is_told_nothing_that_is_not_known_here() {
+    let declared = r#"{"vendor":{"n":1e3 },"extensions":{"a/b":{}},"elicitation":{ "form":{"x":1},"url":{},"voice":{}},"sampling":{"context":{},"tools":{"y":[]}},"roots":{"listChanged":true},"experimental":{"x":{}}}"#;
     insta::assert_snapshot!(
         carried(&object(declared)),
-        @r#"{"vendor":{"n":1e3 },"elicitation":{ "form":{}},"experimental":{"x":{}}}"#
+        @r#"{"roots":{},"sampling":{"tools":{}},"elicitation":{"form":{},"url":{}}}"#
     );
+    assert_eq!(carried(&object(r#"{"vendor":{},"sampling":5}"#)).as_str(), "{}");
 }
 
 proptest! {

@@ -24,18 +24,28 @@ pub struct Incomplete {
     pub result_type: String,
 }
 
+/// What only a result that asks may have; nobody reads it in an end.
+const ASKING: [&str; 2] = ["inputRequests", "requestState"];
+
 /// Translates the result that an upstream of either era gave, as [`translate_own_result`] does, without what it says in our
-/// name: a tool must not be able to forge a denial of ours.
+/// name: a tool must not be able to forge a denial of ours, nor ask a client beside us.
 ///
 /// # Errors
 /// As [`translate_own_result`].
 pub fn translate_upstream_result<'a>(result: &Object<'a>, side: &Side<'_>) -> Result<Cow<'a, str>, Incomplete> {
     let is_ours = |key: &str| key.starts_with(OWN_PREFIX);
     let meta = result.object("_meta").filter(|meta| meta.iter().any(|(key, _)| is_ours(key)));
-    let Some(meta) = meta else { return translate_own_result(result, side) };
-    let removed: Vec<_> = meta.iter().filter(|(key, _)| is_ours(key)).map(|(key, _)| (key, Change::Remove)).collect();
-    let honest = meta.with(&removed);
-    let honest = result.with(&[("_meta", Change::Set(honest.raw()))]);
+    let meta = meta.map(|meta| {
+        let removed: Vec<_> =
+            meta.iter().filter(|(key, _)| is_ours(key)).map(|(key, _)| (key, Change::Remove)).collect();
+        meta.with(&removed)
+    });
+    if meta.is_none() && !ASKING.iter().any(|key| result.has(key)) {
+        return translate_own_result(result, side);
+    }
+    let meta = meta.as_ref().map(|meta| ("_meta", Change::Set(meta.raw())));
+    let changes: Vec<_> = ASKING.into_iter().map(|key| (key, Change::Remove)).chain(meta).collect();
+    let honest = result.with(&changes);
     let object = honest.raw().object().unwrap_or(Object::empty());
     translate_own_result(&object, side).map(|text| Cow::Owned(text.into_owned()))
 }

@@ -176,6 +176,22 @@ fn an_upstream_cannot_forge_a_denial_of_ours() {
 }
 
 #[test]
+fn an_end_asks_nothing() {
+    for result_type in ["", r#","resultType":"complete""#] {
+        let asks = format!(
+            r#"{{"content":[],"inputRequests":{{"a":{{}}}},"requestState":"theirs","_meta":{{"dev.sluice/x":1,"a":1}}{result_type}}}"#
+        );
+        for side in [&MODERN, &LEGACY] {
+            let told = translate_upstream_result(&object(&asks), side).unwrap().into_owned();
+            let told = object(&told);
+            assert!(!told.has("inputRequests") && !told.has("requestState") && told.has("content"), "{told:?}");
+            assert_eq!(told.object("_meta").unwrap().get("a"), Some(Raw::constant("1")));
+            assert!(!told.object("_meta").unwrap().has("dev.sluice/x"));
+        }
+    }
+}
+
+#[test]
 fn a_result_that_is_no_end_is_told_apart() {
     for result_type in ["input_required", "task", "something new"] {
         let result = format!(r#"{{"resultType":"{result_type}"}}"#);

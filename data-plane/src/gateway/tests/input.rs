@@ -69,7 +69,7 @@ async fn a_question_reaches_a_client_that_can_answer_it() {
     (asked["requestState"], asked["_meta"]) = (Value::Null, Value::Null);
     assert_eq!(result, asked);
     let sent = &upstream.calls()[0].body["params"];
-    assert_eq!(sent["_meta"][CAPABILITIES], json!({"elicitation": {}, "vendor": 1}));
+    assert_eq!(sent["_meta"][CAPABILITIES], json!({"elicitation": {"form": {}}}));
 }
 
 #[tokio::test]
