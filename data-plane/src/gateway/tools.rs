@@ -21,7 +21,7 @@ use super::{Context, Gateway};
 use crate::audit::AuditUnavailable;
 use crate::call::Client;
 use crate::call::record::{self, Subject};
-use crate::call::rounds::{Matter, StateUnknown};
+use crate::call::rounds::{Asking, Continued, Matter, StateUnknown};
 use crate::permit::{self, Circumstances, Denied, Verdict};
 use crate::refusal::Refusal;
 use crate::reply::{Pieces, Ready, Reply, micros};
@@ -33,6 +33,13 @@ const DISCOVER_TTL_MS: u64 = 60_000;
 const LIST_TTL_MS: u64 = 10_000;
 /// Where the tools go in a result without any.
 const NO_TOOLS: &str = r#""tools":[]"#;
+
+/// How a call may ask its client for input, and what it goes on with.
+#[derive(Default)]
+struct Round {
+    asking: Option<Asking>,
+    continued: Option<Continued>,
+}
 
 impl Gateway {
     pub(super) fn discover(&self, context: &Context, client: &Client<'_>, id: &Id<'_>) -> Reply {
@@ -148,6 +155,11 @@ impl Gateway {
         let (tool, verdict) = decide(context, client, &call.name, arguments, seen.as_ref());
         record.dur.policy = Some(micros(deciding));
         describe(&mut record, context, tool, &call);
+        // Before the verdict: what is refused says, too, which call it would have gone on with.
+        let round = match tool {
+            Some(tool) if era == Era::Modern => self.round(context, &mut record, tool, &call),
+            _ => Ok(Round::default()),
+        };
         let (permit, tool) = match (verdict, tool) {
             (Verdict::Allowed(permit, decision), Some(tool)) => {
                 record.decision = record::decided(&decision, &context.tenant);
@@ -169,35 +181,39 @@ impl Gateway {
                 return self.refuse_recorded(record, era, Some(&request.id), &Refusal::Protocol(error));
             }
         }
-        let mut leaving = Leaving { permit, record, call: &call, tool, id: &request.id, asking: None, continued: None };
-        if era == Era::Modern
-            && let Err(StateUnknown) = self.go_on(context, &mut leaving)
-        {
-            return self.refuse_recorded(leaving.record, era, Some(&request.id), &Refusal::BadState);
-        }
+        let Ok(Round { asking, continued }) = round else {
+            return self.refuse_recorded(record, era, Some(&request.id), &Refusal::BadState);
+        };
+        let leaving = Leaving { permit, record, call: &call, tool, id: &request.id, asking, continued };
         Box::pin(self.forward(context, client, leaving)).await
     }
 
-    /// Lets a call ask for input, and takes up the one it goes on with, if any. Each round is a call that is decided and
-    /// recorded like every other: the state in it says only what its upstream asked before.
-    fn go_on(&self, context: &Context, leaving: &mut Leaving<'_>) -> Result<(), StateUnknown> {
-        let tool = &context.tenant.catalog.tools()[leaving.tool];
-        let (Some((server, _)), Some(call)) = (context.tenant.server(tool.server), leaving.record.call_id) else {
-            return Ok(());
+    /// Lets a call ask for input, and takes up the one it goes on with, if any, which its record notes. Each round is a call
+    /// that is decided and recorded like every other: the state in it says only what its upstream asked before.
+    fn round(
+        &self,
+        context: &Context,
+        record: &mut Record,
+        tool: usize,
+        call: &Call<'_>,
+    ) -> Result<Round, StateUnknown> {
+        let tool = &context.tenant.catalog.tools()[tool];
+        let (Some((server, _)), Some(id)) = (context.tenant.server(tool.server), record.call_id) else {
+            return Ok(Round::default());
         };
         let matter = Matter {
             principal: &context.caller.principal,
             version: server.version,
             tool: tool.id,
-            arguments: leaving.record.args.hmac.as_deref().unwrap_or_default(),
+            arguments: record.args.hmac.as_deref().unwrap_or_default(),
         };
-        let mut asking = self.0.rounds.begin(&matter, call);
-        if let Some(state) = leaving.call.input.state {
-            leaving.continued = Some(asking.resume(&state.text().unwrap_or_default())?);
-            asking.note(&mut leaving.record);
+        let mut asking = self.0.rounds.begin(&matter, id);
+        let mut continued = None;
+        if let Some(state) = call.input.state {
+            continued = Some(asking.resume(&state.text().unwrap_or_default())?);
+            asking.note(record);
         }
-        leaving.asking = Some(asking);
-        Ok(())
+        Ok(Round { asking: Some(asking), continued })
     }
 
     /// The one answer for what does not exist and what is hidden, given when it is recorded.

@@ -190,7 +190,12 @@ async fn each_round_is_decided_anew() {
     stage.publish(|snapshot| snapshot.policies[0].text.push_str("forbid (principal, action, resource);")).await;
     let hidden = stage.ask(call(&asks, &answer)).await.json();
     assert_eq!(hidden["error"]["message"], "Unknown tool", "{hidden}");
-    assert!(records(&stage, 3).await[1..].iter().all(|record| status(record) == "denied"));
+    let records = records(&stage, 3).await;
+    for record in &records[1..] {
+        assert_eq!((status(record), &record["mcp"]["mrtr_round"]), ("denied", &json!(2)));
+        assert_eq!(record["correlation_id"], records[0]["call_id"]);
+    }
+    assert!(records[0]["call_id"].is_string());
     assert_eq!(upstream.calls().len(), 1);
 }
 
