@@ -254,6 +254,7 @@ impl Gateway {
             http_status: Some(status.as_u16()),
             jsonrpc_code: Some(error.code.number()),
             reason: Some(refusal.label().into()),
+            error_type: Some(refusal.label().into()),
             ..std::mem::take(&mut record.outcome)
         };
         if self.0.recorder.add(record).is_err() {

@@ -47,6 +47,9 @@ pub enum Refusal {
     /// The `requestState` is not one we gave to this caller for this call, or it is too old.
     #[error("the request state is unknown")]
     BadState,
+    /// The client answers what it was not asked, in an era without such questions: its own, or its server's.
+    #[error("nothing was asked that is answered")]
+    Unasked,
     /// There is no place for one more.
     #[error("there is no place for one more")]
     Overloaded(Full),
@@ -94,6 +97,7 @@ impl Refusal {
             Self::UnknownTool => "unknown_tool",
             Self::BadCursor => "bad_cursor",
             Self::BadState => "bad_request_state",
+            Self::Unasked => "answer_unasked",
             Self::Overloaded(Full::Node) => "overloaded",
             Self::Overloaded(Full::Tenant) => "overloaded_tenant",
             Self::Overloaded(Full::Caller) => "overloaded_caller",
@@ -121,6 +125,7 @@ impl Refusal {
             Self::UnknownTool => RpcError::unknown_tool(),
             Self::BadCursor => RpcError::new(Code::InvalidParams, "Unknown cursor"),
             Self::BadState => RpcError::new(Code::InvalidParams, "Invalid requestState"),
+            Self::Unasked => RpcError::new(Code::InvalidParams, "No call of yours waits for input"),
             Self::Overloaded(full) => RpcError::new(Code::Overloaded, overloaded(*full)),
             Self::AuditUnavailable => {
                 RpcError::new(Code::AuditUnavailable, "The call could not be recorded, so it was not made; try again")

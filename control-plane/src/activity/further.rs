@@ -122,6 +122,9 @@ pub(super) fn failure(record: &Value) -> (&'static str, &'static str) {
         "changed" => ("Tool has changed", "the tool has changed since it was reviewed"),
         "asks_for_input" => ("Asks for input", "the server asked for input that this client could not give"),
         "asks_again" => ("Asks again", "the server asked for input more often than one call may"),
+        "answer_unasked" => ("Nothing was asked", "the client answered what the server can not have asked"),
+        "bad_request_state" => ("Answer not taken", "the client’s answer came too late, or belongs to no question"),
+        "protocol" => ("Invalid request", "the client’s request breaks a rule of the protocol"),
         "unknown_result" => ("Unknown result", "the server answered with a result of an unknown kind"),
         "credential_unavailable" => ("No credential", "the server’s credential could not be read"),
         "policy_unavailable" => ("No policy", "the gateway had no policies to decide by"),
@@ -157,6 +160,10 @@ mod tests {
         assert_eq!(said("upstream_unavailable", "unreachable"), "Server not reached");
         assert_eq!(said("tool_error", "tool_error"), "Tool error");
         assert_eq!(said("timeout", "something new"), "Timed out");
+        for error in ["bad_request_state", "answer_unasked", "protocol"] {
+            let (_, clause) = failure(&json!({"outcome": {"status": "protocol_error", "error_type": error}}));
+            assert!(clause.starts_with("the client"), "{error}: {clause}");
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use mcp::header::{self, Headers};
 use mcp::hello::{CAPABILITIES, Identity};
 use mcp::message;
 use mcp::tools::{Call, Side, list_result};
-use mcp::{Code, Era, Id, Raw, Request, RpcError};
+use mcp::{Era, Id, Raw, Request};
 use serde_json::value::RawValue;
 
 use super::forward::{Leaving, closing};
@@ -146,8 +146,7 @@ impl Gateway {
             Err(error) => return self.refuse_recorded(record, era, Some(&request.id), &Refusal::Protocol(error)),
         };
         if era == Era::Legacy && !call.input.is_empty() {
-            let error = RpcError::new(Code::InvalidParams, "No call of yours waits for input");
-            return self.refuse_recorded(record, era, Some(&request.id), &Refusal::Protocol(error));
+            return self.refuse_recorded(record, era, Some(&request.id), &Refusal::Unasked);
         }
         let arguments = call.arguments.unwrap_or(Raw::EMPTY);
         let deciding = Instant::now();

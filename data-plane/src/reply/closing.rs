@@ -76,10 +76,13 @@ impl Closing {
         }
     }
 
-    /// The upstream failed.
+    /// The upstream failed, or was not asked to do what it can't.
     #[must_use]
     pub fn fault(&self, fault: Fault) -> Concluded {
-        self.refused(&Refusal::Upstream { alias: self.alias.clone(), fault })
+        match fault {
+            Fault::Unasked => self.refused(&Refusal::Unasked),
+            _ => self.refused(&Refusal::Upstream { alias: self.alias.clone(), fault }),
+        }
     }
 
     /// The call ends with a refusal.
@@ -89,6 +92,7 @@ impl Closing {
         let status = match refusal {
             Refusal::Upstream { fault, .. } => fault_status(*fault),
             Refusal::Cancelled | Refusal::Revoked => Status::Cancelled,
+            Refusal::Unasked => Status::ProtocolError,
             _ => Status::GatewayError,
         };
         let mut concluded = self.ended(refusal.status(self.version.era()), error.body(Some(&self.id)).into_string());

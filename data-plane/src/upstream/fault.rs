@@ -60,6 +60,10 @@ pub enum Fault {
     /// It has asked for input as often as one call may.
     #[error("it asks for input again and again")]
     AsksAgain,
+    /// It is of the era in which nothing is asked in the middle of a call, so what the client answers it never asked. The
+    /// client is told so: it is not the server's fault.
+    #[error("it can not have asked for what the client answers")]
+    Unasked,
     /// It gave a result of a kind we did not offer to take.
     #[error("it answered with a result of an unknown kind")]
     UnknownResult,
@@ -109,6 +113,7 @@ impl Fault {
             Self::Changed => "changed",
             Self::AsksForInput => "asks_for_input",
             Self::AsksAgain => "asks_again",
+            Self::Unasked => "answer_unasked",
             Self::UnknownResult => "unknown_result",
         }
     }
@@ -135,6 +140,7 @@ impl Fault {
             | Self::Changed
             | Self::AsksForInput
             | Self::AsksAgain
+            | Self::Unasked
             | Self::UnknownResult => FaultStatus::Protocol,
             _ => FaultStatus::Unavailable,
         }

@@ -30,6 +30,10 @@ pub(super) async fn call(upstream: &Arc<Upstream>, job: Job<'_>) -> Result<Answe
     if call.continued.is_some() {
         return Err(Stop::OtherEra);
     }
+    // Nor has it asked before: without its answers the tool would run as if they had been taken.
+    if call.call.input.responses.is_some() {
+        return Err(Fault::Unasked.into());
+    }
     for _ in 0..2 {
         let session = session(upstream, credential, call.isolation, bounds).await?;
         let aside =

@@ -127,6 +127,7 @@ async fn a_changed_or_made_up_state_is_refused_and_recorded() {
         assert_eq!(told.json()["error"]["code"], -32602, "{}", told.text);
         let record = records(&stage, number + 2).await.remove(number + 1);
         assert_eq!((status(&record), &record["outcome"]["reason"]), ("protocol_error", &json!("bad_request_state")));
+        assert_eq!(record["outcome"]["error_type"], "bad_request_state");
         assert_eq!((&record["tool"]["upstream_name"], &record["mcp"]["mrtr_round"]), (&json!("input"), &Value::Null));
     }
     assert_eq!(upstream.calls().len(), 1);
@@ -239,6 +240,20 @@ async fn a_client_or_a_server_of_the_older_era_is_not_part_of_it() {
     let (stage, _upstream) = super::stage(Speaks::Legacy).await;
     assert_eq!(stage.call("input", json!({})).await.json()["error"]["code"], -32603);
     assert_eq!(stage.record().await["outcome"]["reason"], "asks_for_input");
+}
+
+#[tokio::test]
+async fn a_server_that_can_not_have_asked_gets_no_answers() {
+    for pin in [EraPin::Auto, EraPin::Legacy] {
+        let (mut stage, upstream) = stage(Speaks::Legacy).await;
+        stage.publish(|snapshot| snapshot.servers[0].era = pin).await;
+        let told = stage.ask(call(&json!([]), &json!({"inputResponses": {"here": 1}}))).await;
+        assert_eq!((told.status, &told.json()["error"]["code"]), (StatusCode::OK, &json!(-32602)), "{}", told.text);
+        assert_eq!((upstream.calls().len(), upstream.count("initialize")), (0, 0));
+        let record = records(&stage, 1).await.remove(0);
+        assert_eq!((status(&record), &record["outcome"]["jsonrpc_code"]), ("protocol_error", &json!(-32602)));
+        assert_eq!(record["outcome"]["error_type"], "answer_unasked");
+    }
 }
 
 #[tokio::test]
