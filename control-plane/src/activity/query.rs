@@ -268,8 +268,10 @@ pub(crate) fn resolve(asked: &Asked, names: &Names, present: Present) -> Resolve
         };
         resolved.chips.extend(chip(asked, name, value, read));
     }
-    let unknown =
-        asked.unknown.iter().filter_map(|(name, value)| chip(asked, name, value, Err("there is no such filter".to_owned())));
+    let unknown = asked
+        .unknown
+        .iter()
+        .filter_map(|(name, value)| chip(asked, name, value, Err("there is no such filter".to_owned())));
     resolved.chips.extend(unknown);
     resolved
 }

@@ -337,7 +337,7 @@ pub(super) async fn remove(
     if typed != shown.row.name {
         let faults =
             Faults::at("typed", format!("Type “{}” exactly as it is written.", show::visible(&shown.row.name)));
-        return Ok(Page::wrong(DetailPage { faults, typed, ..shown }).into_response());
+        return Ok(Page::wrong(DetailPage { typed, faults, ..shown }).into_response());
     }
     steps::remove(&needs, &can, id).await?;
     Ok(Done::to(shown.shell.to("destinations")).saying("Removed. What it was sent stays where it is.").into_response())

@@ -2,10 +2,11 @@
 //! formed whatever happens to it, and a frame is let go of only when its effect is committed.
 //!
 //! [`Recorder`] is what the pipeline sees. Behind it, per shard: [`queue`] (records become frames), [`ship`] (the task
-//! that sends, spools and frees them), [`outbox`] (what has not taken effect), [`carrier`] (Redis), and [`spool`] (disk).
+//! that sends, spools and frees them), [`outbox`] (what has not taken effect), [`exchange`] and [`carrier`] (Redis), and [`spool`] (disk).
 
 mod carrier;
 mod counters;
+mod exchange;
 mod open;
 mod outbox;
 mod queue;

@@ -18,9 +18,10 @@ use redis::aio::MultiplexedConnection;
 use secrets::Sealer;
 use tokio::time::Instant;
 
-use super::carrier::{self, Answer, Request};
+use super::carrier::{Answer, Request};
 use super::counters::{Count, Counters};
-use super::outbox::{Bytesof, Outbox};
+use super::exchange;
+use super::outbox::Outbox;
 use super::queue::Queue;
 use super::recorder::Common;
 use super::spool::{Place, SpoolMode};
@@ -250,7 +251,7 @@ impl Ship {
         let request = Request { shard: self.shard.source.shard, frames: Vec::new(), ack_fields };
         let (common, connection) = (Arc::clone(&self.common), self.connection.take());
         self.exchange = Some(Box::pin(async move {
-            let done = exchange(&common, connection, request, wires).await;
+            let done = exchange::exchange(&common, connection, request, wires).await;
             (names, done)
         }));
     }
@@ -485,36 +486,4 @@ async fn under_way<T>(future: &mut Under<T>) -> T {
         Some(future) => future.await,
         None => std::future::pending().await,
     }
-}
-
-/// One exchange with Redis; `None` when it failed, and the connection with it.
-async fn exchange(
-    common: &Common,
-    connection: Option<MultiplexedConnection>,
-    mut request: Request,
-    wires: Vec<Bytesof>,
-) -> Result<(MultiplexedConnection, Answer), String> {
-    request.frames = load(common, wires).await.ok_or("the spool can't be read")?;
-    let connected = match connection {
-        Some(connection) => Ok(connection),
-        None => carrier::connect(common.client.clone()).await,
-    };
-    let exchanged = match connected {
-        Ok(mut connection) => carrier::exchange(&mut connection, &request).await.map(|answer| (connection, answer)),
-        Err(error) => Err(error),
-    };
-    exchanged.map_err(|error| service::causes(&error))
-}
-
-/// Reads from the spool what is no longer in memory.
-async fn load(common: &Common, wires: Vec<Bytesof>) -> Option<Vec<Bytes>> {
-    let mut frames = Vec::with_capacity(wires.len());
-    for wire in wires {
-        frames.push(match (wire, &common.spool) {
-            (Bytesof::Memory(frame), _) => frame,
-            (Bytesof::Disk(place), Some(spool)) => spool.read(vec![place]).await.ok()?.pop()?,
-            (Bytesof::Disk(_), None) => return None,
-        });
-    }
-    Some(frames)
 }

@@ -115,7 +115,9 @@ async fn what_does_not_fit_is_said_and_narrows_nothing(pool: PgPool) {
     let page =
         owner.get("/w/acme/activity?colour=red&decision=purple&caller=nobody&range=99y&after=x").await.expect(200);
     let shown = text(&page.text);
-    for part in ["colour", "there is no such filter", "is none of allowed, denied", "nobody here is called so", "no such range"] {
+    for part in
+        ["colour", "there is no such filter", "is none of allowed, denied", "nobody here is called so", "no such range"]
+    {
         assert!(shown.contains(part), "{part} is not in {shown}");
     }
     assert_eq!(records(&page.text).len(), 30);
