@@ -88,6 +88,7 @@ async fn who_hangs_delays_nobody_else(pool: PgPool) {
     let _drain = worker(&app, PATIENT);
     grow(&pool, &owner, "call", 100).await;
     quick.has(100).await;
+    hangs.was_asked(10).await;
     grow(&pool, &owner, "call", 2000).await;
     quick.has(2100).await;
     assert_eq!(hangs.asked(), 10, "each of them still waits for its first answer");

@@ -119,6 +119,18 @@ impl Receiver {
         self.inner.asked.load(Ordering::Relaxed)
     }
 
+    /// Waits until it was asked so often.
+    pub(crate) async fn was_asked(&self, often: usize) {
+        let mut turns = tokio::time::interval(Duration::from_millis(20));
+        let waiting = async {
+            while self.asked() < often {
+                turns.tick().await;
+            }
+        };
+        let in_time = tokio::time::timeout(Duration::from_mins(1), waiting).await;
+        assert!(in_time.is_ok(), "asked {} of {often} times", self.asked());
+    }
+
     pub(crate) fn kept(&self) -> Vec<Got> {
         self.inner.kept.lock().unwrap().clone()
     }

@@ -9,7 +9,7 @@ use sluice_tests::api::Api;
 use sluice_tests::behind::{Postgres, Redis};
 use sluice_tests::client::Client;
 use sluice_tests::load::{NumberedLoad, Outcome};
-use sluice_tests::patience::{until, until_within};
+use sluice_tests::patience::{block_until, until, until_within};
 use sluice_tests::stack::{Stack, Stopped, has_ended, signal, stop_family};
 use sluice_tests::upstream::Upstream;
 
@@ -229,11 +229,13 @@ impl World<'_> {
 
     /// Kills a node, and takes its spool away before it is started again.
     fn lose_disk(&mut self) {
+        let folder = self.stack.folder().to_owned();
+        block_until("the node has something in its spool", || {
+            (!spool_files(&folder, "node-1").is_empty()).then_some(())
+        });
         let (node, supervisor) = self.kill_unnoticed("node-1");
         let next = self.load.next();
         self.damage.nowhere.push(next.saturating_sub(UNDER_WAY)..next);
-        let files = spool_files(self.stack.folder(), "node-1");
-        assert!(!files.is_empty(), "a node has a spool");
         std::fs::remove_dir_all(spool(self.stack.folder(), "node-1")).unwrap();
         supervisor.go_on();
         self.stack.waits_for_new("node-1", node);
