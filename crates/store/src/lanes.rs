@@ -12,8 +12,10 @@ use domain::{DestinationId, TenantId};
 use crate::{Error, TenantTx};
 
 mod claims;
+mod outcomes;
 
 pub use claims::{End, Room, behind, claim, ends, note_waiting};
+pub use outcomes::{failed, lost, refused, sent, sent_checkpoint};
 
 /// Which cursor of a destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -249,98 +251,6 @@ pub async fn advance(
     .execute(tx.connection())
     .await?;
     Ok(done.rows_affected() > 0)
-}
-
-/// Notes that records were taken.
-///
-/// # Errors
-/// [`Error`] when the database failed.
-pub async fn sent(tx: &mut TenantTx, claim: Claim, records: u64, now: DateTime<Utc>) -> Result<(), Error> {
-    sqlx::query!(
-        "update destination_lanes set sent = sent + $4, sent_at = $5, failures = 0, refused = 0
-         where destination_id = $1 and lane = $2 and fence = $3",
-        claim.destination.uuid(),
-        claim.kind.as_str(),
-        claim.fence,
-        records.cast_signed(),
-        now,
-    )
-    .execute(tx.connection())
-    .await?;
-    Ok(())
-}
-
-/// Notes that a checkpoint was taken.
-///
-/// # Errors
-/// [`Error`] when the database failed.
-pub async fn sent_checkpoint(tx: &mut TenantTx, claim: Claim, size: u64) -> Result<bool, Error> {
-    let done = sqlx::query!(
-        "update destination_lanes set checkpoint_size = $4, checkpoint_at = clock_timestamp(), failures = 0
-         where destination_id = $1 and lane = $2 and fence = $3",
-        claim.destination.uuid(),
-        claim.kind.as_str(),
-        claim.fence,
-        size.cast_signed(),
-    )
-    .execute(tx.connection())
-    .await?;
-    Ok(done.rows_affected() > 0)
-}
-
-/// Notes what went wrong.
-///
-/// # Errors
-/// [`Error`] when the database failed.
-pub async fn failed(tx: &mut TenantTx, claim: Claim, error: &LastError) -> Result<(), Error> {
-    sqlx::query!(
-        "update destination_lanes set failures = failures + 1, error_at = $4, error_code = $5, error_said = $6,
-             error_status = $7
-         where destination_id = $1 and lane = $2 and fence = $3",
-        claim.destination.uuid(),
-        claim.kind.as_str(),
-        claim.fence,
-        error.at,
-        error.code,
-        error.said,
-        error.status.map(i32::from),
-    )
-    .execute(tx.connection())
-    .await?;
-    Ok(())
-}
-
-/// Counts a record that was put aside; how many were since the last one that was taken.
-///
-/// # Errors
-/// [`Error`] when the database failed.
-pub async fn refused(tx: &mut TenantTx, claim: Claim) -> Result<u32, Error> {
-    let refused = sqlx::query_scalar!(
-        "update destination_lanes set refused = refused + 1 where destination_id = $1 and lane = $2 and fence = $3
-         returning refused",
-        claim.destination.uuid(),
-        claim.kind.as_str(),
-        claim.fence,
-    )
-    .fetch_optional(tx.connection())
-    .await?;
-    Ok(refused.map_or(0, i32::cast_unsigned))
-}
-
-/// Counts records that the log no longer has, at the destination's live lane.
-///
-/// # Errors
-/// [`Error`] when the database failed.
-pub async fn lost(tx: &mut TenantTx, of: DestinationId, records: u64, now: DateTime<Utc>) -> Result<(), Error> {
-    sqlx::query!(
-        "update destination_lanes set lost = lost + $2, lost_at = $3 where destination_id = $1 and lane = 'live'",
-        of.uuid(),
-        records.cast_signed(),
-        now,
-    )
-    .execute(tx.connection())
-    .await?;
-    Ok(())
 }
 
 /// Has a held lane move no longer, and only this one; false when it is another's by now.
