@@ -12,9 +12,11 @@
 
 mod forward;
 mod legacy;
+mod lists;
+mod own;
+mod target;
 #[cfg(test)]
 mod tests;
-mod tools;
 
 use std::sync::Arc;
 
@@ -28,12 +30,13 @@ use domain::{Clock, Slug};
 use http::{HeaderMap, HeaderValue, Method as Verb, Request, StatusCode, header};
 use mcp::era::{self, Inbound};
 use mcp::header::Headers;
+use mcp::method::Route;
 use mcp::{Body as Parsed, Era, Id, Limits, Message, Method, Notification, Object, RpcError};
 use secrets::Sealer;
 use service::Drain;
 
 use crate::app::Node;
-use crate::audit::Recorder;
+use crate::audit::{AuditUnavailable, Recorder};
 use crate::call::inflight::InFlight;
 use crate::call::record::{self, Subject};
 use crate::call::rounds::Rounds;
@@ -219,15 +222,53 @@ impl Gateway {
             Err(error) => return self.refuse(context, Era::Modern, Some(&request.id), &Refusal::Protocol(error)),
         };
         let client = Client::modern(&modern);
-        match modern.method {
-            Method::Discover => self.discover(context, &client, &request.id),
-            Method::ToolsList => self.tools_list(context, &client, &request),
-            Method::ToolsCall => self.tools_call(context, &client, Some(headers), &request).await,
-            _ => {
+        match modern.method.route() {
+            // What else we answer of ourselves is of the other era.
+            Route::Own => self.discover(context, &client, &request.id),
+            Route::List(mcp::method::Kind::Tool) => self.tools_list(context, &client, &request),
+            Route::Target => self.target(context, &client, Some(headers), (modern.method, &request)).await,
+            Route::List(_) | Route::Listen | Route::Task | Route::SessionState => {
                 let refusal = Refusal::UnknownMethod(request.method.into_owned());
                 self.refuse(context, Era::Modern, Some(&request.id), &refusal)
             }
         }
+    }
+
+    /// Begins the record of a request.
+    fn begin(&self, kind: Kind, context: &Context, client: &Client<'_>, request: &mcp::Request<'_>) -> Box<Record> {
+        let subject = Subject {
+            kind,
+            arrival: &context.arrival,
+            method: Some(&request.method),
+            request: Some(&request.id),
+            client: Some(client),
+            session: context.session.as_deref(),
+            trace: &context.trace,
+        };
+        record::begin(&subject, &context.tenant, &context.caller, &self.0.clock)
+    }
+
+    /// Records something that was answered from memory.
+    fn answered(
+        &self,
+        context: &Context,
+        client: &Client<'_>,
+        method: Method,
+        id: &Id<'_>,
+    ) -> Result<(), AuditUnavailable> {
+        let subject = Subject {
+            kind: Kind::McpRequest,
+            arrival: &context.arrival,
+            method: Some(method.as_str()),
+            request: Some(id),
+            client: Some(client),
+            session: context.session.as_deref(),
+            trace: &context.trace,
+        };
+        let mut record = record::begin(&subject, &context.tenant, &context.caller, &self.0.clock);
+        record.outcome.status = Some(Status::Success);
+        record.outcome.http_status = Some(200);
+        self.0.recorder.add(record)
     }
 
     /// Refuses a message of a known caller, with a record of it.

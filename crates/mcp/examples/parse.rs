@@ -6,9 +6,10 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
+use mcp::ask::{Ask, Hop, Outbound};
 use mcp::era::{Inbound, Verb, check_modern, classify};
 use mcp::header::Headers;
-use mcp::tools::{Call, Hop, Outbound, Side, translate_own_result};
+use mcp::tools::{Side, translate_own_result};
 use mcp::{Body, Era, Id, Limits, Message, Raw, Version, message};
 
 const CALL: &str = r#"{"jsonrpc":"2.0","id":41,"method":"tools/call","params":{"name":"crm__lookup","arguments":{"email":"ann@x.test"},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"codex","version":"0.99.0"},"io.modelcontextprotocol/clientCapabilities":{"elicitation":{}},"progressToken":"p-41"}}}"#;
@@ -47,7 +48,7 @@ fn call(headers: &[(&str, &[u8])]) {
     let Inbound::Modern(meta) = classify(Verb::Post, &headers, Some(&body)) else { return };
     let Body::One(Message::Request(request)) = body else { return };
     let modern = check_modern(&headers, &request, meta).unwrap();
-    let call = Call::read(request.params).unwrap();
+    let call = Ask::read(modern.method, request.params).unwrap();
     let hop = Hop::Modern {
         version: Version::LATEST_MODERN,
         capabilities: Raw::EMPTY,
@@ -55,7 +56,7 @@ fn call(headers: &[(&str, &[u8])]) {
         log_level: None,
     };
     let params = call.params_for(&Outbound {
-        name: "lookup",
+        subject: "lookup",
         state: None,
         progress_token: Some(Raw::NULL),
         traceparent: None,

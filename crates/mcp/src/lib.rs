@@ -4,6 +4,7 @@
 //! what is changed is rebuilt from what was parsed. The modern era (2026-07-28) is the form everything is translated
 //! through; older clients and older servers are adapted at the two edges.
 
+pub mod ask;
 pub mod era;
 pub mod error;
 pub mod header;

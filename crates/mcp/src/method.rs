@@ -13,8 +13,62 @@ pub enum Standing {
     Removed,
 }
 
+/// Which part of the gateway answers a method.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Route {
+    /// We answer it of ourselves: who we are, and that we are there.
+    Own,
+    /// From memory: what the tenant offers of a kind.
+    List(Kind),
+    /// One thing of one upstream server: decided, recorded, forwarded.
+    Target,
+    /// A stream of what changes.
+    Listen,
+    /// A task that was begun before.
+    Task,
+    /// It changes what a legacy session wants to hear.
+    SessionState,
+}
+
+/// What a server offers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Something to call.
+    Tool,
+    /// A text to begin with.
+    Prompt,
+    /// Something to read.
+    Resource,
+    /// A pattern of things to read.
+    Template,
+}
+
+impl Kind {
+    /// The method that lists what there is of it.
+    #[must_use]
+    pub const fn list_method(self) -> Method {
+        match self {
+            Self::Tool => Method::ToolsList,
+            Self::Prompt => Method::PromptsList,
+            Self::Resource => Method::ResourcesList,
+            Self::Template => Method::ResourceTemplatesList,
+        }
+    }
+
+    /// The member of that method's result which holds the list.
+    #[must_use]
+    pub const fn member(self) -> &'static str {
+        match self {
+            Self::Tool => "tools",
+            Self::Prompt => "prompts",
+            Self::Resource => "resources",
+            Self::Template => "resourceTemplates",
+        }
+    }
+}
+
 macro_rules! methods {
-    ($($(#[$doc:meta])* $name:ident = $text:literal, $modern:ident, $legacy:ident;)*) => {
+    ($($(#[$doc:meta])* $name:ident = $text:literal, $route:expr, $modern:ident, $legacy:ident;)*) => {
         /// A request a client may send, in any era.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum Method {
@@ -37,6 +91,12 @@ macro_rules! methods {
                 match text { $($text => Some(Self::$name),)* _ => None }
             }
 
+            /// Which part of the gateway answers it, once it is served.
+            #[must_use]
+            pub const fn route(self) -> Route {
+                match self { $(Self::$name => $route,)* }
+            }
+
             /// How we stand to it.
             #[must_use]
             pub const fn standing(self, era: Era) -> Standing {
@@ -50,45 +110,45 @@ macro_rules! methods {
 
 methods! {
     /// What the server is and speaks.
-    Discover = "server/discover", Served, Removed;
+    Discover = "server/discover", Route::Own, Served, Removed;
     /// The legacy handshake.
-    Initialize = "initialize", Removed, Served;
+    Initialize = "initialize", Route::Own, Removed, Served;
     /// Whether the other side is there.
-    Ping = "ping", Removed, Served;
+    Ping = "ping", Route::Own, Removed, Served;
     /// The tools.
-    ToolsList = "tools/list", Served, Served;
+    ToolsList = "tools/list", Route::List(Kind::Tool), Served, Served;
     /// One call of a tool.
-    ToolsCall = "tools/call", Served, Served;
+    ToolsCall = "tools/call", Route::Target, Served, Served;
     /// The resources.
-    ResourcesList = "resources/list", Later, Later;
+    ResourcesList = "resources/list", Route::List(Kind::Resource), Later, Later;
     /// Patterns of resources.
-    ResourceTemplatesList = "resources/templates/list", Later, Later;
+    ResourceTemplatesList = "resources/templates/list", Route::List(Kind::Template), Later, Later;
     /// What a resource holds.
-    ResourcesRead = "resources/read", Later, Later;
+    ResourcesRead = "resources/read", Route::Target, Later, Later;
     /// To hear of a resource's changes.
-    ResourcesSubscribe = "resources/subscribe", Removed, Later;
+    ResourcesSubscribe = "resources/subscribe", Route::SessionState, Removed, Later;
     /// No longer to.
-    ResourcesUnsubscribe = "resources/unsubscribe", Removed, Later;
+    ResourcesUnsubscribe = "resources/unsubscribe", Route::SessionState, Removed, Later;
     /// The prompts.
-    PromptsList = "prompts/list", Later, Later;
+    PromptsList = "prompts/list", Route::List(Kind::Prompt), Later, Later;
     /// One prompt, filled in.
-    PromptsGet = "prompts/get", Later, Later;
+    PromptsGet = "prompts/get", Route::Target, Later, Later;
     /// Values for an argument.
-    Complete = "completion/complete", Later, Later;
+    Complete = "completion/complete", Route::Target, Later, Later;
     /// The legacy session's least log level.
-    SetLevel = "logging/setLevel", Removed, Later;
+    SetLevel = "logging/setLevel", Route::SessionState, Removed, Later;
     /// A stream of change notifications.
-    Listen = "subscriptions/listen", Later, Removed;
+    Listen = "subscriptions/listen", Route::Listen, Later, Removed;
     /// A task's state.
-    TasksGet = "tasks/get", Later, Later;
+    TasksGet = "tasks/get", Route::Task, Later, Later;
     /// Answers to what a task asked.
-    TasksUpdate = "tasks/update", Later, Removed;
+    TasksUpdate = "tasks/update", Route::Task, Later, Removed;
     /// The end of a task before its time.
-    TasksCancel = "tasks/cancel", Later, Later;
+    TasksCancel = "tasks/cancel", Route::Task, Later, Later;
     /// The legacy list of tasks.
-    TasksList = "tasks/list", Removed, Later;
+    TasksList = "tasks/list", Route::Task, Removed, Later;
     /// The legacy wait for a task.
-    TasksResult = "tasks/result", Removed, Later;
+    TasksResult = "tasks/result", Route::Task, Removed, Later;
 }
 
 impl Method {
@@ -115,6 +175,27 @@ mod tests {
         }
         assert_eq!(Method::find("Tools/Call"), None);
         assert_eq!(Method::find(""), None);
+    }
+
+    #[test]
+    fn a_kind_is_listed_by_its_own_method() {
+        for (kind, text) in [
+            (Kind::Tool, "tools/list"),
+            (Kind::Prompt, "prompts/list"),
+            (Kind::Resource, "resources/list"),
+            (Kind::Template, "resources/templates/list"),
+        ] {
+            assert_eq!((kind.list_method().as_str(), kind.list_method().route()), (text, Route::List(kind)));
+        }
+    }
+
+    #[test]
+    fn four_methods_are_about_one_thing_of_one_server() {
+        let targets: Vec<_> = Method::ALL.iter().filter(|method| method.route() == Route::Target).collect();
+        assert_eq!(
+            targets.iter().map(|method| method.as_str()).collect::<Vec<_>>(),
+            ["tools/call", "resources/read", "prompts/get", "completion/complete"]
+        );
     }
 
     #[test]

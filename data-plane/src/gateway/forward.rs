@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use audit::Record;
 use domain::Server;
-use mcp::tools::Call;
+use mcp::ask::Ask;
 use mcp::{Era, Id, Json, Raw, input};
 use secrets::Scope;
 
@@ -25,7 +25,7 @@ use crate::upstream::{Answer, Answered, Isolation, Outgoing, Wants};
 pub(super) struct Leaving<'a> {
     pub(super) permit: Permit,
     pub(super) record: Box<Record>,
-    pub(super) call: &'a Call<'a>,
+    pub(super) ask: &'a Ask<'a>,
     pub(super) tool: usize,
     pub(super) id: &'a Id<'a>,
     /// How it may ask its client for input.
@@ -46,7 +46,7 @@ impl Gateway {
     /// Sends an allowed call to its upstream, when its record is stored.
     pub(super) async fn forward(&self, context: &Context, client: &Client<'_>, leaving: Leaving<'_>) -> Reply {
         let era = client.version.era();
-        let Leaving { permit, record, call, tool, id, asking, continued } = leaving;
+        let Leaving { permit, record, ask, tool, id, asking, continued } = leaving;
         let tool = &context.tenant.catalog.tools()[tool];
         let Some((server, upstream)) = context.tenant.server(tool.server) else {
             return self.unknown(record, era, id).await;
@@ -67,8 +67,8 @@ impl Gateway {
             Err(refusal) => return self.close(&closing, released.record, closing.refused(&refusal)),
         };
         let running = context.session.as_ref().map(|session| self.0.in_flight.begin(session.nonce, id.as_json()));
-        let told = Told::new(context, client, call, continued);
-        let outgoing = outgoing(context, client, (call, tool, server), &told);
+        let told = Told::new(context, client, ask, continued);
+        let outgoing = outgoing(context, client, (ask, tool, server), &told);
         closing.sent = Instant::now();
         released.record.time_forwarded = Some(later(context.arrival.time, closing.sent - context.arrival.at));
         let cancelled = running.as_ref().map(|running| &running.cancelled);
@@ -143,14 +143,14 @@ impl Gateway {
 fn outgoing<'a>(
     context: &'a Context,
     client: &Client<'a>,
-    (call, tool, server): (&'a Call<'a>, &'a Exposed, &Server),
+    (ask, tool, server): (&'a Ask<'a>, &'a Exposed, &Server),
     told: &'a Told,
 ) -> Outgoing<'a> {
     let principal = &context.caller.principal;
     let nonce = context.session.as_ref().map(|session| session.nonce);
     Outgoing {
-        call,
-        arguments: call.arguments.and_then(Raw::object).filter(|_| !tool.annotated.is_empty()),
+        ask,
+        arguments: ask.arguments.and_then(Raw::object).filter(|_| !tool.annotated.is_empty()),
         annotated: &tool.annotated,
         client_info: client.info,
         capabilities: told.capabilities.raw(),
@@ -163,19 +163,19 @@ fn outgoing<'a>(
 }
 
 impl Told {
-    fn new(context: &Context, client: &Client<'_>, call: &Call<'_>, continued: Option<Continued>) -> Self {
+    fn new(context: &Context, client: &Client<'_>, ask: &Ask<'_>, continued: Option<Continued>) -> Self {
         let capabilities = match client.version.era() {
             Era::Modern => input::carried(&client.capabilities),
             // What an upstream asks of such a client is not carried, so it must not ask.
             Era::Legacy => Raw::EMPTY.to_json(),
         };
-        Self { wanted: wanted(context, client, call), traceparent: context.trace.to_string(), capabilities, continued }
+        Self { wanted: wanted(context, client, ask), traceparent: context.trace.to_string(), capabilities, continued }
     }
 }
 
-fn wanted(context: &Context, client: &Client<'_>, call: &Call<'_>) -> Wants {
+fn wanted(context: &Context, client: &Client<'_>, ask: &Ask<'_>) -> Wants {
     match context.arrival.takes {
-        Takes::Events => Wants { progress: call.progress_token().map(Raw::to_json), log_level: client.log_level },
+        Takes::Events => Wants { progress: ask.progress_token().map(Raw::to_json), log_level: client.log_level },
         Takes::Json => Wants::default(),
     }
 }

@@ -1,10 +1,8 @@
-//! The older era at our own edge: the handshake is answered by us, sessions are sealed, a client that leaves cancels
-//! nothing.
+//! The older era at our own edge: sessions are sealed, and a client that leaves cancels nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use audit::words::{Kind, Status};
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
@@ -14,20 +12,18 @@ use futures_util::stream::FuturesUnordered;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use mcp::era::{self, Misfit};
 use mcp::header::Headers;
-use mcp::hello::{CAPABILITIES, Identity, Introduction};
-use mcp::message::{self, ParseError};
-use mcp::{Body as Parsed, Code, Era, Id, Limits, Message, Method, Raw, Request, RpcError, notification, sse};
+use mcp::message::ParseError;
+use mcp::method::{Kind, Route};
+use mcp::{Body as Parsed, Code, Era, Id, Limits, Message, Method, RpcError, notification, sse};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::{Context, Gateway};
-use crate::audit::AuditUnavailable;
-use crate::call::record::{self, Subject};
+use super::{Context, Gateway, own};
 use crate::call::session::LegacySession;
 use crate::call::{self, Client, Takes};
 use crate::listen::{Full, Seat};
 use crate::refusal::Refusal;
-use crate::reply::{self, Ready, Reply, received};
+use crate::reply::{self, Reply, received};
 
 /// Events that wait for a slow client before the upstream is read no further.
 const WAITING_EVENTS: usize = 16;
@@ -35,66 +31,6 @@ const WAITING_EVENTS: usize = 16;
 const END_WITHIN: Duration = Duration::from_secs(5);
 
 impl Gateway {
-    /// Answers `initialize`: the session is ours, no upstream hears of it.
-    pub(super) fn initialize(&self, context: &Context, parsed: &Parsed<'_>) -> Response {
-        let Parsed::One(Message::Request(request)) = parsed else {
-            return self.refuse(context, Era::Legacy, None, &Refusal::HttpMethod).into_response(context);
-        };
-        let introduction = match Introduction::read(&request.params) {
-            Ok(introduction) => introduction,
-            Err(error) => {
-                let refusal = Refusal::Protocol(error);
-                return self.refuse(context, Era::Legacy, Some(&request.id), &refusal).into_response(context);
-            }
-        };
-        let identity = Identity {
-            server_info: context.tenant.server_info.raw(),
-            capabilities: CAPABILITIES,
-            instructions: context.tenant.instructions.as_deref(),
-        };
-        let result = identity.initialize_result(introduction.version);
-        if self.introduced(context, request, &introduction).is_err() {
-            return self.unrecorded(Era::Legacy, Some(&request.id)).into_response(context);
-        }
-        let id = self.0.sessions.begin(&context.caller.principal, introduction);
-        let ready = Ready::new(StatusCode::OK, message::response(&request.id, result.raw()).into_string());
-        let mut response = Response::from(ready);
-        if let Ok(id) = HeaderValue::try_from(id) {
-            response.headers_mut().insert(mcp::header::SESSION_ID, id);
-        }
-        response
-    }
-
-    fn introduced(
-        &self,
-        context: &Context,
-        request: &Request<'_>,
-        introduction: &Introduction,
-    ) -> Result<(), AuditUnavailable> {
-        let said = introduction.client.as_ref();
-        let client = Client {
-            version: introduction.version,
-            info: None,
-            name: said.map(|client| client.name.clone()),
-            client_version: said.map(|client| client.version.clone()),
-            capabilities: mcp::Object::empty(),
-            log_level: None,
-        };
-        let subject = Subject {
-            kind: Kind::Session,
-            arrival: &context.arrival,
-            method: Some(&request.method),
-            request: Some(&request.id),
-            client: Some(&client),
-            session: None,
-            trace: &context.trace,
-        };
-        let mut record = record::begin(&subject, &context.tenant, &context.caller, &self.0.clock);
-        record.outcome.status = Some(Status::Success);
-        record.outcome.http_status = Some(200);
-        self.0.recorder.add(record)
-    }
-
     /// Opens the session a message names.
     pub(super) async fn enter(&self, context: &mut Context, headers: &Headers<'_>, id: &str) -> Result<(), Refusal> {
         era::check_session(headers).map_err(Refusal::Protocol)?;
@@ -146,9 +82,7 @@ impl Gateway {
     pub(super) async fn in_session(&self, context: &Context, bytes: Bytes, parsed: &Parsed<'_>) -> Response {
         let batches = context.session.as_ref().is_some_and(|session| session.state.version.has_batches());
         match parsed {
-            Parsed::One(Message::Request(request)) if request.method == Method::ToolsCall.as_str() => {
-                self.detached(context, bytes).await
-            }
+            Parsed::One(message) if is_call(message) => self.detached(context, bytes).await,
             Parsed::One(message) => self.legacy(context, message).await.into_response(context),
             Parsed::Batch(_) if batches => self.detached(context, bytes).await,
             Parsed::Batch(_) => {
@@ -204,17 +138,22 @@ impl Gateway {
         let info = session.state.client.as_ref().map(mcp::session::ClientInfo::to_json);
         let capabilities = session.state.capabilities.to_json();
         let client = Client::legacy(session, info.as_ref().map(mcp::Json::raw), capabilities.raw());
-        match era::check_legacy(request) {
-            Ok(Method::Ping) => {
-                Ready::new(StatusCode::OK, message::response(&request.id, Raw::EMPTY).into_string()).into()
-            }
-            Ok(Method::ToolsList) => self.tools_list(context, &client, request),
-            Ok(Method::ToolsCall) => self.tools_call(context, &client, None, request).await,
-            Ok(_) => {
+        let method = match era::check_legacy(request) {
+            Ok(method) => method,
+            Err(error) => return self.refuse(context, Era::Legacy, Some(&request.id), &Refusal::Protocol(error)),
+        };
+        match method.route() {
+            Route::Own if method == Method::Ping => own::pong(&request.id),
+            Route::Own => {
                 let error = RpcError::new(Code::InvalidRequest, "The session has begun already");
                 self.refuse(context, Era::Legacy, Some(&request.id), &Refusal::Protocol(error))
             }
-            Err(error) => self.refuse(context, Era::Legacy, Some(&request.id), &Refusal::Protocol(error)),
+            Route::List(Kind::Tool) => self.tools_list(context, &client, request),
+            Route::Target => self.target(context, &client, None, (method, request)).await,
+            Route::List(_) | Route::Listen | Route::Task | Route::SessionState => {
+                let error = RpcError::method_not_found(method.as_str());
+                self.refuse(context, Era::Legacy, Some(&request.id), &Refusal::Protocol(error))
+            }
         }
     }
 
@@ -265,9 +204,15 @@ impl Gateway {
 /// A place for a call of a batch; other messages are over at once and need none.
 fn seat<'m>(context: &Context, message: &'m Message<'_>) -> Result<Option<Seat>, (Full, &'m Id<'m>)> {
     match message {
-        Message::Request(request) if request.method == Method::ToolsCall.as_str() => {
+        Message::Request(request) if is_call(message) => {
             context.seat.another().map(Some).map_err(|full| (full, &request.id))
         }
         _ => Ok(None),
     }
+}
+
+/// Whether an upstream is asked.
+fn is_call(message: &Message<'_>) -> bool {
+    let Message::Request(request) = message else { return false };
+    era::check_legacy(request).is_ok_and(|method| method.route() == Route::Target)
 }

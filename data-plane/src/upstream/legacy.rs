@@ -6,8 +6,8 @@ use std::time::Duration;
 use ::http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use bytes::Bytes;
 use http_body_util::Full;
+use mcp::ask::{Hop, Outbound};
 use mcp::message::Outcome;
-use mcp::tools::{Hop, Outbound};
 use mcp::{Id, Json, Limits, Message, Raw, Version, header, hello, message, notification};
 use tokio::time::Instant;
 
@@ -25,20 +25,20 @@ const ASIDE: Duration = Duration::from_secs(10);
 
 /// Makes one call, within a session that is there or is opened for it.
 pub(super) async fn call(upstream: &Arc<Upstream>, job: Job<'_>) -> Result<Answered, Stop> {
-    let Job { tool, credential, call, bounds } = job;
+    let Job { subject, credential, call, bounds } = job;
     // It spoke the other era when it asked. Without its question the tool would only run a second time.
     if call.continued.is_some() {
         return Err(Stop::OtherEra);
     }
     // Nor has it asked before: without its answers the tool would run as if they had been taken.
-    if call.call.input.responses.is_some() {
+    if call.ask.input.responses.is_some() {
         return Err(Fault::Unasked.into());
     }
     for _ in 0..2 {
         let session = session(upstream, credential, call.isolation, bounds).await?;
         let aside =
             Aside { upstream: Arc::clone(upstream), credential: credential.clone(), session: Arc::clone(&session) };
-        match call_within(aside, tool, call, bounds).await? {
+        match call_within(aside, subject, call, bounds).await? {
             Within::Answered(answer) => return Ok(Answered { answer, version: session.version }),
             // It was not processed: it may be sent again, once, in a new session.
             Within::SessionLost => {
@@ -76,11 +76,11 @@ enum Within {
     SessionLost,
 }
 
-async fn call_within(aside: Aside, tool: &str, call: &Outgoing<'_>, bounds: Bounds) -> Result<Within, Stop> {
+async fn call_within(aside: Aside, subject: &str, call: &Outgoing<'_>, bounds: Bounds) -> Result<Within, Stop> {
     let upstream = Arc::clone(&aside.upstream);
     let id = upstream.next_id();
     let line = upstream.line(&aside.credential);
-    let request = request(&line, id, tool, call, &aside.session)?;
+    let request = request(&line, id, subject, call, &aside.session)?;
     let session = Arc::clone(&aside.session);
     let mut guard = Guard { aside: aside.clone(), id, cancels: true, end_session: call.isolation == Isolation::Call };
     let response = match line.send(request, bounds.until).await {
@@ -112,20 +112,21 @@ async fn call_within(aside: Aside, tool: &str, call: &Outgoing<'_>, bounds: Boun
 fn request(
     line: &Line<'_>,
     id: u64,
-    tool: &str,
+    subject: &str,
     call: &Outgoing<'_>,
     session: &Session,
 ) -> Result<Request<Full<Bytes>>, Fault> {
     let token = Json::integer(id);
-    let params = call.call.params_for(&Outbound {
-        name: tool,
+    let params = call.ask.params_for(&Outbound {
+        subject,
         state: None,
         progress_token: call.wanted.progress.as_ref().map(|_| token.raw()),
         traceparent: Some(call.traceparent),
         tracestate: call.tracestate,
         hop: Hop::Legacy,
     });
-    let mut request = line.post(message::request(&Id::number(id), "tools/call", params.raw()).into_string());
+    let mut request =
+        line.post(message::request(&Id::number(id), call.ask.method.as_str(), params.raw()).into_string());
     stamp(&mut request, session);
     trace(request.headers_mut(), call)?;
     Ok(request)

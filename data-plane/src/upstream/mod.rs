@@ -22,6 +22,7 @@ use bytes::Bytes;
 use domain::{Credential, CredentialId, EraPin, Server, ServerVersionId, SessionMode, TenantId};
 use egress::Dialer;
 use http_body_util::Full;
+use mcp::ask::Ask;
 use mcp::header::Annotated;
 use mcp::{Era, Json, Object, Raw, Version};
 use moka::sync::Cache;
@@ -120,8 +121,8 @@ pub struct Upstream {
 
 /// A call as it goes out: only what we choose is in it.
 pub struct Outgoing<'a> {
-    /// The client's parameters; rebuilt for the upstream, never copied as such.
-    pub call: &'a mcp::tools::Call<'a>,
+    /// What the client asks; its parameters are rebuilt for the upstream, never copied as such.
+    pub ask: &'a Ask<'a>,
     /// The arguments, for the headers that repeat them.
     pub arguments: Option<Object<'a>>,
     /// Which arguments are repeated in headers.
@@ -170,8 +171,8 @@ pub struct Answered {
 /// One call, as a driver gets it.
 #[derive(Clone, Copy)]
 struct Job<'a> {
-    /// The tool that may be called, as the upstream calls it.
-    tool: &'a str,
+    /// What may be asked for, as the upstream calls it.
+    subject: &'a str,
     credential: &'a Presented,
     call: &'a Outgoing<'a>,
     bounds: Bounds,
@@ -267,7 +268,7 @@ impl Upstream {
         call: &Outgoing<'_>,
     ) -> Result<Answered, Fault> {
         let bounds = Bounds::new(self.timeout, self.answer_max);
-        let job = Job { tool: released.upstream_name(), credential, call, bounds };
+        let job = Job { subject: released.upstream_name(), credential, call, bounds };
         let era = self.era(credential, bounds).await?;
         match self.call_as(era, job).await {
             Ok(answered) => Ok(answered),

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use ::http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
 use bytes::Bytes;
 use http_body_util::Full;
+use mcp::ask::{Hop, Outbound};
 use mcp::message::Outcome;
-use mcp::tools::{Hop, Outbound};
 use mcp::{Id, Json, Limits, Message, Raw, Version, header, message};
 
 use super::conversation::{Conversation, Way};
@@ -23,10 +23,10 @@ const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// Makes one call.
 pub(super) async fn call(upstream: &Arc<Upstream>, job: Job<'_>) -> Result<Answered, Stop> {
-    let Job { tool, credential, call, bounds } = job;
+    let Job { subject, credential, call, bounds } = job;
     let id = upstream.next_id();
     let line = upstream.line(credential);
-    let request = request(&line, id, tool, call)?;
+    let request = request(&line, id, subject, call)?;
     let response = line.send(request, bounds.until).await?;
     let status = response.status();
     let answer = match (status.is_success(), media(&response)) {
@@ -42,11 +42,11 @@ pub(super) async fn call(upstream: &Arc<Upstream>, job: Job<'_>) -> Result<Answe
     Ok(Answered { answer, version: VERSION })
 }
 
-fn request(line: &Line<'_>, id: u64, tool: &str, call: &Outgoing<'_>) -> Result<Request<Full<Bytes>>, Fault> {
+fn request(line: &Line<'_>, id: u64, subject: &str, call: &Outgoing<'_>) -> Result<Request<Full<Bytes>>, Fault> {
     let our_id = Id::number(id);
     let token = Json::integer(id);
-    let params = call.call.params_for(&Outbound {
-        name: tool,
+    let params = call.ask.params_for(&Outbound {
+        subject,
         state: call.continued.and_then(|continued| continued.state.as_ref()).map(Json::raw),
         progress_token: call.wanted.progress.as_ref().map(|_| token.raw()),
         traceparent: Some(call.traceparent),
@@ -58,11 +58,14 @@ fn request(line: &Line<'_>, id: u64, tool: &str, call: &Outgoing<'_>) -> Result<
             log_level: call.wanted.log_level,
         },
     });
-    let mut request = line.post(message::request(&our_id, "tools/call", params.raw()).into_string());
+    let method = call.ask.method;
+    let mut request = line.post(message::request(&our_id, method.as_str(), params.raw()).into_string());
     let headers = request.headers_mut();
     headers.insert(PROTOCOL_VERSION, HeaderValue::from_static(VERSION.as_str()));
-    headers.insert(METHOD, HeaderValue::from_static("tools/call"));
-    headers.insert(NAME, value(&header::encode(tool))?);
+    headers.insert(METHOD, HeaderValue::from_static(method.as_str()));
+    if method.named_by().is_some() {
+        headers.insert(NAME, value(&header::encode(subject))?);
+    }
     trace(headers, call)?;
     for (name, text) in header::generate(call.annotated, call.arguments.as_ref()) {
         let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| Fault::Malformed)?;

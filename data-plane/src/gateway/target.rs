@@ -1,4 +1,4 @@
-//! What is served of MCP: `server/discover`, `tools/list` and `tools/call`, in modern form.
+//! One thing of one upstream server, which its client calls: looked up, decided, recorded, and then forwarded. In modern form.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -6,33 +6,20 @@ use std::time::Instant;
 use audit::Record;
 use audit::record::Outcome;
 use audit::words::{Kind, Stage, Status};
-use bytes::Bytes;
 use domain::Label;
-use http::StatusCode;
+use mcp::ask::{Ask, Subject};
 use mcp::header::{self, Headers};
-use mcp::hello::{CAPABILITIES, Identity};
-use mcp::message;
-use mcp::tools::{Call, Side, list_result};
-use mcp::{Era, Id, Raw, Request};
+use mcp::{Era, Id, Method, Raw, Request};
 use serde_json::value::RawValue;
 
 use super::forward::{Leaving, closing};
 use super::{Context, Gateway};
-use crate::audit::AuditUnavailable;
 use crate::call::Client;
-use crate::call::record::{self, Subject};
+use crate::call::record;
 use crate::call::rounds::{Asking, Continued, Matter, StateUnknown};
 use crate::permit::{self, Circumstances, Denied, Verdict};
 use crate::refusal::Refusal;
-use crate::reply::{Pieces, Ready, Reply, micros};
-
-/// For how long a client may keep what `server/discover` says, milliseconds.
-const DISCOVER_TTL_MS: u64 = 60_000;
-
-/// For how long a client may keep a list without asking again, milliseconds.
-const LIST_TTL_MS: u64 = 10_000;
-/// Where the tools go in a result without any.
-const NO_TOOLS: &str = r#""tools":[]"#;
+use crate::reply::{Ready, Reply, micros};
 
 /// How a call may ask its client for input, and what it goes on with.
 #[derive(Default)]
@@ -42,121 +29,32 @@ struct Round {
 }
 
 impl Gateway {
-    pub(super) fn discover(&self, context: &Context, client: &Client<'_>, id: &Id<'_>) -> Reply {
-        let identity = Identity {
-            server_info: context.tenant.server_info.raw(),
-            capabilities: CAPABILITIES,
-            instructions: context.tenant.instructions.as_deref(),
-        };
-        let result = identity.discover_result(DISCOVER_TTL_MS);
-        if self.listed(context, client, "server/discover", id).is_err() {
-            return self.unrecorded(client.version.era(), Some(id));
-        }
-        Ready::new(StatusCode::OK, message::response(id, result.raw()).into_string()).into()
-    }
-
-    /// Answers a list from memory.
-    pub(super) fn tools_list(&self, context: &Context, client: &Client<'_>, request: &Request<'_>) -> Reply {
-        let era = client.version.era();
-        let place = match request.params.get("cursor") {
-            None | Some(Raw::NULL) => Some(0),
-            Some(cursor) => cursor.text().and_then(|cursor| self.place(context, &cursor)),
-        };
-        let tenant = &context.tenant;
-        let page = place.and_then(|place| tenant.listings.page(&context.view, &tenant.catalog, era, place));
-        let Some(page) = page else {
-            let record = self.begin(Kind::McpRequest, context, client, request);
-            return self.refuse_recorded(record, era, Some(&request.id), &Refusal::BadCursor);
-        };
-        if self.listed(context, client, "tools/list", &request.id).is_err() {
-            return self.unrecorded(era, Some(&request.id));
-        }
-        let cursor = page.next.map(|place| self.cursor(context, place));
-        let side = Side { era, server_info: tenant.server_info.raw() };
-        let around = list_result(&[], cursor.as_deref(), LIST_TTL_MS, &side).into_string();
-        // The large array in the middle is shared and not copied.
-        let Some((head, tail)) = around.split_once(NO_TOOLS) else {
-            return self.refuse(context, era, Some(&request.id), &Refusal::BadCursor);
-        };
-        let head = format!(r#"{{"jsonrpc":"2.0","id":{},"result":{head}"tools":"#, request.id.as_json());
-        let pieces = [head.into(), page.tools, Bytes::from(format!("{tail}}}"))];
-        Ready::new(StatusCode::OK, Pieces::Three(pieces)).into()
-    }
-
-    fn cursor(&self, context: &Context, place: usize) -> String {
-        let plain = format!("{}:{place}", context.tenant.config_version);
-        self.0.cursors.seal_text(&[b"tools/list", &parts(context)], plain.as_bytes())
-    }
-
-    /// The place a cursor names, while the list is the one it was made for.
-    fn place(&self, context: &Context, cursor: &str) -> Option<usize> {
-        let plain = self.0.cursors.open_text(&[b"tools/list", &parts(context)], cursor).ok()?;
-        let (version, place) = std::str::from_utf8(&plain).ok()?.split_once(':')?;
-        (version == &*context.tenant.config_version).then(|| place.parse().ok()).flatten()
-    }
-
-    /// Records something that was answered from memory.
-    fn listed(
-        &self,
-        context: &Context,
-        client: &Client<'_>,
-        method: &'static str,
-        id: &Id<'_>,
-    ) -> Result<(), AuditUnavailable> {
-        let subject = Subject {
-            kind: Kind::McpRequest,
-            arrival: &context.arrival,
-            method: Some(method),
-            request: Some(id),
-            client: Some(client),
-            session: context.session.as_deref(),
-            trace: &context.trace,
-        };
-        let mut record = record::begin(&subject, &context.tenant, &context.caller, &self.0.clock);
-        record.outcome.status = Some(Status::Success);
-        record.outcome.http_status = Some(200);
-        self.0.recorder.add(record)
-    }
-
-    fn begin(&self, kind: Kind, context: &Context, client: &Client<'_>, request: &Request<'_>) -> Box<Record> {
-        let subject = Subject {
-            kind,
-            arrival: &context.arrival,
-            method: Some(&request.method),
-            request: Some(&request.id),
-            client: Some(client),
-            session: context.session.as_deref(),
-            trace: &context.trace,
-        };
-        record::begin(&subject, &context.tenant, &context.caller, &self.0.clock)
-    }
-
-    /// One call of a tool: decided, recorded, forwarded, answered.
-    pub(super) async fn tools_call(
+    /// A request about one thing of one server: decided, recorded, forwarded, answered.
+    pub(super) async fn target(
         &self,
         context: &Context,
         client: &Client<'_>,
         headers: Option<&Headers<'_>>,
-        request: &Request<'_>,
+        (method, request): (Method, &Request<'_>),
     ) -> Reply {
         let era = client.version.era();
         let mut record = self.begin(Kind::Call, context, client, request);
-        let call = match Call::read(request.params.clone()) {
-            Ok(call) => call,
+        let ask = match Ask::read(method, request.params.clone()) {
+            Ok(ask) => ask,
             Err(error) => return self.refuse_recorded(record, era, Some(&request.id), &Refusal::Protocol(error)),
         };
-        if era == Era::Legacy && !call.input.is_empty() {
+        if era == Era::Legacy && !ask.input.is_empty() {
             return self.refuse_recorded(record, era, Some(&request.id), &Refusal::Unasked);
         }
-        let arguments = call.arguments.unwrap_or(Raw::EMPTY);
+        let arguments = ask.arguments.unwrap_or(Raw::EMPTY);
         let deciding = Instant::now();
-        let seen = self.seen(context, &call.name).await;
-        let (tool, verdict) = decide(context, client, &call.name, arguments, seen.as_ref());
+        let seen = self.seen(context, &ask.subject).await;
+        let (tool, verdict) = decide(context, client, &ask.subject, arguments, seen.as_ref());
         record.dur.policy = Some(micros(deciding));
-        describe(&mut record, context, tool, &call);
+        describe(&mut record, context, tool, &ask);
         // Before the verdict: what is refused says, too, which call it would have gone on with.
         let round = match tool {
-            Some(tool) if era == Era::Modern => self.round(context, &mut record, tool, &call),
+            Some(tool) if era == Era::Modern => self.round(context, &mut record, tool, &ask),
             _ => Ok(Round::default()),
         };
         let (permit, tool) = match (verdict, tool) {
@@ -183,19 +81,13 @@ impl Gateway {
         let Ok(Round { asking, continued }) = round else {
             return self.refuse_recorded(record, era, Some(&request.id), &Refusal::BadState);
         };
-        let leaving = Leaving { permit, record, call: &call, tool, id: &request.id, asking, continued };
+        let leaving = Leaving { permit, record, ask: &ask, tool, id: &request.id, asking, continued };
         Box::pin(self.forward(context, client, leaving)).await
     }
 
     /// Lets a call ask for input, and takes up the one it goes on with, if any, which its record notes. Each round is a call
     /// that is decided and recorded like every other: the state in it says only what its upstream asked before.
-    fn round(
-        &self,
-        context: &Context,
-        record: &mut Record,
-        tool: usize,
-        call: &Call<'_>,
-    ) -> Result<Round, StateUnknown> {
+    fn round(&self, context: &Context, record: &mut Record, tool: usize, ask: &Ask<'_>) -> Result<Round, StateUnknown> {
         let tool = &context.tenant.catalog.tools()[tool];
         let (Some((server, _)), Some(id)) = (context.tenant.server(tool.server), record.call_id) else {
             return Ok(Round::default());
@@ -208,7 +100,7 @@ impl Gateway {
         };
         let mut asking = self.0.rounds.begin(&matter, id);
         let mut continued = None;
-        if let Some(state) = call.input.state {
+        if let Some(state) = ask.input.state {
             continued = Some(asking.resume(&state.text().unwrap_or_default())?);
             asking.note(record);
         }
@@ -254,10 +146,11 @@ impl Gateway {
     }
 
     /// What the caller has read, where the decision asks for it; `None` is unknown.
-    async fn seen(&self, context: &Context, name: &str) -> Option<BTreeSet<Label>> {
+    async fn seen(&self, context: &Context, subject: &Subject<'_>) -> Option<BTreeSet<Label>> {
         if !context.tenant.reads_seen_labels {
             return None;
         }
+        let Subject::Tool(name) = subject else { return None };
         let catalog = &context.tenant.catalog;
         let tool = &catalog.tools()[catalog.find(name)?];
         if !context.view.policy.reads_seen_labels(tool.id) {
@@ -267,19 +160,15 @@ impl Gateway {
     }
 }
 
-/// For whom a cursor is sealed.
-fn parts(context: &Context) -> Vec<u8> {
-    let principal = &context.caller.principal;
-    [principal.tenant.uuid(), principal.user.uuid(), principal.token.uuid()].map(uuid::Uuid::into_bytes).concat()
-}
-
 fn decide(
     context: &Context,
     client: &Client<'_>,
-    name: &str,
+    subject: &Subject<'_>,
     arguments: Raw<'_>,
     seen_labels: Option<&BTreeSet<Label>>,
 ) -> (Option<usize>, Verdict) {
+    // A tool is all there is to decide on: a prompt that happens to have its name is not it.
+    let Subject::Tool(name) = subject else { return (None, Verdict::Unknown(None)) };
     let circumstances = Circumstances {
         now: context.arrival.time,
         ip: context.arrival.ip,
@@ -295,8 +184,8 @@ fn decide(
 }
 
 /// Puts into the record what is called, and with what.
-fn describe(record: &mut Record, context: &Context, tool: Option<usize>, call: &Call<'_>) {
-    let hashed = context.tenant.arguments_key.hash(call.arguments.unwrap_or(Raw::EMPTY).get());
+fn describe(record: &mut Record, context: &Context, tool: Option<usize>, ask: &Ask<'_>) {
+    let hashed = context.tenant.arguments_key.hash(ask.arguments.unwrap_or(Raw::EMPTY).get());
     record.args = hashed.args;
     record.pii.args.redacted = hashed.redacted;
     match tool.map(|tool| &context.tenant.catalog.tools()[tool]) {
@@ -304,6 +193,6 @@ fn describe(record: &mut Record, context: &Context, tool: Option<usize>, call: &
             record.tool = tool.recorded.clone();
             record.server = tool.recorded_server.clone();
         }
-        None => record.tool.name = Some(call.name.clone().into_owned().into()),
+        None => record.tool.name = Some(ask.subject.name().to_owned().into()),
     }
 }
