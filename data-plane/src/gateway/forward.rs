@@ -152,6 +152,7 @@ fn outgoing<'a>(
         ask,
         arguments: ask.arguments.and_then(Raw::object).filter(|_| !tool.annotated.is_empty()),
         annotated: &tool.annotated,
+        era: client.version.era(),
         client_info: client.info,
         capabilities: told.capabilities.raw(),
         continued: told.continued.as_ref(),

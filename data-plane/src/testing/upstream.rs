@@ -1,4 +1,4 @@
-//! An MCP server in this process that speaks one era, remembers what it was sent, and does harm on request: the name of
+//! An MCP server in this process that speaks one era or both, remembers what it was sent, and does harm on request: the name of
 //! the called tool says which.
 #![expect(clippy::needless_pass_by_value, reason = "JSON that is made where it is given away")]
 
@@ -26,6 +26,8 @@ pub(crate) const ODD: &str = r"a\u0000b\ud800c";
 pub(crate) enum Speaks {
     Modern,
     Legacy,
+    /// Each request is answered in its own.
+    Both,
 }
 
 /// A request the fixture was sent.
@@ -52,7 +54,7 @@ pub(crate) struct Upstream {
 }
 
 struct Shared {
-    speaks: Speaks,
+    speaks: Mutex<Speaks>,
     seen: Mutex<Vec<Seen>>,
     /// Lets one waiting `slow` call go on.
     go_on: Notify,
@@ -72,7 +74,7 @@ impl Upstream {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
-            speaks,
+            speaks: Mutex::new(speaks),
             seen: Mutex::default(),
             go_on: Notify::new(),
             begun: Notify::new(),
@@ -123,6 +125,12 @@ impl Upstream {
         self.shared.dropped.notified().await;
     }
 
+    /// Speaks something else from now on, as another release would, and has forgotten every session.
+    pub(crate) fn becomes(&self, speaks: Speaks) {
+        *self.shared.speaks.lock().unwrap() = speaks;
+        self.forget_sessions();
+    }
+
     /// Forgets every session, as after a restart.
     pub(crate) fn forget_sessions(&self) {
         self.shared.alive.lock().unwrap().clear();
@@ -156,14 +164,20 @@ async fn answer(State(shared): State<Arc<Shared>>, method: Method, headers: Head
         shared.alive.lock().unwrap().retain(|alive| *alive != session);
         return StatusCode::OK.into_response();
     }
-    match shared.speaks {
+    let speaks = *shared.speaks.lock().unwrap();
+    match speaks {
         Speaks::Modern => modern(&shared, &headers, &value).await,
-        Speaks::Legacy => legacy(&shared, &headers, &value).await,
+        Speaks::Both if is_modern(&value) => modern(&shared, &headers, &value).await,
+        Speaks::Legacy | Speaks::Both => legacy(&shared, &headers, &value).await,
     }
 }
 
 fn text(headers: &HeaderMap, name: &str) -> String {
     headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
+}
+
+fn is_modern(body: &Value) -> bool {
+    body["params"]["_meta"].get("io.modelcontextprotocol/protocolVersion").is_some()
 }
 
 async fn modern(shared: &Arc<Shared>, headers: &HeaderMap, body: &Value) -> Response {
@@ -239,7 +253,7 @@ fn list(id: Value, body: &Value, modern: bool) -> Response {
 async fn call(shared: &Arc<Shared>, headers: &HeaderMap, id: Value, body: &Value) -> Response {
     let params = &body["params"];
     let token = params["_meta"]["progressToken"].clone();
-    let modern = shared.speaks == Speaks::Modern;
+    let modern = is_modern(body);
     let complete = |text: &str| {
         let mut result = json!({"content": [{"type": "text", "text": text}]});
         if modern {

@@ -206,7 +206,7 @@ pub(super) async fn open(line: &Line<'_>, id: u64, bounds: Bounds) -> Result<Ope
     };
     let result = match answer.outcome {
         Outcome::Result(result) if answer.id == Some(Id::number(id)) => result,
-        Outcome::Error(error) if matches!(error.code, -32601 | -32022) => return Err(Stop::OtherEra),
+        Outcome::Error(error) if matches!(error.code, -32601 | -32022..=-32020) => return Err(Stop::OtherEra),
         _ => return Err(Fault::Malformed.into()),
     };
     let version = match hello::Upstream::initialized(&result) {

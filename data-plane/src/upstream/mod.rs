@@ -6,6 +6,7 @@ mod conversation;
 pub(crate) mod discover;
 mod fault;
 pub(crate) mod http;
+mod learned;
 mod legacy;
 mod modern;
 mod probe;
@@ -13,7 +14,7 @@ mod sessions;
 mod wires;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ::http::header::{ACCEPT, CONTENT_TYPE, HOST};
@@ -38,10 +39,11 @@ pub use sessions::{Isolation, Shelf};
 use crate::call::rounds::Continued;
 use crate::credentials::Presented;
 use crate::permit::Released;
+use learned::{Choice, LEARNED, Learned};
 use sessions::Sessions;
 use wires::{Answering, Endpoint, Sweeper, Wires};
 
-/// For how long an idle upstream's connections and era are remembered.
+/// For how long an idle upstream's connections are remembered.
 const IDLE: Duration = Duration::from_hours(1);
 /// Most upstreams remembered at once.
 const MOST: u64 = 50_000;
@@ -80,29 +82,6 @@ struct WiresKey {
     credential: Option<(CredentialId, u64)>,
 }
 
-/// The era an upstream was found to speak.
-#[derive(Debug, Default)]
-struct Learned(AtomicU8);
-
-impl Learned {
-    fn get(&self) -> Option<Era> {
-        match self.0.load(Ordering::Relaxed) {
-            1 => Some(Era::Modern),
-            2 => Some(Era::Legacy),
-            _ => None,
-        }
-    }
-
-    fn set(&self, era: Option<Era>) {
-        let number = match era {
-            None => 0,
-            Some(Era::Modern) => 1,
-            Some(Era::Legacy) => 2,
-        };
-        self.0.store(number, Ordering::Relaxed);
-    }
-}
-
 /// One published server, and how it is reached.
 pub struct Upstream {
     tenant: TenantId,
@@ -127,6 +106,8 @@ pub struct Outgoing<'a> {
     pub arguments: Option<Object<'a>>,
     /// Which arguments are repeated in headers.
     pub annotated: &'a [Annotated],
+    /// The era of the client, in which the upstream is asked too if it speaks it.
+    pub era: Era,
     /// What the client says it is.
     pub client_info: Option<Raw<'a>>,
     /// What of the client's capabilities can be carried to a modern upstream, a `ClientCapabilities` object.
@@ -191,6 +172,16 @@ impl From<Fault> for Stop {
     }
 }
 
+impl Stop {
+    /// What a legacy call came to. A server that answers `initialize` with none of our legacy versions may speak a modern one.
+    fn after_handshake(self) -> Self {
+        match self {
+            Self::Fault(Fault::NoCommonVersion) => Self::OtherEra,
+            stop => stop,
+        }
+    }
+}
+
 impl Upstreams {
     /// Reaches upstreams that the dialer admits. What it has to finish later, `drain` owns;
     /// sessions at legacy upstreams are shared with other nodes through `shelf`. Call it inside a Tokio runtime.
@@ -207,7 +198,7 @@ impl Upstreams {
             drain,
             wires: Cache::builder().max_capacity(MOST).time_to_idle(IDLE).build(),
             sweeper,
-            eras: Cache::builder().max_capacity(MOST).time_to_idle(IDLE).build(),
+            eras: Cache::builder().max_capacity(MOST).time_to_idle(LEARNED).build(),
             sessions: Sessions::new(shelf),
             ids: AtomicU64::new(1),
         }))
@@ -229,9 +220,8 @@ impl Upstreams {
             wires
         });
         let learned = self.0.eras.get_with((tenant, server.version, endpoint.clone()), || {
-            let learned = Learned::default();
-            learned.set(server.probed_version.as_deref().and_then(Version::find).map(Version::era));
-            Arc::new(learned)
+            let found = server.probed_version.as_deref().and_then(Version::find).map(Version::era);
+            Arc::new(Learned::probed(found, Instant::now()))
         });
         Arc::new(Upstream {
             tenant,
@@ -269,54 +259,77 @@ impl Upstream {
     ) -> Result<Answered, Fault> {
         let bounds = Bounds::new(self.timeout, self.answer_max);
         let job = Job { subject: released.upstream_name(), credential, call, bounds };
-        let era = self.era(credential, bounds).await?;
-        match self.call_as(era, job).await {
-            Ok(answered) => Ok(answered),
-            Err(Stop::Fault(fault)) => Err(fault),
-            Err(Stop::OtherEra) if self.pin == EraPin::Auto => {
-                self.learned.set(None);
-                let era = self.era(credential, bounds).await?;
-                match self.call_as(era, job).await {
-                    Ok(answered) => Ok(answered),
-                    Err(Stop::Fault(fault)) => Err(fault),
-                    Err(Stop::OtherEra) => Err(Fault::NoCommonVersion),
-                }
-            }
-            Err(Stop::OtherEra) => Err(Fault::NoCommonVersion),
-        }
+        let answered = match self.attempt(job).await {
+            // Of what it speaks, something else is known now.
+            Err(Stop::OtherEra) if self.pin == EraPin::Auto => self.attempt(job).await,
+            answered => answered,
+        };
+        answered.map_err(|stop| match stop {
+            Stop::Fault(fault) => fault,
+            Stop::OtherEra => Fault::NoCommonVersion,
+        })
     }
 
     /// The session that a legacy client's session has at this upstream, which is forgotten here: other callers share none
     /// of it. `None` where the upstream has no such session.
     pub async fn left_by(self: &Arc<Self>, client: [u8; 16]) -> Option<Left> {
-        let is_modern = self.pin == EraPin::Modern || self.learned.get() == Some(Era::Modern);
-        if self.sessions != SessionMode::PerPrincipal || is_modern {
+        let has_sessions = match self.pin {
+            EraPin::Modern => false,
+            EraPin::Legacy => true,
+            EraPin::Auto => self.learned.speaks(Era::Legacy, Instant::now()) != Some(false),
+        };
+        if self.sessions != SessionMode::PerPrincipal || !has_sessions {
             return None;
         }
         Left::find(self, client).await
     }
 
-    async fn call_as(self: &Arc<Self>, era: Era, job: Job<'_>) -> Result<Answered, Stop> {
-        match era {
+    /// Makes the call in the era that suits its client best. What that shows of the upstream is remembered.
+    async fn attempt(self: &Arc<Self>, job: Job<'_>) -> Result<Answered, Stop> {
+        let era = self.era(job).await?;
+        let answered = match era {
             Era::Modern => modern::call(self, job).await,
-            Era::Legacy => legacy::call(self, job).await,
-        }
+            Era::Legacy => legacy::call(self, job).await.map_err(Stop::after_handshake),
+        };
+        self.learn(era, &answered, job.call);
+        answered
     }
 
-    /// The era it speaks: pinned, learned, or found out now.
-    async fn era(&self, credential: &Presented, bounds: Bounds) -> Result<Era, Fault> {
+    /// The era to speak: pinned, or what is known to suit the client, or found out now.
+    async fn era(&self, job: Job<'_>) -> Result<Era, Fault> {
         match self.pin {
             EraPin::Modern => return Ok(Era::Modern),
             EraPin::Legacy => return Ok(Era::Legacy),
             EraPin::Auto => {}
         }
-        if let Some(era) = self.learned.get() {
+        if let Choice::Speak(era) = self.learned.choose(job.call.era, Instant::now()) {
             return Ok(era);
         }
-        let line = self.line(credential);
-        let era = probe::era(&line, self.next_id(), bounds).await?;
-        self.learned.set(Some(era));
-        Ok(era)
+        let line = self.line(job.credential);
+        let found = probe::era(&line, self.next_id(), job.bounds).await?;
+        self.learned.note(Era::Modern, found == Era::Modern, Instant::now());
+        Ok(found)
+    }
+
+    fn learn(&self, era: Era, answered: &Result<Answered, Stop>, call: &Outgoing<'_>) {
+        let now = Instant::now();
+        match (era, answered) {
+            (Era::Legacy, Ok(_)) if self.learned.speaks(Era::Legacy, now) != Some(true) => {
+                self.learned.note(Era::Legacy, true, now);
+            }
+            // It is asked again what it is.
+            (Era::Modern, Err(Stop::OtherEra)) => self.learned.forget(Era::Modern),
+            (Era::Legacy, Err(Stop::OtherEra)) => {
+                // A call that goes on with another was not even tried.
+                if call.continued.is_none() {
+                    self.learned.note(Era::Legacy, false, now);
+                }
+                if self.learned.speaks(Era::Modern, now) == Some(false) {
+                    self.learned.forget(Era::Modern);
+                }
+            }
+            _ => {}
+        }
     }
 
     fn line<'a>(&'a self, credential: &'a Presented) -> Line<'a> {

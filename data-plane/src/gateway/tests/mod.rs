@@ -1,6 +1,7 @@
 //! The pipeline, from a client's request to an upstream in this process, with the record each leaves.
 
 mod ends;
+mod eras;
 mod faults;
 mod forwarding;
 mod input;
