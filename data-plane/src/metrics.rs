@@ -2,6 +2,7 @@
 
 use std::sync::atomic::AtomicU64;
 
+use mcp::notification::Dropped;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeLabelValue, EncodeMetric as _};
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
@@ -26,6 +27,8 @@ pub struct Metrics {
     pub calls: Family<CallLabels, Counter>,
     /// Requests of known callers that were refused, by reason.
     pub refusals: Family<RefusalLabels, Counter>,
+    /// Notifications on calls' streams that their clients did not get.
+    pub dropped_notifications: Family<DroppedLabels, Counter>,
     /// Look-ups of callers.
     pub callers: Family<CallerLabels, Counter>,
     /// Tenants in memory.
@@ -61,6 +64,13 @@ pub struct CallLabels {
 /// Why a request was refused, one of the words of `Refusal::label`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct RefusalLabels {
+    /// The word.
+    pub reason: &'static str,
+}
+
+/// Why a notification was dropped, one of the words of [`Dropped`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct DroppedLabels {
     /// The word.
     pub reason: &'static str,
 }
@@ -140,6 +150,7 @@ impl Metrics {
             in_flight: Gauge::default(),
             calls: Family::default(),
             refusals: Family::default(),
+            dropped_notifications: Family::default(),
             callers: Family::default(),
             tenants_loaded: Gauge::default(),
             tenants_bytes: Gauge::default(),
@@ -161,6 +172,8 @@ impl Metrics {
         registry.register("sluice_in_flight", "Places taken by requests and calls", self.in_flight.clone());
         registry.register("sluice_calls", "Calls of tools by how they ended", self.calls.clone());
         registry.register("sluice_refusals", "Refused requests of known callers by reason", self.refusals.clone());
+        let dropped = self.dropped_notifications.clone();
+        registry.register("sluice_dropped_notifications", "Notifications on calls' streams not passed on", dropped);
         registry.register("sluice_callers", "Look-ups of callers by outcome", self.callers.clone());
     }
 
@@ -186,6 +199,11 @@ impl Metrics {
     /// Counts a request that was refused.
     pub fn refused(&self, refusal: &Refusal) {
         self.refusals.get_or_create(&RefusalLabels { reason: refusal.label() }).inc();
+    }
+
+    /// Counts a notification that a call's client did not get.
+    pub fn dropped(&self, why: Dropped) {
+        self.dropped_notifications.get_or_create(&DroppedLabels { reason: why.as_str() }).inc();
     }
 
     /// Counts a look-up of a caller.

@@ -16,6 +16,53 @@ pub const PROGRESS: &str = "notifications/progress";
 /// A log message.
 pub const MESSAGE: &str = "notifications/message";
 
+/// What belongs on other streams than a call's, in any era.
+const ELSEWHERE: [&str; 11] = [
+    INITIALIZED,
+    CANCELLED,
+    "notifications/tools/list_changed",
+    "notifications/prompts/list_changed",
+    "notifications/resources/list_changed",
+    "notifications/resources/updated",
+    "notifications/roots/list_changed",
+    "notifications/subscriptions/acknowledged",
+    "notifications/elicitation/complete",
+    "notifications/tasks",
+    "notifications/tasks/status",
+];
+
+/// What becomes of a notification that an upstream sends on a call's stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Relayed {
+    /// It goes on to the client, in this form.
+    Passed(Json),
+    /// The client does not get it.
+    Dropped(Dropped),
+}
+
+/// Why a client does not get a notification.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Dropped {
+    /// It is another call's progress, or a log message that the client does not want or that says no level.
+    Unwanted,
+    /// Its kind belongs on other streams than a call's.
+    Misplaced,
+    /// No revision of the protocol that we know has its kind.
+    Unknown,
+}
+
+impl Dropped {
+    /// A stable word, for metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unwanted => "unwanted",
+            Self::Misplaced => "misplaced",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
 /// What a call's client wants to hear while it waits.
 #[derive(Debug, Clone, Copy)]
 pub struct Wanted<'w> {
@@ -35,34 +82,60 @@ pub struct Tokens<'w> {
 }
 
 /// Which log messages a client wants.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Logs {
     /// None: a modern client that named no level.
+    #[default]
     None,
     /// Those at least that severe.
     AtLeast(LogLevel),
-    /// All: a legacy client that set no level.
+    /// All that its upstream sends: a legacy client that set no level, to which a server may send what it thinks fit.
     All,
 }
 
-impl Wanted<'_> {
-    /// The notification for the client, or `None` if it is not to get it: other calls' progress, log messages it does
-    /// not want, and whatever belongs on other streams.
+impl Logs {
+    /// The level that a modern upstream is told; without one it may send none.
     #[must_use]
-    pub fn relay(&self, notification: &Notification<'_>) -> Option<Json> {
-        match notification.method.as_ref() {
-            PROGRESS => self.relay_progress(notification),
-            MESSAGE => {
-                let level = LogLevel::find(&notification.params.text("level")?)?;
-                let wanted = match self.logs {
-                    Logs::None => false,
-                    Logs::All => true,
-                    Logs::AtLeast(least) => level.cmp(&least) != Ordering::Less,
-                };
-                wanted.then(|| message::notification(MESSAGE, notification.params.raw()))
-            }
-            _ => None,
+    pub const fn level(self) -> Option<LogLevel> {
+        match self {
+            Self::AtLeast(least) => Some(least),
+            Self::None | Self::All => None,
         }
+    }
+
+    fn take(self, level: LogLevel) -> bool {
+        match self {
+            Self::None => false,
+            Self::All => true,
+            Self::AtLeast(least) => level.cmp(&least) != Ordering::Less,
+        }
+    }
+}
+
+impl From<Option<LogLevel>> for Logs {
+    /// What a modern client wants that named this level, or none.
+    fn from(level: Option<LogLevel>) -> Self {
+        level.map_or(Self::None, Self::AtLeast)
+    }
+}
+
+impl Wanted<'_> {
+    /// Tells what becomes of a notification on the call's stream.
+    #[must_use]
+    pub fn relay(&self, notification: &Notification<'_>) -> Relayed {
+        let method = notification.method.as_ref();
+        let passed = match method {
+            PROGRESS => self.relay_progress(notification),
+            MESSAGE => self.relay_message(notification),
+            _ if ELSEWHERE.contains(&method) => return Relayed::Dropped(Dropped::Misplaced),
+            _ => return Relayed::Dropped(Dropped::Unknown),
+        };
+        passed.map_or(Relayed::Dropped(Dropped::Unwanted), Relayed::Passed)
+    }
+
+    fn relay_message(&self, notification: &Notification<'_>) -> Option<Json> {
+        let level = LogLevel::find(&notification.params.text("level")?)?;
+        self.logs.take(level).then(|| message::notification(MESSAGE, notification.params.raw()))
     }
 
     fn relay_progress(&self, notification: &Notification<'_>) -> Option<Json> {

@@ -17,7 +17,8 @@ use chrono::{DateTime, Utc};
 use domain::Clock;
 use http::{HeaderMap, header, request};
 use mcp::header::Headers;
-use mcp::meta::{LogLevel, Modern};
+use mcp::meta::Modern;
+use mcp::notification::Logs;
 use mcp::{Object, Raw, Version};
 
 use session::LegacySession;
@@ -113,8 +114,8 @@ pub struct Client<'a> {
     pub client_version: Option<String>,
     /// What it can do.
     pub capabilities: Object<'a>,
-    /// The mildest log messages it wants.
-    pub log_level: Option<LogLevel>,
+    /// Which log messages it wants of its calls.
+    pub logs: Logs,
 }
 
 impl<'a> Client<'a> {
@@ -129,7 +130,7 @@ impl<'a> Client<'a> {
             client_version: text("version"),
             info: modern.client_info,
             capabilities: modern.capabilities.clone(),
-            log_level: modern.log_level,
+            logs: modern.log_level.into(),
         }
     }
 
@@ -143,7 +144,7 @@ impl<'a> Client<'a> {
             name: client.map(|client| client.name.clone()),
             client_version: client.map(|client| client.version.clone()),
             capabilities: capabilities.object().unwrap_or(Object::empty()),
-            log_level: None,
+            logs: Logs::All,
         }
     }
 }

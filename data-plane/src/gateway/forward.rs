@@ -176,7 +176,7 @@ impl Told {
 
 fn wanted(context: &Context, client: &Client<'_>, ask: &Ask<'_>) -> Wants {
     match context.arrival.takes {
-        Takes::Events => Wants { progress: ask.progress_token().map(Raw::to_json), log_level: client.log_level },
+        Takes::Events => Wants { progress: ask.progress_token().map(Raw::to_json), logs: client.logs },
         Takes::Json => Wants::default(),
     }
 }

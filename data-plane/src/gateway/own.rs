@@ -4,6 +4,7 @@ use audit::words::{Kind, Status};
 use axum::response::Response;
 use http::{HeaderValue, StatusCode};
 use mcp::hello::{CAPABILITIES, Identity, Introduction};
+use mcp::notification::Logs;
 use mcp::{Body as Parsed, Era, Id, Message, Method, Raw, Request, message};
 
 use super::{Context, Gateway};
@@ -55,7 +56,7 @@ impl Gateway {
             name: said.map(|client| client.name.clone()),
             client_version: said.map(|client| client.version.clone()),
             capabilities: mcp::Object::empty(),
-            log_level: None,
+            logs: Logs::All,
         };
         let subject = Subject {
             kind: Kind::Session,

@@ -13,7 +13,7 @@ use crate::audit::OpenRecord;
 use crate::call::inflight::Running;
 use crate::metrics::Metrics;
 use crate::refusal::Refusal;
-use crate::upstream::{Conversation, Item};
+use crate::upstream::{Conversation, Fault, Item};
 
 /// A call whose answer is a stream. Dropping it cancels the call and closes its record.
 pub struct Talk {
@@ -30,6 +30,8 @@ pub struct Talk {
 /// What comes next on a stream to the client.
 enum Next {
     Notification(String),
+    /// Nothing, for what came was not for the client.
+    Dropped,
     Quiet,
     Answer(Ready),
     /// The stream ends without an answer.
@@ -40,11 +42,14 @@ impl Talk {
     /// The next event for the client; `None` when the stream is over.
     pub async fn next(&mut self) -> Option<Bytes> {
         self.record.as_ref()?;
-        let message = match self.step().await {
-            Next::Notification(text) => text,
-            Next::Answer(ready) => String::from_utf8_lossy(&ready.body.joined()).into_owned(),
-            Next::Quiet => return Some(Bytes::from_static(sse::KEEP_ALIVE)),
-            Next::Silence => return None,
+        let message = loop {
+            match self.step().await {
+                Next::Notification(text) => break text,
+                Next::Answer(ready) => break String::from_utf8_lossy(&ready.body.joined()).into_owned(),
+                Next::Quiet => return Some(Bytes::from_static(sse::KEEP_ALIVE)),
+                Next::Silence => return None,
+                Next::Dropped => {}
+            }
         };
         Some(sse::event(&message).into())
     }
@@ -53,7 +58,7 @@ impl Talk {
     pub async fn last(mut self) -> Option<Ready> {
         loop {
             match self.step().await {
-                Next::Notification(_) | Next::Quiet => {}
+                Next::Notification(_) | Next::Dropped | Next::Quiet => {}
                 Next::Answer(ready) => return Some(ready),
                 Next::Silence => return None,
             }
@@ -61,14 +66,11 @@ impl Talk {
     }
 
     async fn step(&mut self) -> Next {
-        let cancelled = self.running.as_ref().map(|running| &running.cancelled);
-        let item = tokio::select! {
-            biased;
-            () = self.ended.cancelled() => Err(Refusal::Revoked),
-            () = until(cancelled) => Err(Refusal::Cancelled),
-            item = self.conversation.next() => Ok(item),
-        };
-        match item {
+        match self.item().await {
+            Ok(Ok(Item::Dropped(why))) => {
+                self.metrics.dropped(why);
+                Next::Dropped
+            }
             Ok(Ok(Item::Notification(notification))) => Next::Notification(notification.into_string()),
             Ok(Ok(Item::Quiet)) => Next::Quiet,
             Ok(Ok(Item::Answer(whole))) => self.close(self.closing.conclude(&whole)),
@@ -78,6 +80,17 @@ impl Talk {
                 self.close(self.closing.refused(&refusal));
                 Next::Silence
             }
+        }
+    }
+
+    /// What the upstream says next, unless the call ends before.
+    async fn item(&mut self) -> Result<Result<Item, Fault>, Refusal> {
+        let cancelled = self.running.as_ref().map(|running| &running.cancelled);
+        tokio::select! {
+            biased;
+            () = self.ended.cancelled() => Err(Refusal::Revoked),
+            () = until(cancelled) => Err(Refusal::Cancelled),
+            item = self.conversation.next() => Ok(item),
         }
     }
 

@@ -52,6 +52,7 @@ const TOOLS: &[&str] = &[
     "rpc_error",
     "invalid",
     "progress",
+    "logs",
     "stray",
     "asks",
     "input",

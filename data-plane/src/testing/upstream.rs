@@ -271,6 +271,14 @@ async fn call(shared: &Arc<Shared>, headers: &HeaderMap, id: Value, body: &Value
         "rpc_error" => error(StatusCode::OK, id, -32002, "Resource not found"),
         "invalid" => error(StatusCode::OK, id, -32602, "Bad arguments"),
         "progress" => events(vec![progress(&token, 1), progress(&token, 2), message(&id, complete("done"))]),
+        "logs" => {
+            let level = &params["_meta"]["io.modelcontextprotocol/logLevel"];
+            // Without a level that era's servers say nothing.
+            let lines = if modern && level.is_null() { vec![] } else { vec![log("info"), log("debug")] };
+            let others = ["notifications/vendor", "notifications/tools/list_changed"];
+            let others = others.map(|method| json!({"jsonrpc": "2.0", "method": method}));
+            events([lines, others.to_vec(), vec![message(&id, complete("done"))]].concat())
+        }
         "stray" => events(vec![progress(&json!("another's"), 1), message(&id, complete("done"))]),
         "asks" => events(vec![
             json!({"jsonrpc": "2.0", "id": "srv-1", "method": "ping"}),
@@ -392,6 +400,10 @@ fn tokio_stream(receiver: mpsc::Receiver<Bytes>) -> impl futures_util::Stream<It
 fn progress(token: &Value, done: u32) -> Value {
     json!({"jsonrpc": "2.0", "method": "notifications/progress",
         "params": {"progressToken": token, "progress": done, "total": 2}})
+}
+
+fn log(level: &str) -> Value {
+    json!({"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": level, "data": {"line": 1}}})
 }
 
 fn message(id: &Value, result: Value) -> Value {

@@ -4,8 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
-use mcp::meta::LogLevel;
-use mcp::notification::{Logs, Tokens, Wanted};
+use mcp::notification::{Dropped, Logs, Relayed, Tokens, Wanted};
 use mcp::sse::{Event, Reader};
 use mcp::{Code, Id, Json, Limits, Message, Raw, Request, RpcError, message};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -48,21 +47,21 @@ pub struct Conversation {
 pub struct Wants {
     /// Its progress token; `None` when it wants no progress.
     pub progress: Option<Json>,
-    /// The mildest log messages it wants; `None` for none.
-    pub log_level: Option<LogLevel>,
+    /// Which log messages it wants.
+    pub logs: Logs,
 }
 
 /// The same, with what the upstream was given as token.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Heard {
     progress: Option<(Json, Json)>,
-    log_level: Option<LogLevel>,
+    logs: Logs,
 }
 
 impl Wants {
     /// The upstream's token is our request's id: unique, where the client's own may not be.
     pub(super) fn heard(&self, id: u64) -> Heard {
-        Heard { progress: self.progress.clone().map(|client| (Json::integer(id), client)), log_level: self.log_level }
+        Heard { progress: self.progress.clone().map(|client| (Json::integer(id), client)), logs: self.logs }
     }
 }
 
@@ -79,6 +78,8 @@ pub(super) enum Way {
 pub enum Item {
     /// A notification for the client.
     Notification(Json),
+    /// A notification that the client does not get.
+    Dropped(Dropped),
     /// Nothing for a while; whoever stands between the client and us may want to hear that we are still here.
     Quiet,
     /// The answer; nothing follows.
@@ -87,7 +88,7 @@ pub enum Item {
 
 /// Which message it was.
 enum Judged {
-    Notification(Json),
+    Notification(Relayed),
     Answer,
     Aside,
 }
@@ -110,7 +111,7 @@ impl Conversation {
         }
     }
 
-    /// The next thing that concerns the client.
+    /// The next thing that concerns the client, or that it would have.
     ///
     /// # Errors
     /// A [`Fault`] when the stream ends early, is too large or late, or holds what is no message.
@@ -127,7 +128,8 @@ impl Conversation {
                 }
                 let data = Bytes::from(event.data);
                 match self.judge(&data)? {
-                    Judged::Notification(notification) => return Ok(Item::Notification(notification)),
+                    Judged::Notification(Relayed::Passed(told)) => return Ok(Item::Notification(told)),
+                    Judged::Notification(Relayed::Dropped(why)) => return Ok(Item::Dropped(why)),
                     Judged::Answer => {
                         self.answered();
                         return Ok(Item::Answer(Whole { bytes: data, id: self.id }));
@@ -193,10 +195,7 @@ impl Conversation {
         match Message::parse(data, &Limits::upstream()).map_err(|_| Fault::Malformed)? {
             Message::Response(response) if response.id == Some(Id::number(self.id)) => Ok(Judged::Answer),
             Message::Response(_) => Err(Fault::Malformed),
-            Message::Notification(told) => {
-                let relayed = self.heard.wanted().relay(&told);
-                Ok(relayed.map_or(Judged::Aside, Judged::Notification))
-            }
+            Message::Notification(told) => Ok(Judged::Notification(self.heard.wanted().relay(&told))),
             Message::Request(asked) => {
                 self.asked(&asked);
                 Ok(Judged::Aside)
@@ -233,7 +232,7 @@ impl Heard {
                 .progress
                 .as_ref()
                 .map(|(upstream, client)| Tokens { upstream: upstream.raw(), client: client.raw() }),
-            logs: self.log_level.map_or(Logs::None, Logs::AtLeast),
+            logs: self.logs,
         }
     }
 }

@@ -55,7 +55,7 @@ fn request(line: &Line<'_>, id: u64, subject: &str, call: &Outgoing<'_>) -> Resu
             version: VERSION,
             capabilities: call.capabilities,
             client_info: call.client_info,
-            log_level: call.wanted.log_level,
+            log_level: call.wanted.logs.level(),
         },
     });
     let method = call.ask.method;

@@ -2,13 +2,23 @@ use super::*;
 use crate::message::Message;
 use crate::{Limits, Raw};
 
-/// What a client that wants `wanted` gets of a notification.
+/// What a client that wants `wanted` gets of a notification that is not for everybody.
 fn relayed(wanted: &Wanted<'_>, method: &str, params: &str) -> Option<String> {
+    match relay(wanted, method, params) {
+        Relayed::Passed(passed) => Some(passed.into_string()),
+        Relayed::Dropped(why) => {
+            assert_eq!(why, Dropped::Unwanted);
+            None
+        }
+    }
+}
+
+fn relay(wanted: &Wanted<'_>, method: &str, params: &str) -> Relayed {
     let body = format!(r#"{{"jsonrpc":"2.0","method":"{method}","params":{params}}}"#);
     let Ok(Message::Notification(notification)) = Message::parse(body.as_bytes(), &Limits::upstream()) else {
         panic!()
     };
-    wanted.relay(&notification).map(crate::Json::into_string)
+    wanted.relay(&notification)
 }
 
 const TOKENS: Tokens<'static> = Tokens { upstream: Raw::constant("7"), client: Raw::constant("\"p-41\"") };
@@ -50,11 +60,25 @@ fn log_messages_come_at_the_level_wanted() {
 }
 
 #[test]
-fn what_belongs_on_other_streams_is_dropped() {
+fn what_belongs_on_other_streams_or_nowhere_is_dropped_and_told_apart() {
     let wanted = Wanted { progress: Some(TOKENS), logs: Logs::All };
-    for method in ["notifications/tools/list_changed", CANCELLED, "notifications/elicitation/complete", "x"] {
-        assert_eq!(relayed(&wanted, method, "{}"), None, "{method}");
+    for (method, why) in [
+        ("notifications/tools/list_changed", Dropped::Misplaced),
+        (CANCELLED, Dropped::Misplaced),
+        ("notifications/elicitation/complete", Dropped::Misplaced),
+        ("x", Dropped::Unknown),
+        ("Notifications/Message", Dropped::Unknown),
+        ("notifications/vendor", Dropped::Unknown),
+    ] {
+        assert_eq!(relay(&wanted, method, r#"{"level":"info"}"#), Relayed::Dropped(why), "{method}");
     }
+}
+
+#[test]
+fn a_modern_upstream_is_told_only_a_level_that_was_named() {
+    assert_eq!(Logs::from(None), Logs::None);
+    assert_eq!(Logs::from(Some(LogLevel::Info)).level(), Some(LogLevel::Info));
+    assert_eq!((Logs::None.level(), Logs::All.level()), (None, None));
 }
 
 #[test]
