@@ -50,6 +50,7 @@ const TOOLS: &[&str] = &[
     "echo",
     "fail",
     "rpc_error",
+    "lacks",
     "invalid",
     "progress",
     "logs",

@@ -269,6 +269,7 @@ async fn call(shared: &Arc<Shared>, headers: &HeaderMap, id: Value, body: &Value
             result(id, failed)
         }
         "rpc_error" => error(StatusCode::OK, id, -32002, "Resource not found"),
+        "lacks" => error(StatusCode::BAD_REQUEST, id, -32021, "Missing required client capability"),
         "invalid" => error(StatusCode::OK, id, -32602, "Bad arguments"),
         "progress" => events(vec![progress(&token, 1), progress(&token, 2), message(&id, complete("done"))]),
         "logs" => {

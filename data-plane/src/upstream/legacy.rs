@@ -149,7 +149,8 @@ async fn refused(session: &Session, response: Response<Answering>, id: u64, boun
     match error.code {
         // Real servers say so with 400, too (reference e.3).
         -32001..=-32000 if status == StatusCode::BAD_REQUEST && session.id.is_some() => Ok(Within::SessionLost),
-        -32022..=-32020 => Err(Stop::OtherEra),
+        // What -32021 says, which has come to be used in this era too, is about this call alone.
+        -32022 | -32020 => Err(Stop::OtherEra),
         _ if message.id == Some(Id::number(id)) => {
             Ok(Within::Answered(Answer::Whole(Whole { bytes: bytes.clone(), id })))
         }

@@ -18,11 +18,15 @@ use Caller::{Legacy, Modern};
 
 /// What a call of `echo` comes to.
 async fn echo(stage: &Stage, caller: Caller) -> Value {
+    call(stage, caller, "echo").await
+}
+
+async fn call(stage: &Stage, caller: Caller, tool: &str) -> Value {
     match caller {
-        Caller::Modern => stage.call("echo", json!({"a": 1})).await.json(),
+        Caller::Modern => stage.call(tool, json!({"a": 1})).await.json(),
         Caller::Legacy => {
             let session = stage.session("2025-11-25").await;
-            stage.ask(legacy(Some(&session), &legacy_call(7, "echo"))).await.json()
+            stage.ask(legacy(Some(&session), &legacy_call(7, tool))).await.json()
         }
     }
 }
@@ -134,4 +138,16 @@ async fn an_upstream_that_changes_its_era_is_followed_whoever_calls() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn a_capability_that_is_missing_says_nothing_of_the_era() {
+    let (stage, upstream) = stage(Speaks::Both).await;
+    for tool in ["lacks", "echo"] {
+        for caller in [Modern, Legacy] {
+            let answer = call(&stage, caller, tool).await;
+            assert_eq!(answer.get("error").is_some(), tool == "lacks", "{caller:?} {answer}");
+        }
+    }
+    assert_eq!(eras(&upstream), ["modern", "legacy", "modern", "legacy"]);
 }
