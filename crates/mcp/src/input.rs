@@ -168,19 +168,26 @@ impl<'a> Question<'a> {
     /// The request with the server's name before its message: the client shows only ours, and people have to know who asks.
     /// `_meta` goes: it is of no use in a question, and could speak in our name. `None` where nothing changes.
     fn to_client(&self, alias: &str) -> Option<Json> {
-        let message = self.params.get("message").filter(|_| self.asks.is_read_by_a_person());
-        let message = message.and_then(|message| shown::named(message, alias));
-        let params = (message.is_some() || self.params.has("_meta")).then(|| {
-            let message = message.as_ref().map(|message| ("message", Change::Set(message.raw())));
-            let changes: Vec<_> = message.into_iter().chain([("_meta", Change::Remove)]).collect();
-            self.params.with(&changes)
-        });
+        let params = self.params_to_client(alias);
         if params.is_none() && !self.request.has("_meta") {
             return None;
         }
         let params = params.as_ref().map(|params| ("params", Change::Set(params.raw())));
         let changes: Vec<_> = params.into_iter().chain([("_meta", Change::Remove)]).collect();
         Some(self.request.with(&changes))
+    }
+
+    fn params_to_client(&self, alias: &str) -> Option<Json> {
+        let of_a_person = |member| self.params.get(member).filter(|_| self.asks.is_read_by_a_person());
+        let message = of_a_person("message").and_then(|message| shown::named(message, alias));
+        let schema = of_a_person("requestedSchema").and_then(shown::readable);
+        if message.is_none() && schema.is_none() && !self.params.has("_meta") {
+            return None;
+        }
+        let shown = [("message", &message), ("requestedSchema", &schema)];
+        let shown = shown.into_iter().filter_map(|(member, new)| Some((member, Change::Set(new.as_ref()?.raw()))));
+        let changes: Vec<_> = shown.chain([("_meta", Change::Remove)]).collect();
+        Some(self.params.with(&changes))
     }
 }
 

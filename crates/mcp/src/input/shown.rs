@@ -1,23 +1,72 @@
-//! What of a question a person is shown: messages that can't hide who asks, URLs that can't hide where they lead.
+//! What of a question a person is shown: messages that can't hide who asks, forms that hide nothing, URLs that can't hide
+//! where they lead.
 
 use url::Url;
 
+use crate::json::{Change, Kind};
 use crate::{Json, Raw};
 
 /// A message with `name` before it, which nothing in the message can take away, turn round or write over; `None` for what
 /// is no text. All else stays as it was written: half a surrogate pair, too.
 pub(super) fn named(message: Raw<'_>, name: &str) -> Option<Json> {
     let name = Json::text(&format!("[{name}] "));
-    let (name, message) = (name.as_str().strip_suffix('"')?, message.get().strip_prefix('"')?.strip_suffix('"')?);
-    let mut shown = String::with_capacity(message.len());
-    let mut rest = message;
+    let name = name.as_str().strip_suffix('"')?;
+    Some(Json::joined(&[name, &visible(inside(message)?), "\""]))
+}
+
+/// A form's schema whose texts for people have nothing hidden in them; `None` where nothing changes. Names and values,
+/// which go back to the server, stay as they were written.
+pub(super) fn readable(schema: Raw<'_>) -> Option<Json> {
+    let Some(members) = schema.object() else { return each(schema, readable) };
+    let shown: Vec<_> = members.iter().map(|(name, value)| readable_member(name, value)).collect();
+    let changes = members.iter().zip(&shown);
+    let changes = changes.filter_map(|((name, _), shown)| Some((name, Change::Set(shown.as_ref()?.raw()))));
+    let changes: Vec<_> = changes.collect();
+    (!changes.is_empty()).then(|| members.with(&changes))
+}
+
+fn readable_member(name: &str, value: Raw<'_>) -> Option<Json> {
+    match (name, value.kind()) {
+        ("title" | "description", Kind::Text) => cleaned(value),
+        // Names for what may be chosen (2025-06-18).
+        ("enumNames", Kind::Array) => each(value, cleaned),
+        // What a person chooses comes back as it was sent.
+        ("const" | "default" | "enum" | "examples", _) => None,
+        _ => readable(value),
+    }
+}
+
+/// An array whose items were changed; `None` where none was, or for what is no array.
+fn each(array: Raw<'_>, change: fn(Raw<'_>) -> Option<Json>) -> Option<Json> {
+    let items = array.array()?;
+    let changed: Vec<_> = items.iter().map(|item| change(*item)).collect();
+    let is_changed = changed.iter().any(Option::is_some);
+    is_changed.then(|| Json::array(items.iter().zip(&changed).map(|(item, new)| new.as_ref().map_or(*item, Json::raw))))
+}
+
+/// A text without what is hidden in it; `None` where nothing is.
+fn cleaned(text: Raw<'_>) -> Option<Json> {
+    let written = inside(text)?;
+    let shown = visible(written);
+    (shown.len() < written.len()).then(|| Json::joined(&["\"", &shown, "\""]))
+}
+
+/// A text between its quotation marks, as it was written; `None` for what is no text.
+fn inside(text: Raw<'_>) -> Option<&str> {
+    text.get().strip_prefix('"')?.strip_suffix('"')
+}
+
+/// The letters of a JSON string that are seen, as they were written.
+fn visible(inside: &str) -> String {
+    let mut shown = String::with_capacity(inside.len());
+    let mut rest = inside;
     while let Some((letter, written)) = next(rest) {
         if !letter.is_some_and(is_hidden) {
             shown.push_str(written);
         }
         rest = &rest[written.len()..];
     }
-    Some(Json::joined(&[name, &shown, "\""]))
+    shown
 }
 
 /// The first letter within a JSON string, and how it is written; no letter is half a surrogate pair.

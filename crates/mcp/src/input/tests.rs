@@ -112,6 +112,24 @@ fn a_url_that_only_people_may_take_for_another_is_https_all_the_same() {
 }
 
 #[test]
+fn nothing_is_hidden_in_what_a_form_says() {
+    let form = |schema: &str| {
+        let params = format!(r#"{{"message":"m","requestedSchema":{schema}}}"#);
+        let told = told(&asking(&format!(r#"{{"a":{{"method":"elicitation/create","params":{params}}}}}"#)));
+        let request = object(&told).object("inputRequests").unwrap().object("a").unwrap();
+        request.object("params").unwrap().get("requestedSchema").unwrap().get().to_owned()
+    };
+    insta::assert_snapshot!(
+        form(r#"{"type":"object", "title":"\u202eT","properties":{"title":{"type":"string","title":"a\u001bb","description":"l\n\tm","default":"\u001b"},"pick\u0001":{"oneOf":[{"const":"\u0001","title":"\u0001One"},{"const":"b","title":"B"}]},"old":{"enum":["\u0001"],"enumNames":["\u0001x","y",5]},"many":{"items":{"anyOf":[{"title":"\u2066z"}]}}},"required":["title"],"n":1e3}"#),
+        @r#"{"type":"object","title":"T","properties":{"title":{"type":"string","title":"ab","description":"l\nm","default":"\u001b"},"pick\u0001":{"oneOf":[{"const":"\u0001","title":"One"},{"const":"b","title":"B"}]},"old":{"enum":["\u0001"],"enumNames":["x","y",5]},"many":{"items":{"anyOf":[{"title":"z"}]}}},"required":["title"],"n":1e3}"#
+    );
+    let plain =
+        r#"{ "properties":{"a":{"title":"A \"b\" \u00e9","default":"\t"} } , "title":[1 , 2],"description":null}"#;
+    assert_eq!(form(plain), plain, "what hides nothing stays as it was written");
+    assert_eq!(form("[5]"), "[5]");
+}
+
+#[test]
 fn nothing_in_a_message_takes_the_servers_name_from_before_it() {
     let shown = |message: &str| {
         let request = format!(r#"{{"method":"elicitation/create","params":{{"message":"{message}"}}}}"#);
