@@ -101,7 +101,13 @@ pub(crate) enum SearchError {
     #[error("not even the first records could be read in the time a search has")]
     OutOfTime,
     #[error(transparent)]
-    Database(#[from] store::Error),
+    Database(store::Error),
+}
+
+impl From<store::Error> for SearchError {
+    fn from(error: store::Error) -> Self {
+        if error.is_out_of_time() { Self::OutOfTime } else { Self::Database(error) }
+    }
 }
 
 /// A page of at most `limit` records that match, newest first.
@@ -141,10 +147,7 @@ pub(crate) async fn search_within(
                 page.rows.extend(found.rows);
                 page.next = found.reached;
             }
-            Err(error) if error.is_out_of_time() => {
-                let has_moved = page.next != after;
-                return if has_moved { Ok(Page { is_partial: true, ..page }) } else { Err(SearchError::OutOfTime) };
-            }
+            Err(error) if error.is_out_of_time() && page.next != after => return Ok(Page { is_partial: true, ..page }),
             Err(error) => return Err(error.into()),
         }
         if page.rows.len() > limit {
@@ -195,11 +198,8 @@ pub(crate) async fn by_caller(
     }
     search::prepare(tx, millis(BUDGET)).await?;
     let partitions = search::partitions(tx, filter.from, filter.until).await?;
-    match callers::by_caller(tx, &filter, partitions, i64::try_from(COUNTS).unwrap_or(i64::MAX)).await {
-        Ok(counts) => Ok((counts, false)),
-        Err(error) if error.is_out_of_time() => Err(SearchError::OutOfTime),
-        Err(error) => Err(error.into()),
-    }
+    let counts = callers::by_caller(tx, &filter, partitions, i64::try_from(COUNTS).unwrap_or(i64::MAX)).await?;
+    Ok((counts, false))
 }
 
 /// Activity near a time in which there is none.

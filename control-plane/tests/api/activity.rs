@@ -114,3 +114,15 @@ async fn a_bundle_that_ends_before_it_begins_is_refused(pool: PgPool) {
         app.get(&owner, &format!("{bundle}{query}")).await.expect(status);
     }
 }
+
+#[sqlx::test(migrator = "store::MIGRATOR")]
+async fn a_search_that_does_not_come_to_its_first_record_in_time_says_what_to_do(pool: PgPool) {
+    let app = App::new(&pool).await;
+    let owner = app.owner().await;
+    let mut busy = pool.begin().await.unwrap();
+    sqlx::raw_sql("lock table audit_record in access exclusive mode").execute(&mut *busy).await.unwrap();
+    let refused = app.get(&owner, &format!("{}/activity", owner.path())).await.expect(503).json();
+    assert_eq!(refused["type"], "out-of-time", "{refused}");
+    busy.rollback().await.unwrap();
+    app.get(&owner, &format!("{}/activity", owner.path())).await.expect(200);
+}
