@@ -174,10 +174,13 @@ fn judge(reply: &Reply) -> Answer {
     }
 }
 
-/// The collector's own table (`Troubleshoot HTTP Event Collector`).
+/// The collector's own table (`Troubleshoot HTTP Event Collector`), each code with the status it comes with: a gateway
+/// before the collector counts in its own way, and what it says of itself says nothing of an event.
 fn by_code(reply: &Reply, code: u16) -> Answer {
     let word = format!("hec_{code}");
     match code {
+        1..=4 if !matches!(reply.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => by_status(reply, &word),
+        5..=7 | 10..=15 if reply.status != StatusCode::BAD_REQUEST => by_status(reply, &word),
         1 => Answer::Stopped(reply.fault(word, "The token is disabled: enable it in Splunk")),
         2..=4 => Answer::Stopped(reply.fault(word, "Splunk does not know the token: enter it again")),
         7 => Answer::Stopped(reply.fault(word, "The token may not write to that index: choose another, or allow it")),
@@ -189,7 +192,6 @@ fn by_code(reply: &Reply, code: u16) -> Answer {
         // What an event holds is refused, not the settings.
         5 | 6 | 12 | 13 | 15 => Answer::Refused(reply.fault(word, "")),
         8 | 9 | 16..=26 => reply.retry(word, ""),
-        // No fault of Splunk's: a gateway before it counts in its own way, its 0 among it.
         _ => by_status(reply, &word),
     }
 }
