@@ -164,12 +164,23 @@ async fn restore(config: &control_plane::Config, arguments: &RestoreArgs) -> any
 
 async fn rewrap(config: &control_plane::Config) -> anyhow::Result<()> {
     let done = control_plane::rewrap::rewrap(config).await?;
-    say(&format!("{} keys of workspaces are wrapped by the present master key now, and published anew", done.tenants));
-    say(&format!("{} keys of personal parts of records are", done.personal));
+    say(&format!("wrapping by the first line of `master.key`, the key {}", done.by));
+    say(&format!("{} keys of workspaces are wrapped by it now, and published anew", done.tenants));
+    say(&format!("{} keys of personal parts of records are wrapped by it now", done.personal));
+    for left in &done.left {
+        say(&format!("stays as it was: {left}"));
+    }
+    for tenant in &done.refused {
+        say(&format!(
+            "goes on with an earlier configuration and the keys in it, since its present one is refused: {tenant}"
+        ));
+    }
     anyhow::ensure!(
-        done.left == 0,
-        "{} keys stay as they were: no line of `master.key` opens them; add the one that does",
-        done.left
+        done.left.is_empty() && done.refused.is_empty(),
+        "{} keys stay as they were, and {} workspaces go on with an earlier configuration: leave the old lines of \
+         `master.key` where they are, mend what is said above, and run this again",
+        done.left.len(),
+        done.refused.len()
     );
     Ok(())
 }

@@ -77,6 +77,17 @@ pub async fn refuse(tx: &mut PlatformTx, tenant: TenantId, refusal: &Refusal) ->
     Ok(())
 }
 
+/// The tenants that go on with what was published of them earlier, because their present configuration is refused.
+///
+/// # Errors
+/// [`Error`] when the database failed.
+pub async fn refused(tx: &mut PlatformTx) -> Result<Vec<TenantId>, Error> {
+    let rows = sqlx::query_scalar!(
+        r#"select tenant_id as "tenant: TenantId" from publish_refusals join published using (tenant_id) order by tenant_id"#
+    );
+    Ok(rows.fetch_all(tx.connection()).await?)
+}
+
 /// What is published of all tenants, in their order.
 ///
 /// # Errors
