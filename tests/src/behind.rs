@@ -35,6 +35,16 @@ impl Postgres {
         said(Command::new("psql").args(options).arg(&self.url)).await.trim_end().to_owned()
     }
 
+    /// Whether a statement answers true; not, while nobody answers: psql ends with 2 where it has no connection.
+    pub async fn holds(&self, statement: &str) -> bool {
+        let options = ["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", statement];
+        let output =
+            Command::new("psql").args(options).arg(&self.url).output().await.expect("psql comes with Postgres");
+        let code = output.status.code();
+        assert!(matches!(code, Some(0 | 2)), "{}", String::from_utf8_lossy(&output.stderr));
+        code == Some(0) && output.stdout.trim_ascii() == b"t"
+    }
+
     /// Whether it lets us in.
     pub async fn answers(&self) -> bool {
         let output = Command::new("psql").args(["-X", "-q", "-c", "select 1"]).arg(&self.url).output().await;

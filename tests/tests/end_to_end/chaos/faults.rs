@@ -201,10 +201,8 @@ impl World<'_> {
         let stopped = self.stack.stop_process(name);
         self.load.slow_down(SLOWLY);
         self.calls_are_made("while a node is silent").await;
-        until_within(LAPSE, "the silent node is given up", async || {
-            (postgres.query(&is_given_up).await == "t").then_some(())
-        })
-        .await;
+        until_within(LAPSE, "the silent node is given up", async || postgres.holds(&is_given_up).await.then_some(()))
+            .await;
         stopped.go_on();
         self.load.goes_on();
     }
@@ -298,7 +296,7 @@ impl World<'_> {
             Clock::set(self.stack.folder(), offset);
             let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
             let jumped = format!("select abs(extract(epoch from clock_timestamp()) - {now} - {hours} * 3600) < 600");
-            until("Postgres' clock has jumped", async || (postgres.query(&jumped).await == "t").then_some(())).await;
+            until("Postgres' clock has jumped", async || postgres.holds(&jumped).await.then_some(())).await;
             self.load.goes_on_for(CALLS).await;
         }
     }
@@ -316,7 +314,7 @@ impl World<'_> {
                  from audit_shard"
             );
             until_within(TAKES_OVER, "the other control plane owns the log", async || {
-                (postgres.query(&taken).await == "t").then_some(())
+                postgres.holds(&taken).await.then_some(())
             })
             .await;
             self.load.goes_on_for(CALLS_MEANWHILE).await;

@@ -92,7 +92,7 @@ impl World<'_> {
         self.load.goes_on_for(CALLS).await;
         let signed = format!("select signed_size > {size} from audit_head where {its}");
         until_within(TAKES_OVER, "a checkpoint of what the backup lacks", async || {
-            (postgres.query(&signed).await == "t").then_some(())
+            postgres.holds(&signed).await.then_some(())
         })
         .await;
         let mut maintenance = Maintenance::begin(self.stack).await;
@@ -112,10 +112,8 @@ impl World<'_> {
             "select (select not bool_or(set_back) from audit_shard) and epoch > {} from audit_head where {its}",
             gone.epoch
         );
-        until_within(TAKES_OVER, "what is missing is named", async || {
-            (postgres.query(&goes_on).await == "t").then_some(())
-        })
-        .await;
+        until_within(TAKES_OVER, "what is missing is named", async || postgres.holds(&goes_on).await.then_some(()))
+            .await;
         self.damage.set_backs.push(SetBack { age, before, gone });
     }
 }
