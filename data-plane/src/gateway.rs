@@ -14,6 +14,7 @@ mod forward;
 mod legacy;
 mod lists;
 mod own;
+mod state;
 mod target;
 #[cfg(test)]
 mod tests;

@@ -59,6 +59,9 @@ pub enum Refusal {
     /// What the caller is about to read could not be kept for later decisions.
     #[error("what is about to be read could not be kept")]
     NotKept,
+    /// What a legacy client set for its session could not be kept for all nodes.
+    #[error("the session's state could not be kept")]
+    StateNotKept,
     /// What we present to the upstream could not be had.
     #[error("the credential for `{alias}` could not be had")]
     Credential {
@@ -103,6 +106,7 @@ impl Refusal {
             Self::Overloaded(Full::Caller) => "overloaded_caller",
             Self::AuditUnavailable => "audit_unavailable",
             Self::NotKept => "policy_unavailable",
+            Self::StateNotKept => "session_state_unavailable",
             Self::Credential { .. } => "credential_unavailable",
             Self::Upstream { fault, .. } => fault.code(),
             Self::Cancelled => "cancelled",
@@ -134,6 +138,9 @@ impl Refusal {
                 Code::PolicyUnavailable,
                 "A policy asks for what you have read, which could not be kept, so the call was not made; try again",
             ),
+            Self::StateNotKept => {
+                RpcError::new(Code::InternalError, "What you set could not be kept for your session; try again")
+            }
             Self::Credential { alias } => {
                 RpcError::upstream_failed("The upstream's credential could not be had", alias, Retryable::Yes)
             }

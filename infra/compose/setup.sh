@@ -8,7 +8,7 @@ sluice=${SLUICE_BIN:-/usr/bin/sluice}
 planes=${PLANES_USER:-65532} services=${SERVICES_USER:-999}
 
 # The node's part of the rules in cli/src/up/redis.rs: it reads everything and writes what is its own.
-node_rules='+@all -@admin -@dangerous +info +config|get resetchannels &hint &withdrawn %R~* %RW~audit:{?} %RW~audit:{??} %RW~audit:{???} %RW~nodes %RW~*:live %RW~*:session_ended:* %RW~*:upstream_session:* %RW~*:seen_labels:* %RW~seen_labels_began %RW~relay_used:*'
+node_rules='+@all -@admin -@dangerous +info +config|get resetchannels &hint &withdrawn %R~* %RW~audit:{?} %RW~audit:{??} %RW~audit:{???} %RW~nodes %RW~*:live %RW~*:session_ended:* %RW~*:session:* %RW~*:upstream_session:* %RW~*:seen_labels:* %RW~seen_labels_began %RW~relay_used:*'
 
 new_password() { od -An -N24 -tx1 /dev/urandom | tr -d ' \n'; }
 

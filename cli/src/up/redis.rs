@@ -22,7 +22,7 @@ pub(crate) struct Redis {
 /// acks, so whoever has a node's password can't either.
 const NODE_RULES: &str = "+@all -@admin -@dangerous +info +config|get resetchannels &hint &withdrawn %R~* \
                           %RW~audit:{?} %RW~audit:{??} %RW~audit:{???} %RW~nodes %RW~*:live \
-                          %RW~*:session_ended:* %RW~*:upstream_session:* %RW~*:seen_labels:* %RW~seen_labels_began %RW~relay_used:*";
+                          %RW~*:session_ended:* %RW~*:session:* %RW~*:upstream_session:* %RW~*:seen_labels:* %RW~seen_labels_began %RW~relay_used:*";
 
 impl Redis {
     /// Finds the program and writes its settings.

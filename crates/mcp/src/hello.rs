@@ -12,6 +12,9 @@ use crate::{Code, Era, Json, Object, Raw, RpcError, Version};
 /// Not `listChanged`: it would promise a stream of notifications.
 pub const CAPABILITIES: Raw<'static> = Raw::constant(r#"{"tools":{}}"#);
 
+/// The same to a legacy client, which can set the level of the log lines it gets.
+pub const LEGACY_CAPABILITIES: Raw<'static> = Raw::constant(r#"{"tools":{},"logging":{}}"#);
+
 /// What we say about ourselves.
 #[derive(Debug, Clone, Copy)]
 pub struct Identity<'i> {

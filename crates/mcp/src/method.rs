@@ -136,7 +136,7 @@ methods! {
     /// Values for an argument.
     Complete = "completion/complete", Route::Target, Later, Later;
     /// The legacy session's least log level.
-    SetLevel = "logging/setLevel", Route::SessionState, Removed, Later;
+    SetLevel = "logging/setLevel", Route::SessionState, Removed, Served;
     /// A stream of change notifications.
     Listen = "subscriptions/listen", Route::Listen, Later, Removed;
     /// A task's state.

@@ -144,7 +144,7 @@ impl<'a> Client<'a> {
             name: client.map(|client| client.name.clone()),
             client_version: client.map(|client| client.version.clone()),
             capabilities: capabilities.object().unwrap_or(Object::empty()),
-            logs: Logs::All,
+            logs: session.level.map_or(Logs::All, |set| Logs::AtLeast(set.level)),
         }
     }
 }

@@ -1,20 +1,23 @@
-//! Sessions of legacy clients: a sealed id that any node can open, and a mark in Redis for those that ended early.
+//! Sessions of legacy clients: a sealed id that any node can open, and in Redis what can change: whether it ended early, and
+//! what its client set.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use domain::projection::keys;
-use domain::{Clock, Principal};
+use domain::{Clock, Principal, TenantId};
 use mcp::hello::Introduction;
+use mcp::meta::LogLevel;
 use mcp::session::{Owner, Session};
 use moka::sync::Cache;
-use redis::AsyncCommands as _;
 use redis::aio::ConnectionManager;
 use secrets::Sealer;
 
 /// How long a session lives; its id can't be changed, so this does not slide.
 const LIFE: i64 = 7 * 24 * 60 * 60;
-/// How long a node believes that a session goes on without looking.
+/// How long a node believes that a session goes on as it was, without looking.
 const BELIEF: Duration = Duration::from_secs(1);
+/// How long what was seen of an idle session is kept for the time in which Redis is away.
+const IDLE: Duration = Duration::from_hours(1);
 /// How long Redis may take to tell.
 const PATIENCE: Duration = Duration::from_millis(250);
 /// Most sessions of either kind remembered.
@@ -26,10 +29,26 @@ pub struct Sessions {
     sealer: Sealer,
     redis: Option<ConnectionManager>,
     clock: Clock,
-    /// Seen to go on lately.
-    alive: Cache<[u8; 16], ()>,
+    /// Seen to go on.
+    alive: Cache<[u8; 16], Seen>,
     /// Known to have ended.
     ended: Cache<[u8; 16], ()>,
+}
+
+/// What was seen of a session that goes on.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    at: Instant,
+    level: Option<SetLevel>,
+}
+
+/// A level that a client set for its session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SetLevel {
+    /// The least level of the log lines it wants.
+    pub level: LogLevel,
+    /// Random, never 0: tells it from what was set before and after.
+    pub mark: u64,
 }
 
 /// A session that was opened: it is the caller's, and lives.
@@ -39,6 +58,8 @@ pub struct LegacySession {
     pub state: Session,
     /// Names it among all sessions.
     pub nonce: [u8; 16],
+    /// Its log level; none until its client sets one.
+    pub level: Option<SetLevel>,
 }
 
 /// The session is unknown, over, or another's: the client can't tell which.
@@ -51,8 +72,13 @@ pub struct SessionUnknown;
 #[error("the session could not be ended")]
 pub struct NotEnded;
 
+/// What a client set could not be made known to the other nodes.
+#[derive(Debug, thiserror::Error)]
+#[error("the session's state could not be kept")]
+pub struct StateNotKept;
+
 impl Sessions {
-    /// Seals with `sealer`; keeps ends in Redis, without which no session ends before its time.
+    /// Seals with `sealer`; keeps ends and states in Redis, without which no session ends before its time.
     #[must_use]
     pub fn new(sealer: Sealer, redis: Option<ConnectionManager>, clock: Clock) -> Self {
         let life = Duration::from_secs(LIFE.unsigned_abs());
@@ -60,7 +86,7 @@ impl Sessions {
             sealer,
             redis,
             clock,
-            alive: Cache::builder().max_capacity(MOST).time_to_live(BELIEF).build(),
+            alive: Cache::builder().max_capacity(MOST).time_to_idle(IDLE).build(),
             ended: Cache::builder().max_capacity(MOST).time_to_live(life).build(),
         }
     }
@@ -93,10 +119,8 @@ impl Sessions {
         state.check(&owner(principal), self.clock.now().timestamp()).map_err(|_| SessionUnknown)?;
         let mut nonce = [0; 16];
         hex::decode_to_slice(&state.nonce, &mut nonce).map_err(|_| SessionUnknown)?;
-        if self.has_ended(principal, &state.nonce, nonce).await {
-            return Err(SessionUnknown);
-        }
-        Ok(LegacySession { state, nonce })
+        let level = self.look(principal, &state.nonce, nonce).await?;
+        Ok(LegacySession { state, nonce, level })
     }
 
     /// Ends a session for all nodes: here at once, elsewhere within a second.
@@ -104,36 +128,112 @@ impl Sessions {
     /// # Errors
     /// [`NotEnded`] when Redis does not take it.
     pub async fn end(&self, principal: &Principal, session: &LegacySession) -> Result<(), NotEnded> {
-        let left = session.state.expires_at - self.clock.now().timestamp();
         let key = keys::session_ended(principal.tenant, &session.state.nonce);
         let mark = self.sealer.seal(&[b"ended", key.as_bytes()], b"");
-        let seconds = u64::try_from(left).unwrap_or(0).max(1);
-        let mut redis = self.redis.clone().ok_or(NotEnded)?;
-        let told = tokio::time::timeout(PATIENCE, redis.set_ex::<_, _, ()>(&key, mark, seconds)).await;
-        if !matches!(told, Ok(Ok(()))) {
-            return Err(NotEnded);
-        }
+        let mut pipe = redis::pipe();
+        pipe.atomic().set_ex(&key, mark, self.left(session)).ignore();
+        pipe.del(state_key(principal.tenant, &session.state.nonce)).ignore();
+        self.tell(&pipe).await.ok_or(NotEnded)?;
         self.ended.insert(session.nonce, ());
         Ok(())
     }
 
-    /// Redis away means that it goes on: only its early end is not known then.
-    async fn has_ended(&self, principal: &Principal, text: &str, nonce: [u8; 16]) -> bool {
-        if self.ended.contains_key(&nonce) {
-            return true;
-        }
-        if self.alive.contains_key(&nonce) {
-            return false;
-        }
-        let Some(mut redis) = self.redis.clone() else { return false };
-        let key = keys::session_ended(principal.tenant, text);
-        let asked = tokio::time::timeout(PATIENCE, redis.get::<_, Option<Vec<u8>>>(&key)).await;
-        let mark = asked.ok().and_then(Result::ok).flatten();
-        let ended = mark.is_some_and(|mark| self.sealer.open(&[b"ended", key.as_bytes()], &mark).is_ok());
-        let seen = if ended { &self.ended } else { &self.alive };
-        seen.insert(nonce, ());
-        ended
+    /// Sets the log level of a session for all nodes: here at once, elsewhere within a second.
+    ///
+    /// # Errors
+    /// [`StateNotKept`] when Redis does not take it.
+    pub async fn set_level(
+        &self,
+        principal: &Principal,
+        session: &LegacySession,
+        level: LogLevel,
+    ) -> Result<(), StateNotKept> {
+        let set = SetLevel { level, mark: u64::from_be_bytes(secrets::random()).max(1) };
+        let key = state_key(principal.tenant, &session.state.nonce);
+        let mut pipe = redis::pipe();
+        pipe.atomic().hset(&key, LEVEL, self.sealer.seal(&level_parts(&key), &set.to_bytes())).ignore();
+        pipe.expire(&key, self.left(session).cast_signed()).ignore();
+        self.tell(&pipe).await.ok_or(StateNotKept)?;
+        self.alive.insert(session.nonce, Seen { at: Instant::now(), level: Some(set) });
+        Ok(())
     }
+
+    /// How long a session has to live, in seconds.
+    fn left(&self, session: &LegacySession) -> u64 {
+        let left = session.state.expires_at - self.clock.now().timestamp();
+        u64::try_from(left).unwrap_or(0).max(1)
+    }
+
+    async fn tell(&self, pipe: &redis::Pipeline) -> Option<()> {
+        let mut redis = self.redis.clone()?;
+        tokio::time::timeout(PATIENCE, pipe.query_async::<()>(&mut redis)).await.ok()?.ok()
+    }
+
+    /// The log level of a session that goes on. Redis away means that it goes on as it was: only what changes is not known
+    /// then.
+    async fn look(
+        &self,
+        principal: &Principal,
+        text: &str,
+        nonce: [u8; 16],
+    ) -> Result<Option<SetLevel>, SessionUnknown> {
+        if self.ended.contains_key(&nonce) {
+            return Err(SessionUnknown);
+        }
+        let last = self.alive.get(&nonce);
+        if let Some(seen) = last.filter(|seen| seen.at.elapsed() < BELIEF) {
+            return Ok(seen.level);
+        }
+        let level = match self.find(principal.tenant, text).await {
+            None => last.and_then(|seen| seen.level),
+            Some(Err(SessionUnknown)) => {
+                self.ended.insert(nonce, ());
+                return Err(SessionUnknown);
+            }
+            Some(Ok(level)) => level,
+        };
+        self.alive.insert(nonce, Seen { at: Instant::now(), level });
+        Ok(level)
+    }
+
+    /// What Redis has of a session; `None` when that can't be told. What no node sealed is as if it was not there.
+    async fn find(&self, tenant: TenantId, text: &str) -> Option<Result<Option<SetLevel>, SessionUnknown>> {
+        let (ended, state) = (keys::session_ended(tenant, text), state_key(tenant, text));
+        let mut pipe = redis::pipe();
+        pipe.get(&ended).hget(&state, LEVEL);
+        let mut redis = self.redis.clone()?;
+        let asked = pipe.query_async::<(Option<Vec<u8>>, Option<Vec<u8>>)>(&mut redis);
+        let (mark, level) = tokio::time::timeout(PATIENCE, asked).await.ok()?.ok()?;
+        if mark.is_some_and(|mark| self.sealer.open(&[b"ended", ended.as_bytes()], &mark).is_ok()) {
+            return Some(Err(SessionUnknown));
+        }
+        let level = level.and_then(|sealed| self.sealer.open(&level_parts(&state), &sealed).ok());
+        Some(Ok(level.and_then(|plain| SetLevel::read(&plain))))
+    }
+}
+
+impl SetLevel {
+    fn to_bytes(self) -> Vec<u8> {
+        [&self.mark.to_be_bytes()[..], self.level.as_str().as_bytes()].concat()
+    }
+
+    fn read(plain: &[u8]) -> Option<Self> {
+        let (mark, level) = plain.split_first_chunk()?;
+        Some(Self { level: LogLevel::find(std::str::from_utf8(level).ok()?)?, mark: u64::from_be_bytes(*mark) })
+    }
+}
+
+/// The field of a session's log level.
+const LEVEL: &str = "level";
+
+/// Hash: what the client of a legacy session, named by its nonce, has set. Each field is sealed by the node.
+fn state_key(tenant: TenantId, nonce: &str) -> String {
+    format!("{{{tenant}}}:session:{nonce}")
+}
+
+/// What a session's log level is bound to.
+const fn level_parts(key: &str) -> [&[u8]; 3] {
+    [b"state", key.as_bytes(), LEVEL.as_bytes()]
 }
 
 /// For whom an id is sealed: whoever else presents it can't open it.

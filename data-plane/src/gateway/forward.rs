@@ -176,7 +176,11 @@ impl Told {
 
 fn wanted(context: &Context, client: &Client<'_>, ask: &Ask<'_>) -> Wants {
     match context.arrival.takes {
-        Takes::Events => Wants { progress: ask.progress_token().map(Raw::to_json), logs: client.logs },
+        Takes::Events => Wants {
+            progress: ask.progress_token().map(Raw::to_json),
+            logs: client.logs,
+            set: context.session.as_ref().and_then(|session| session.level),
+        },
         Takes::Json => Wants::default(),
     }
 }

@@ -150,6 +150,9 @@ impl Gateway {
             }
             Route::List(Kind::Tool) => self.tools_list(context, &client, request),
             Route::Target => self.target(context, &client, None, (method, request)).await,
+            Route::SessionState if method == Method::SetLevel => {
+                self.set_level(context, &client, session, request).await
+            }
             Route::List(_) | Route::Listen | Route::Task | Route::SessionState => {
                 let error = RpcError::method_not_found(method.as_str());
                 self.refuse(context, Era::Legacy, Some(&request.id), &Refusal::Protocol(error))

@@ -3,7 +3,7 @@
 use audit::words::{Kind, Status};
 use axum::response::Response;
 use http::{HeaderValue, StatusCode};
-use mcp::hello::{CAPABILITIES, Identity, Introduction};
+use mcp::hello::{CAPABILITIES, Identity, Introduction, LEGACY_CAPABILITIES};
 use mcp::notification::Logs;
 use mcp::{Body as Parsed, Era, Id, Message, Method, Raw, Request, message};
 
@@ -30,7 +30,7 @@ impl Gateway {
                 return self.refuse(context, Era::Legacy, Some(&request.id), &refusal).into_response(context);
             }
         };
-        let result = identity(context).initialize_result(introduction.version);
+        let result = identity(context, LEGACY_CAPABILITIES).initialize_result(introduction.version);
         if self.introduced(context, request, &introduction).is_err() {
             return self.unrecorded(Era::Legacy, Some(&request.id)).into_response(context);
         }
@@ -75,7 +75,7 @@ impl Gateway {
 
     /// Answers `server/discover`.
     pub(super) fn discover(&self, context: &Context, client: &Client<'_>, id: &Id<'_>) -> Reply {
-        let result = identity(context).discover_result(DISCOVER_TTL_MS);
+        let result = identity(context, CAPABILITIES).discover_result(DISCOVER_TTL_MS);
         if self.answered(context, client, Method::Discover, id).is_err() {
             return self.unrecorded(client.version.era(), Some(id));
         }
@@ -84,10 +84,10 @@ impl Gateway {
 }
 
 /// Who we are, to this tenant's clients.
-fn identity(context: &Context) -> Identity<'_> {
+fn identity<'a>(context: &'a Context, capabilities: Raw<'a>) -> Identity<'a> {
     Identity {
         server_info: context.tenant.server_info.raw(),
-        capabilities: CAPABILITIES,
+        capabilities,
         instructions: context.tenant.instructions.as_deref(),
     }
 }

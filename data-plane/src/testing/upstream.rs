@@ -213,7 +213,7 @@ async fn legacy(shared: &Arc<Shared>, headers: &HeaderMap, body: &Value) -> Resp
         shared.alive.lock().unwrap().push(session.clone());
         let mut response = result(
             id,
-            json!({"protocolVersion": "2025-11-25", "capabilities": {"tools": {}},
+            json!({"protocolVersion": "2025-11-25", "capabilities": {"tools": {}, "logging": {}},
                 "serverInfo": {"name": "fixture", "version": "1"}, "instructions": "Be kind."}),
         );
         response.headers_mut().insert("mcp-session-id", session.parse().unwrap());
@@ -229,7 +229,7 @@ async fn legacy(shared: &Arc<Shared>, headers: &HeaderMap, body: &Value) -> Resp
     match method {
         "tools/list" => list(id, body, false),
         "tools/call" => call(shared, headers, id, body).await,
-        "ping" => result(id, json!({})),
+        "ping" | "logging/setLevel" => result(id, json!({})),
         _ if id.is_null() || body.get("method").is_none() => StatusCode::ACCEPTED.into_response(),
         _ => error(StatusCode::OK, id, -32601, "Method not found"),
     }

@@ -13,6 +13,7 @@ use super::http::chunk;
 use super::legacy::Guard;
 use super::wires::Answering;
 use super::{Bounds, Fault, Whole};
+use crate::call::session::SetLevel;
 
 /// Most messages of one stream.
 const MESSAGES: usize = 10_000;
@@ -49,6 +50,8 @@ pub struct Wants {
     pub progress: Option<Json>,
     /// Which log messages it wants.
     pub logs: Logs,
+    /// The level that it set for its legacy session, if it did: the upstream's own session can be told.
+    pub set: Option<SetLevel>,
 }
 
 /// The same, with what the upstream was given as token.

@@ -7,14 +7,15 @@ use ::http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use bytes::Bytes;
 use http_body_util::Full;
 use mcp::ask::{Hop, Outbound};
+use mcp::json::Writer;
 use mcp::message::Outcome;
-use mcp::{Id, Json, Limits, Message, Raw, Version, header, hello, message, notification};
+use mcp::{Id, Json, Limits, Message, Method as Asked, Raw, Version, header, hello, message, notification};
 use tokio::time::Instant;
 
 use super::conversation::{Conversation, Heard, Way};
 use super::http::{Media, media, status_fault, whole};
 use super::modern::{PROTOCOL_VERSION, trace, value};
-use super::sessions::{Isolation, Session, SessionKey};
+use super::sessions::{Isolation, LevelSet, Session, SessionKey};
 use super::wires::Answering;
 use super::{Answer, Answered, Bounds, Fault, Job, Line, Outgoing, Stop, Upstream, Whole, client_info};
 use crate::credentials::Presented;
@@ -22,6 +23,8 @@ use crate::credentials::Presented;
 pub(super) const SESSION_ID: HeaderName = HeaderName::from_static(header::SESSION_ID);
 /// How long a message that nobody waits for may take.
 const ASIDE: Duration = Duration::from_secs(10);
+/// How long a call waits for its client's log level to be set.
+const LEVEL_WITHIN: Duration = Duration::from_secs(2);
 
 /// Makes one call, within a session that is there or is opened for it.
 pub(super) async fn call(upstream: &Arc<Upstream>, job: Job<'_>) -> Result<Answered, Stop> {
@@ -36,6 +39,7 @@ pub(super) async fn call(upstream: &Arc<Upstream>, job: Job<'_>) -> Result<Answe
     }
     for _ in 0..2 {
         let session = session(upstream, credential, call.isolation, bounds).await?;
+        set_level(upstream, credential, (&session, call), bounds).await;
         let aside =
             Aside { upstream: Arc::clone(upstream), credential: credential.clone(), session: Arc::clone(&session) };
         match call_within(aside, subject, call, bounds).await? {
@@ -210,12 +214,17 @@ pub(super) async fn open(line: &Line<'_>, id: u64, bounds: Bounds) -> Result<Ope
         Outcome::Error(error) if matches!(error.code, -32601 | -32022..=-32020) => return Err(Stop::OtherEra),
         _ => return Err(Fault::Malformed.into()),
     };
-    let version = match hello::Upstream::initialized(&result) {
-        Ok(introduced) => introduced.version,
+    let introduced = match hello::Upstream::initialized(&result) {
+        Ok(introduced) => introduced,
         Err(hello::Strange::NoCommonVersion) => return Err(Fault::NoCommonVersion.into()),
         Err(hello::Strange::Malformed) => return Err(Fault::Malformed.into()),
     };
-    let session = Session { id: session_id, version };
+    let session = Session {
+        id: session_id,
+        version: introduced.version,
+        has_levels: introduced.capabilities.has("logging"),
+        level: LevelSet::default(),
+    };
     initialized(line, &session, bounds.until).await?;
     let result = bytes.slice_ref(result.raw().get().as_bytes());
     Ok(Opened { session, result })
@@ -248,6 +257,33 @@ pub(super) fn stamp(request: &mut Request<Full<Bytes>>, session: &Session) {
     // 2025-03-26 does not have the header yet.
     if session.version >= Version::V2025_06_18 {
         headers.insert(PROTOCOL_VERSION, HeaderValue::from_static(session.version.as_str()));
+    }
+}
+
+/// Sets the level that the client set for its own session, once for each that it sets. A session that others share keeps
+/// its own. Whatever becomes of it, the client gets only the lines it wants, and the call shows whether the session is there.
+async fn set_level(
+    upstream: &Upstream,
+    credential: &Presented,
+    (session, call): (&Session, &Outgoing<'_>),
+    bounds: Bounds,
+) {
+    let Some(set) = call.wanted.set.filter(|set| !session.level.is(*set)) else { return };
+    if !session.has_levels || !call.isolation.is_one_clients() {
+        return;
+    }
+    let bounds = Bounds { until: bounds.until.min(Instant::now() + LEVEL_WITHIN), ..bounds };
+    let (line, id) = (upstream.line(credential), upstream.next_id());
+    let mut params = Writer::object();
+    params.text("level", set.level.as_str());
+    let body = message::request(&Id::number(id), Asked::SetLevel.as_str(), params.finish().raw());
+    let mut request = line.post(body.into_string());
+    stamp(&mut request, session);
+    if let Ok(response) = line.send(request, bounds.until).await
+        && response.status().is_success()
+        && one_answer(response, id, bounds).await.is_ok()
+    {
+        session.level.note(set);
     }
 }
 

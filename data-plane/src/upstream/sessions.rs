@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use domain::projection::keys;
@@ -15,6 +16,8 @@ use secrets::Sealer;
 use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
+
+use crate::call::session::SetLevel;
 
 /// For how long an unused session is remembered.
 const IDLE: Duration = Duration::from_mins(30);
@@ -39,6 +42,11 @@ pub enum Isolation {
 }
 
 impl Isolation {
+    /// Whether all that the session does is for one session of a client's, or for one call.
+    pub(super) const fn is_one_clients(self) -> bool {
+        matches!(self, Self::Call | Self::Client(_))
+    }
+
     /// A legacy client's session is mirrored one to one; a modern client has none, so the server's setting holds.
     #[must_use]
     pub fn of(client_session: Option<[u8; 16]>, mode: SessionMode, user: UserId, token: TokenId) -> Self {
@@ -67,6 +75,24 @@ pub(super) struct Session {
     pub(super) id: Option<HeaderValue>,
     /// The protocol version agreed on.
     pub(super) version: Version,
+    /// Whether its server says that a level can be set in it.
+    pub(super) has_levels: bool,
+    /// Which level this node set in it.
+    pub(super) level: LevelSet,
+}
+
+/// The mark of the level that was set last; 0 for none.
+#[derive(Debug, Default)]
+pub(super) struct LevelSet(AtomicU64);
+
+impl LevelSet {
+    pub(super) fn is(&self, set: SetLevel) -> bool {
+        self.0.load(Ordering::Relaxed) == set.mark
+    }
+
+    pub(super) fn note(&self, set: SetLevel) {
+        self.0.store(set.mark, Ordering::Relaxed);
+    }
 }
 
 /// The sessions this node knows.
@@ -89,6 +115,8 @@ pub struct Shelf {
 struct Shelved {
     id: String,
     version: Version,
+    #[serde(default)]
+    has_levels: bool,
 }
 
 impl Sessions {
@@ -145,13 +173,18 @@ impl Shelf {
         let sealed = timeout(PATIENCE, redis.get::<_, Option<Vec<u8>>>(&name)).await.ok()?.ok()??;
         let plain = self.sealer.open(&[b"upstream", name.as_bytes()], &sealed).ok()?;
         let shelved: Shelved = serde_json::from_slice(&plain).ok()?;
-        Some(Session { id: Some(HeaderValue::from_str(&shelved.id).ok()?), version: shelved.version })
+        Some(Session {
+            id: Some(HeaderValue::from_str(&shelved.id).ok()?),
+            version: shelved.version,
+            has_levels: shelved.has_levels,
+            level: LevelSet::default(),
+        })
     }
 
     /// Leaves a session for the others; gives theirs when one of them was faster.
     async fn leave(&self, key: &SessionKey, session: Session) -> Session {
         let Some(id) = session.id.as_ref().and_then(|id| id.to_str().ok()) else { return session };
-        let shelved = Shelved { id: id.to_owned(), version: session.version };
+        let shelved = Shelved { id: id.to_owned(), version: session.version, has_levels: session.has_levels };
         let name = key.shelf_name();
         let plain = serde_json::to_vec(&shelved).unwrap_or_default();
         let sealed = self.sealer.seal(&[b"upstream", name.as_bytes()], &plain);
@@ -217,7 +250,8 @@ mod tests {
 
     async fn open(id: &'static str) -> Result<Session, Fault> {
         tokio::task::yield_now().await;
-        Ok(Session { id: Some(HeaderValue::from_static(id)), version: Version::V2025_11_25 })
+        let id = Some(HeaderValue::from_static(id));
+        Ok(Session { id, version: Version::V2025_11_25, has_levels: false, level: LevelSet::default() })
     }
 
     #[tokio::test]

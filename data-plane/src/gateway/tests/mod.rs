@@ -5,6 +5,7 @@ mod eras;
 mod faults;
 mod forwarding;
 mod input;
+mod levels;
 mod messages;
 mod seen;
 mod sessions;
