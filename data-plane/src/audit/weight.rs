@@ -8,16 +8,20 @@ const FIRST: f64 = 2048.0;
 /// What an entry of a stream weighs: the mean of about as many of our last frames as the stream has entries.
 ///
 /// Over fewer it would say of the whole stream what is true of its end: where calls wait, frames are ten times as large as
-/// those before, and a stream with room for all of them would be left alone.
+/// those before, and a stream with room for all of them would be left alone. A node that has just begun knows only what it
+/// has sent itself, and goes by that.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Weight {
     mean: f64,
-    frames: f64,
+    /// Frames the mean was made of.
+    seen: f64,
+    /// Most frames it is made of.
+    most: f64,
 }
 
 impl Default for Weight {
     fn default() -> Self {
-        Self { mean: FIRST, frames: FRAMES_MIN }
+        Self { mean: FIRST, seen: FRAMES_MIN, most: FRAMES_MIN }
     }
 }
 
@@ -30,12 +34,13 @@ impl Default for Weight {
 impl Weight {
     /// One frame more, bytes.
     pub(super) fn add(&mut self, bytes: usize) {
-        self.mean += (bytes as f64 - self.mean) / self.frames;
+        self.seen = (self.seen + 1.0).min(self.most);
+        self.mean += (bytes as f64 - self.mean) / self.seen;
     }
 
     /// Bytes of a stream with so many entries.
     pub(super) fn of(&mut self, entries: u64) -> u64 {
-        self.frames = FRAMES_MIN.max(entries as f64);
+        self.most = FRAMES_MIN.max(entries as f64);
         (entries as f64 * self.mean) as u64
     }
 }
@@ -68,6 +73,16 @@ mod tests {
             assert!(taken_for.abs_diff(bytes) < bytes / 10, "{taken_for} of {bytes}");
         }
         assert_eq!(Weight::default().of(0), 0);
+    }
+
+    #[test]
+    fn a_node_that_has_just_begun_learns_from_its_first_frames() {
+        let mut weight = Weight::default();
+        for _ in 0..200 {
+            weight.of(30_000);
+            weight.add(30_000);
+        }
+        assert!(weight.of(30_000) > 800_000_000, "{}", weight.of(30_000));
     }
 
     #[test]
