@@ -181,6 +181,11 @@ impl Ship {
         self.spooling && self.write.is_none() && Instant::now() >= self.spool_at
     }
 
+    /// Whether only the disk makes a frame durable: what Redis says is then no answer to whoever waits.
+    fn waits_for_disk(&self) -> bool {
+        self.common.spool.as_ref().is_some_and(|spool| spool.mode == SpoolMode::First)
+    }
+
     /// Puts signs of life, death and good-bye in line.
     fn sign(&mut self) {
         let now = Instant::now();
@@ -286,7 +291,9 @@ impl Ship {
             tracing::info!(shard = self.shard.source.shard, tries = self.failures, "Redis takes audit frames again");
         }
         self.failures = 0;
-        self.shard.refusing.store(false, Ordering::Relaxed);
+        if !self.waits_for_disk() {
+            self.shard.refusing.store(false, Ordering::Relaxed);
+        }
         self.choose_mode();
     }
 

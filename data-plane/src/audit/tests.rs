@@ -1,5 +1,7 @@
 //! The node's side against a Redis of its own, with acks written by hand.
 
+mod disk;
+
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -466,16 +468,6 @@ async fn what_is_in_memory_is_bounded_whatever_kind_of_record_it_is() {
     });
     let notes: Vec<String> = notes.collect();
     assert!(notes.len() == 1 && notes[0].contains(r#""count":3,"decision":{"code":"audit_unavailable""#), "{notes:?}");
-}
-
-#[tokio::test]
-async fn a_disk_that_can_not_be_written_refuses_the_call() {
-    let (place, folder) = (Place::new(), Folder::new());
-    let recorder =
-        place.start(place.settings(url(Redis::free_port()), Some(folder.spool(SpoolMode::Fallback)))).unwrap();
-    std::fs::remove_dir_all(&folder.0).unwrap();
-    assert_eq!(recorder.open(place.record()).await.unwrap_err(), AuditUnavailable);
-    assert_eq!(recorder.condition(), Condition::Refusing);
 }
 
 #[tokio::test]
