@@ -19,6 +19,7 @@ use service::{Drain, Health};
 use tokio::net::TcpListener;
 
 use crate::audit::{Condition, Keys, Recorder, Settings, SpoolSettings, StartError as RecorderError};
+use crate::call::asking::Asks;
 use crate::call::inflight::InFlight;
 use crate::call::rounds::Rounds;
 use crate::call::session::Sessions;
@@ -175,8 +176,7 @@ pub async fn assemble(
         max_stale: config.max_stale,
     };
     let feed = Feed::new(Arc::clone(&tenants), Arc::clone(&callers), feed_parts);
-    let recorder = recorder(&config, &keys, boot, &clock)?;
-    registry.register_collector(Box::new(AuditCounts(recorder.clone())));
+    let recorder = recorder(&config, &keys, boot, (&clock, registry))?;
     let in_flight = InFlight::default();
     let gateway = Gateway::new(Parts {
         clock: clock.clone(),
@@ -188,6 +188,7 @@ pub async fn assemble(
         seen: SeenLabels::start(redis.clone(), sealer(Purpose::Seen), clock.clone()).await,
         cursors: sealer(Purpose::Cursor),
         rounds: Rounds::new(sealer(Purpose::RequestState), clock.clone()),
+        asks: Asks::new(sealer(Purpose::Request), clock.clone()),
         metrics: metrics.clone(),
         drain: drain.clone(),
     });
@@ -247,7 +248,12 @@ fn rules(config: &Config) -> Rules {
     }
 }
 
-fn recorder(config: &Config, keys: &NodeKeys, boot: BootId, clock: &Clock) -> Result<Recorder, RecorderError> {
+fn recorder(
+    config: &Config,
+    keys: &NodeKeys,
+    boot: BootId,
+    (clock, registry): (&Clock, &mut Registry),
+) -> Result<Recorder, RecorderError> {
     let url = config.audit_redis_url.expose().clone();
     let settings = Settings {
         shards: config.audit_shards,
@@ -257,7 +263,9 @@ fn recorder(config: &Config, keys: &NodeKeys, boot: BootId, clock: &Clock) -> Re
     };
     let sealer = |purpose| keys.master.sealer(purpose, &keys.deployment);
     let keys = Keys { frames: sealer(Purpose::AuditFrame), acks: sealer(Purpose::AuditAck) };
-    Recorder::start(settings, keys, clock.clone())
+    let recorder = Recorder::start(settings, keys, clock.clone())?;
+    registry.register_collector(Box::new(AuditCounts(recorder.clone())));
+    Ok(recorder)
 }
 
 /// Where credentials may rest beside the snapshot.

@@ -10,6 +10,7 @@
 //! reply          = translated, recorded, streamed (`reply`)
 //! ```
 
+mod answers;
 mod forward;
 mod legacy;
 mod lists;
@@ -38,6 +39,7 @@ use service::Drain;
 
 use crate::app::Node;
 use crate::audit::{AuditUnavailable, Recorder};
+use crate::call::asking::Asks;
 use crate::call::inflight::InFlight;
 use crate::call::record::{self, Subject};
 use crate::call::rounds::Rounds;
@@ -96,6 +98,8 @@ pub struct Parts {
     pub cursors: Sealer,
     /// Calls that ask for input.
     pub rounds: Rounds,
+    /// Calls whose legacy upstreams ask their clients.
+    pub asks: Asks,
     /// What is counted.
     pub metrics: Metrics,
     /// Owns the calls that go on when their client has gone.

@@ -29,6 +29,8 @@ pub struct Metrics {
     pub refusals: Family<RefusalLabels, Counter>,
     /// Notifications on calls' streams that their clients did not get.
     pub dropped_notifications: Family<DroppedLabels, Counter>,
+    /// Clients' answers to upstreams' questions that reached no upstream.
+    pub lost_answers: Family<LostLabels, Counter>,
     /// Look-ups of callers.
     pub callers: Family<CallerLabels, Counter>,
     /// Tenants in memory.
@@ -73,6 +75,26 @@ pub struct RefusalLabels {
 pub struct DroppedLabels {
     /// The word.
     pub reason: &'static str,
+}
+
+/// Why an answer reached no upstream.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct LostLabels {
+    /// The reason.
+    pub reason: Lost,
+}
+
+/// Why a client's answer to an upstream's question reached no upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum Lost {
+    /// Nothing was asked that it could answer, or too long ago.
+    Unknown,
+    /// The server is gone, paused, or was reviewed anew.
+    ServerGone,
+    /// It could not be recorded.
+    NotRecorded,
+    /// The upstream did not take it.
+    NotTaken,
 }
 
 /// Where a caller was found.
@@ -151,6 +173,7 @@ impl Metrics {
             calls: Family::default(),
             refusals: Family::default(),
             dropped_notifications: Family::default(),
+            lost_answers: Family::default(),
             callers: Family::default(),
             tenants_loaded: Gauge::default(),
             tenants_bytes: Gauge::default(),
@@ -174,6 +197,8 @@ impl Metrics {
         registry.register("sluice_refusals", "Refused requests of known callers by reason", self.refusals.clone());
         let dropped = self.dropped_notifications.clone();
         registry.register("sluice_dropped_notifications", "Notifications on calls' streams not passed on", dropped);
+        let lost = self.lost_answers.clone();
+        registry.register("sluice_lost_answers", "Answers to questions that reached no upstream", lost);
         registry.register("sluice_callers", "Look-ups of callers by outcome", self.callers.clone());
     }
 
@@ -204,6 +229,11 @@ impl Metrics {
     /// Counts a notification that a call's client did not get.
     pub fn dropped(&self, why: Dropped) {
         self.dropped_notifications.get_or_create(&DroppedLabels { reason: why.as_str() }).inc();
+    }
+
+    /// Counts an answer that reached no upstream.
+    pub fn lost(&self, reason: Lost) {
+        self.lost_answers.get_or_create(&LostLabels { reason }).inc();
     }
 
     /// Counts a look-up of a caller.

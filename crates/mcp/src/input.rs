@@ -1,11 +1,12 @@
-//! Questions in the middle of a request (multi round-trip requests, 2026-07-28): read from an upstream's result, written for
-//! the client.
+//! Questions in the middle of a request: read from an upstream's result (multi round-trip requests, 2026-07-28), or from a
+//! legacy server's own request, written for the client.
 
 use crate::error::OWN_PREFIX;
 use crate::json::{Change, Kind, Writer};
+use crate::message;
 use crate::meta;
 use crate::session::Capabilities;
-use crate::{Json, Object, Raw};
+use crate::{Id, Json, Object, Raw, Request};
 
 mod shown;
 
@@ -31,6 +32,10 @@ struct Question<'a> {
     params: Object<'a>,
     asks: Asks,
 }
+
+/// What a legacy server asks of its client while it works on a request: a request of its own (2025-03-26 to 2025-11-25).
+#[derive(Debug, Clone)]
+pub struct Inquiry<'a>(Question<'a>);
 
 /// What is wanted of the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -149,6 +154,43 @@ impl<'a> Asked<'a> {
     }
 }
 
+impl<'a> Inquiry<'a> {
+    /// Reads a server's request.
+    ///
+    /// # Errors
+    /// [`Strange`] when no client may be asked it; [`Strange::Undeclared`] when it is of no kind that we know.
+    pub fn read(request: &Request<'a>) -> Result<Self, Strange> {
+        let asks = Asks::read(&request.method, Some(&request.params)).unwrap_or(Err(Strange::Undeclared))?;
+        Ok(Self(Question { request: Object::empty(), params: request.params.clone(), asks }))
+    }
+
+    /// Checks that the client can do what is asked.
+    ///
+    /// # Errors
+    /// [`Strange::Undeclared`] when it can't.
+    pub const fn check(&self, declared: Capabilities) -> Result<(), Strange> {
+        if declared.has(self.0.asks.needs()) { Ok(()) } else { Err(Strange::Undeclared) }
+    }
+
+    /// Its method.
+    #[must_use]
+    pub const fn method(&self) -> &'static str {
+        self.0.asks.method()
+    }
+
+    /// The request for the client, under an id of ours, with what a person reads as in a result that asks; without what
+    /// would make it a task, which we did not offer.
+    #[must_use]
+    pub fn to_client(&self, id: &Id<'_>, alias: &str) -> Json {
+        let shown = self.0.params_to_client(alias);
+        let params = shown.as_ref().and_then(|shown| shown.raw().object()).unwrap_or_else(|| self.0.params.clone());
+        if params.has("task") {
+            return message::request(id, self.method(), params.with(&[("task", Change::Remove)]).raw());
+        }
+        message::request(id, self.method(), params.raw())
+    }
+}
+
 impl<'a> Question<'a> {
     fn read(request: Raw<'a>) -> Result<Self, Strange> {
         let request = request.object().ok_or(Strange::Malformed)?;
@@ -156,12 +198,8 @@ impl<'a> Question<'a> {
             None => None,
             Some(raw) => Some(raw.object().ok_or(Strange::Malformed)?),
         };
-        let asks = match (request.text("method").as_deref(), &params) {
-            (Some("elicitation/create"), Some(params)) => elicitation(params)?,
-            (Some("sampling/createMessage"), Some(params)) => sampling(params)?,
-            (Some("roots/list"), _) => Asks::Roots,
-            _ => return Err(Strange::Malformed),
-        };
+        let asks = request.text("method").and_then(|method| Asks::read(&method, params.as_ref()));
+        let asks = asks.unwrap_or(Err(Strange::Malformed))?;
         Ok(Self { request, params: params.unwrap_or(Object::empty()), asks })
     }
 
@@ -214,6 +252,24 @@ fn elicitation(params: &Object<'_>) -> Result<Asks, Strange> {
 }
 
 impl Asks {
+    /// What a request of that method wants; `None` for what asks nothing.
+    fn read(method: &str, params: Option<&Object<'_>>) -> Option<Result<Self, Strange>> {
+        match (method, params) {
+            ("elicitation/create", Some(params)) => Some(elicitation(params)),
+            ("sampling/createMessage", Some(params)) => Some(sampling(params)),
+            ("roots/list", _) => Some(Ok(Self::Roots)),
+            _ => None,
+        }
+    }
+
+    const fn method(self) -> &'static str {
+        match self {
+            Self::Form | Self::Url => "elicitation/create",
+            Self::Sampling | Self::SamplingWithTools => "sampling/createMessage",
+            Self::Roots => "roots/list",
+        }
+    }
+
     const fn needs(self) -> Capabilities {
         match self {
             Self::Form => Capabilities::ELICITATION_FORM,

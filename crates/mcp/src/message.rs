@@ -8,7 +8,7 @@ use crate::{Code, Json, RpcError};
 
 mod write;
 
-pub use write::{error, notification, request, response};
+pub use write::{error, notification, outcome, request, response};
 
 /// The id of a request: a string or an integer, kept as it was written so that it can be echoed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -148,6 +148,12 @@ impl Capabilities {
         }
     }
 
+    /// The bits, for what is told apart by them.
+    #[must_use]
+    pub const fn bits(self) -> u8 {
+        self.0
+    }
+
     /// Whether it has all of these.
     #[must_use]
     pub const fn has(self, wanted: Self) -> bool {

@@ -1,5 +1,6 @@
 //! From HTTP and JSON-RPC to a call: what arrived, from which client, in which session.
 
+pub mod asking;
 pub mod inflight;
 pub mod record;
 pub mod rounds;

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use audit::Record;
-use domain::Server;
+use domain::{CallId, Server};
 use mcp::ask::Ask;
 use mcp::{Era, Id, Json, Raw, input};
 use secrets::Scope;
 
 use super::{Context, Gateway};
 use crate::audit::{OpenRecord, later};
+use crate::call::asking::{self, Asker};
 use crate::call::inflight::Running;
 use crate::call::rounds::{Asking, Continued};
 use crate::call::{Client, Takes};
@@ -40,6 +41,7 @@ struct Told {
     traceparent: String,
     capabilities: Json,
     continued: Option<Continued>,
+    asker: Option<Asker>,
 }
 
 impl Gateway {
@@ -67,7 +69,8 @@ impl Gateway {
             Err(refusal) => return self.close(&closing, released.record, closing.refused(&refusal)),
         };
         let running = context.session.as_ref().map(|session| self.0.in_flight.begin(session.nonce, id.as_json()));
-        let told = Told::new(context, client, ask, continued);
+        let asker = released.record.call_id.and_then(|call| self.asker(context, (tool, server), call));
+        let told = Told { asker, ..Told::new(context, client, ask, continued) };
         let outgoing = outgoing(context, client, (ask, tool, server), &told);
         closing.sent = Instant::now();
         released.record.time_forwarded = Some(later(context.arrival.time, closing.sent - context.arrival.at));
@@ -88,6 +91,25 @@ impl Gateway {
                 Reply::Withdrawn
             }
         }
+    }
+
+    /// What asks a legacy call's client what a legacy upstream wants of it; only a stream can carry that.
+    fn asker(&self, context: &Context, (tool, server): (&Exposed, &Server), call: CallId) -> Option<Asker> {
+        let session = context.session.as_ref().filter(|_| context.arrival.takes == Takes::Events)?;
+        Some(Asker(Arc::new(asking::Asking {
+            asks: self.0.asks.clone(),
+            recorder: self.0.recorder.clone(),
+            tenant: Arc::clone(&context.tenant),
+            caller: Arc::clone(&context.caller),
+            session: Arc::clone(session),
+            arrival: context.arrival.clone(),
+            trace: context.trace.clone(),
+            call,
+            version: server.version,
+            alias: server.alias.to_string(),
+            tool: tool.recorded.clone(),
+            server: tool.recorded_server.clone(),
+        })))
     }
 
     /// Notes what the caller is about to read, where any policy of the tenant asks for it.
@@ -159,6 +181,8 @@ fn outgoing<'a>(
         wanted: &told.wanted,
         traceparent: &told.traceparent,
         tracestate: context.trace.state.as_deref(),
+        declared: context.session.as_ref().map(|session| session.state.capabilities).unwrap_or_default(),
+        asker: told.asker.as_ref(),
         isolation: Isolation::of(nonce, server.sessions, principal.user, principal.token),
     }
 }
@@ -167,10 +191,11 @@ impl Told {
     fn new(context: &Context, client: &Client<'_>, ask: &Ask<'_>, continued: Option<Continued>) -> Self {
         let capabilities = match client.version.era() {
             Era::Modern => input::carried(&client.capabilities),
-            // What an upstream asks of such a client is not carried, so it must not ask.
+            // What a modern upstream asks of such a client is not carried, so it must not ask.
             Era::Legacy => Raw::EMPTY.to_json(),
         };
-        Self { wanted: wanted(context, client, ask), traceparent: context.trace.to_string(), capabilities, continued }
+        let (wanted, traceparent) = (wanted(context, client, ask), context.trace.to_string());
+        Self { wanted, traceparent, capabilities, continued, asker: None }
     }
 }
 

@@ -57,7 +57,7 @@ impl Gateway {
                 let (gateway, context) = (self.clone(), context.clone());
                 self.0.drain.spawn(async move {
                     // What is not found in time ends by the upstream's own idle limit.
-                    let _ = timeout(END_WITHIN, gateway.end_upstream(&context, session.nonce)).await;
+                    let _ = timeout(END_WITHIN, gateway.end_upstream(&context, &session)).await;
                 });
                 reply::empty(StatusCode::OK)
             }
@@ -67,9 +67,9 @@ impl Gateway {
 
     /// Ends the sessions that a client's session had at legacy upstreams. Each was opened for it alone; those of servers
     /// whose sessions are shared go on.
-    async fn end_upstream(&self, context: &Context, nonce: [u8; 16]) {
+    async fn end_upstream(&self, context: &Context, session: &LegacySession) {
         for (server, upstream) in context.tenant.snapshot.servers.iter().zip(&context.tenant.upstreams) {
-            if let Some(left) = upstream.left_by(nonce).await
+            if let Some(left) = upstream.left_by(session.nonce, session.state.capabilities).await
                 && let Ok(credential) = self.credential(context, server).await
             {
                 left.end(credential);
@@ -132,8 +132,10 @@ impl Gateway {
                 }
                 return Reply::Accepted;
             }
-            // Nothing is asked of clients yet, so nothing waits for this.
-            Message::Response(_) => return Reply::Accepted,
+            Message::Response(response) => {
+                self.take_answer(context, session, response);
+                return Reply::Accepted;
+            }
         };
         let info = session.state.client.as_ref().map(mcp::session::ClientInfo::to_json);
         let capabilities = session.state.capabilities.to_json();

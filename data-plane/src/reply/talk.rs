@@ -29,7 +29,7 @@ pub struct Talk {
 
 /// What comes next on a stream to the client.
 enum Next {
-    Notification(String),
+    Message(String),
     /// Nothing, for what came was not for the client.
     Dropped,
     Quiet,
@@ -44,7 +44,7 @@ impl Talk {
         self.record.as_ref()?;
         let message = loop {
             match self.step().await {
-                Next::Notification(text) => break text,
+                Next::Message(text) => break text,
                 Next::Answer(ready) => break String::from_utf8_lossy(&ready.body.joined()).into_owned(),
                 Next::Quiet => return Some(Bytes::from_static(sse::KEEP_ALIVE)),
                 Next::Silence => return None,
@@ -58,7 +58,7 @@ impl Talk {
     pub async fn last(mut self) -> Option<Ready> {
         loop {
             match self.step().await {
-                Next::Notification(_) | Next::Dropped | Next::Quiet => {}
+                Next::Message(_) | Next::Dropped | Next::Quiet => {}
                 Next::Answer(ready) => return Some(ready),
                 Next::Silence => return None,
             }
@@ -71,7 +71,7 @@ impl Talk {
                 self.metrics.dropped(why);
                 Next::Dropped
             }
-            Ok(Ok(Item::Notification(notification))) => Next::Notification(notification.into_string()),
+            Ok(Ok(Item::Notification(message) | Item::Question(message))) => Next::Message(message.into_string()),
             Ok(Ok(Item::Quiet)) => Next::Quiet,
             Ok(Ok(Item::Answer(whole))) => self.close(self.closing.conclude(&whole)),
             Ok(Err(fault)) => self.close(self.closing.fault(fault)),

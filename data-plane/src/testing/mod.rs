@@ -31,6 +31,7 @@ use uuid::Uuid;
 
 use crate::audit::tests::{Redis, eventually};
 use crate::audit::{Keys, Recorder, Settings};
+use crate::call::asking::Asks;
 use crate::call::inflight::InFlight;
 use crate::call::rounds::Rounds;
 use crate::call::session::Sessions;
@@ -56,6 +57,7 @@ const TOOLS: &[&str] = &[
     "logs",
     "stray",
     "asks",
+    "ask",
     "input",
     "slow",
     "hang",
@@ -161,8 +163,14 @@ impl Stage {
         told.headers["mcp-session-id"].to_str().unwrap().to_owned()
     }
 
-    /// The final records in the log so far, oldest first, lists and sessions left out.
+    /// The final records in the log so far, oldest first, without what else than calls went well.
     pub(crate) async fn records(&self) -> Vec<Value> {
+        let matters = |record: &Value| record["outcome"]["status"] != "success" || record["kind"] == "call";
+        self.all_records().await.into_iter().filter(matters).collect()
+    }
+
+    /// The final records in the log so far, oldest first.
+    pub(crate) async fn all_records(&self) -> Vec<Value> {
         let mut connection = self.redis().await;
         let stream: StreamRangeReply = connection.xrange_all(redis_keys::audit(0)).await.unwrap();
         let sealer = self.keys.master.sealer(Purpose::AuditFrame, DEPLOYMENT);
@@ -176,10 +184,7 @@ impl Stage {
             Entry::Final { body, .. } => Some(serde_json::from_slice::<Value>(&body.record).unwrap()),
             _ => None,
         };
-        entries
-            .filter_map(last)
-            .filter(|record| record["outcome"]["status"] != "success" || record["kind"] == "call")
-            .collect()
+        entries.filter_map(last).collect()
     }
 
     /// The same tenant as another node of the deployment has it.
@@ -274,6 +279,7 @@ async fn gateway(keys: &NodeKeys, redis: &Redis, recorder: Recorder, drain: &Dra
         seen: SeenLabels::new(connection.clone(), sealer(Purpose::Seen), clock.clone()),
         cursors: sealer(Purpose::Cursor),
         rounds: Rounds::new(sealer(Purpose::RequestState), clock.clone()),
+        asks: Asks::new(sealer(Purpose::Request), clock.clone()),
         metrics: Metrics::register(&mut prometheus_client::registry::Registry::default()),
         drain: drain.clone(),
         clock,

@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
 use http::{HeaderMap, Method, StatusCode, header};
 use serde_json::{Value, json};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use url::Url;
 
@@ -65,6 +65,8 @@ struct Shared {
     sessions: AtomicUsize,
     /// The sessions that are valid.
     alive: Mutex<Vec<String>>,
+    /// What it asked its clients: the session, the id, and who waits for the answer.
+    asked: Mutex<Vec<(String, Value, oneshot::Sender<Value>)>>,
     /// The request whose answer is to be fetched with GET.
     polled: Mutex<Value>,
 }
@@ -81,6 +83,7 @@ impl Upstream {
             dropped: Arc::new(Notify::new()),
             sessions: AtomicUsize::new(0),
             alive: Mutex::default(),
+            asked: Mutex::default(),
             polled: Mutex::default(),
         });
         let router = Router::new().fallback(answer).with_state(Arc::clone(&shared));
@@ -228,7 +231,11 @@ async fn legacy(shared: &Arc<Shared>, headers: &HeaderMap, body: &Value) -> Resp
     }
     match method {
         "tools/list" => list(id, body, false),
+        "tools/call" if body["params"]["name"] == "ask" => {
+            ask_client(shared, session, id, &body["params"]["arguments"])
+        }
         "tools/call" => call(shared, headers, id, body).await,
+        "" => take_answer(shared, &session, body),
         "ping" | "logging/setLevel" => result(id, json!({})),
         _ if id.is_null() || body.get("method").is_none() => StatusCode::ACCEPTED.into_response(),
         _ => error(StatusCode::OK, id, -32601, "Method not found"),
@@ -296,6 +303,41 @@ async fn call(shared: &Arc<Shared>, headers: &HeaderMap, id: Value, body: &Value
         }
         harm => harmful(harm, headers, id),
     }
+}
+
+/// Asks its client what the call tells it to ask, and says in the end what it was told; or asks no more, or goes away.
+fn ask_client(shared: &Arc<Shared>, session: String, id: Value, arguments: &Value) -> Response {
+    let (sender, receiver) = mpsc::channel::<Bytes>(1);
+    let (waiting, answer) = oneshot::channel();
+    let (shared, arguments) = (Arc::clone(shared), arguments.clone());
+    let theirs = json!(format!("srv \"{id}\""));
+    shared.asked.lock().unwrap().push((session, theirs.clone(), waiting));
+    tokio::spawn(async move {
+        let say = async |message: Value| drop(sender.send(event(&message).into()).await);
+        let mut question = arguments["asks"].clone();
+        (question["jsonrpc"], question["id"]) = (json!("2.0"), theirs.clone());
+        say(question).await;
+        match arguments["then"].as_str() {
+            Some("die") => return shared.go_on.notified().await,
+            Some("stop") => {
+                let params = json!({"requestId": theirs, "reason": "never mind"});
+                say(json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params})).await;
+            }
+            _ => {}
+        }
+        let told = answer.await.unwrap_or_default().to_string();
+        say(message(&id, json!({"content": [{"type": "text", "text": told}]}))).await;
+    });
+    stream(Body::from_stream(tokio_stream(receiver).map(Ok::<_, Infallible>)))
+}
+
+/// An answer counts in the session in which it was asked.
+fn take_answer(shared: &Shared, session: &str, body: &Value) -> Response {
+    let mut asked = shared.asked.lock().unwrap();
+    if let Some(place) = asked.iter().position(|(of, id, _)| of == session && *id == body["id"]) {
+        let _ = asked.swap_remove(place).2.send(body.clone());
+    }
+    StatusCode::ACCEPTED.into_response()
 }
 
 /// Asks what the call tells it to ask, one after the other, and then says what it was told at last. Without a question it

@@ -6,19 +6,23 @@ use std::time::Duration;
 use bytes::Bytes;
 use mcp::notification::{Dropped, Logs, Relayed, Tokens, Wanted};
 use mcp::sse::{Event, Reader};
-use mcp::{Code, Id, Json, Limits, Message, Raw, Request, RpcError, message};
+use mcp::{Code, Id, Json, Limits, Message, Notification, Raw, Request, RpcError, message, notification};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::http::chunk;
 use super::legacy::Guard;
 use super::wires::Answering;
 use super::{Bounds, Fault, Whole};
+use crate::call::asking::Asker;
+use crate::call::rounds;
 use crate::call::session::SetLevel;
 
 /// Most messages of one stream.
 const MESSAGES: usize = 10_000;
 /// Most requests of a server's that are answered in one call.
 const REQUESTS: usize = 16;
+/// How long an answer to a request of a server's may take.
+const ANSWER_WITHIN: Duration = Duration::from_secs(rounds::ANSWER_WITHIN.unsigned_abs());
 /// Most times we come back for the rest of a stream.
 const RESUMPTIONS: usize = 100;
 /// How long a stream may say nothing before the client is told that we are still here.
@@ -39,6 +43,8 @@ pub struct Conversation {
     bytes: u64,
     messages: usize,
     requests: usize,
+    /// What the client was asked: the upstream's id, and ours.
+    questions: Vec<(Id<'static>, Id<'static>)>,
     resumptions: usize,
     way: Way,
 }
@@ -72,8 +78,9 @@ impl Wants {
 pub(super) enum Way {
     /// It only tells.
     Modern,
-    /// It may ask, and end the stream before its time; the guard tells it when nobody listens any more.
-    Legacy(Guard),
+    /// It may ask, and end the stream before its time; the guard tells it when nobody listens any more. The other asks the
+    /// client, where that is possible.
+    Legacy(Guard, Option<Asker>),
 }
 
 /// What comes on a stream.
@@ -81,6 +88,8 @@ pub(super) enum Way {
 pub enum Item {
     /// A notification for the client.
     Notification(Json),
+    /// A request of the upstream's for the client.
+    Question(Json),
     /// A notification that the client does not get.
     Dropped(Dropped),
     /// Nothing for a while; whoever stands between the client and us may want to hear that we are still here.
@@ -92,6 +101,7 @@ pub enum Item {
 /// Which message it was.
 enum Judged {
     Notification(Relayed),
+    Question(Json),
     Answer,
     Aside,
 }
@@ -109,6 +119,7 @@ impl Conversation {
             bytes: 0,
             messages: 0,
             requests: 0,
+            questions: Vec::new(),
             resumptions: 0,
             way,
         }
@@ -133,6 +144,7 @@ impl Conversation {
                 match self.judge(&data)? {
                     Judged::Notification(Relayed::Passed(told)) => return Ok(Item::Notification(told)),
                     Judged::Notification(Relayed::Dropped(why)) => return Ok(Item::Dropped(why)),
+                    Judged::Question(asked) => return Ok(Item::Question(asked)),
                     Judged::Answer => {
                         self.answered();
                         return Ok(Item::Answer(Whole { bytes: data, id: self.id }));
@@ -178,7 +190,7 @@ impl Conversation {
 
     /// A stream that named its events may be taken up again where it ended.
     async fn resume(&mut self) -> Result<(), Fault> {
-        let Way::Legacy(guard) = &self.way else { return Err(Fault::CutOff) };
+        let Way::Legacy(guard, _) = &self.way else { return Err(Fault::CutOff) };
         let Some(last_event) = self.reader.last_id().map(str::to_owned) else { return Err(Fault::CutOff) };
         self.resumptions += 1;
         if self.resumptions > RESUMPTIONS {
@@ -198,31 +210,51 @@ impl Conversation {
         match Message::parse(data, &Limits::upstream()).map_err(|_| Fault::Malformed)? {
             Message::Response(response) if response.id == Some(Id::number(self.id)) => Ok(Judged::Answer),
             Message::Response(_) => Err(Fault::Malformed),
-            Message::Notification(told) => Ok(Judged::Notification(self.heard.wanted().relay(&told))),
-            Message::Request(asked) => {
-                self.asked(&asked);
-                Ok(Judged::Aside)
+            Message::Notification(told) => Ok(Judged::Notification(match self.taken_back(&told) {
+                Some(ours) => Relayed::Passed(notification::cancelled(&ours, "the server does not ask any more")),
+                None => self.heard.wanted().relay(&told),
+            })),
+            Message::Request(asked) => Ok(self.asked(&asked).map_or(Judged::Aside, Judged::Question)),
+        }
+    }
+
+    /// A legacy server may ask. `ping` is answered; what needs the client is a question for it, or refused.
+    fn asked(&mut self, asked: &Request<'_>) -> Option<Json> {
+        let Way::Legacy(guard, client) = &self.way else { return None };
+        self.requests += 1;
+        if self.requests > REQUESTS {
+            return None;
+        }
+        if asked.method == "ping" {
+            guard.aside.say(message::response(&asked.id, Raw::EMPTY));
+            return None;
+        }
+        let not_offered = || RpcError::new(Code::MethodNotFound, "Not offered by this client");
+        let ways = client.as_ref().zip(guard.aside.in_session());
+        match ways.map_or_else(|| Err(not_offered()), |(client, session)| client.ask(asked, session)) {
+            Ok((ours, question)) => {
+                self.questions.push((asked.id.clone().into_owned(), ours));
+                // Whoever is asked has as long to answer as with modern upstreams, and the call goes on until then.
+                self.bounds.until = self.bounds.until.max(Instant::now() + ANSWER_WITHIN);
+                Some(question)
+            }
+            Err(error) => {
+                guard.aside.say(error.body(Some(&asked.id)));
+                None
             }
         }
     }
 
-    /// A legacy server may ask. `ping` is answered; what would need the client is refused.
-    fn asked(&mut self, asked: &Request<'_>) {
-        let Way::Legacy(guard) = &self.way else { return };
-        self.requests += 1;
-        if self.requests > REQUESTS {
-            return;
-        }
-        guard.aside.say(if asked.method == "ping" {
-            message::response(&asked.id, Raw::EMPTY)
-        } else {
-            RpcError::new(Code::MethodNotFound, "Not offered by this client").body(Some(&asked.id))
-        });
+    /// The question of ours that the server does not ask any more.
+    fn taken_back(&mut self, told: &Notification<'_>) -> Option<Id<'static>> {
+        let id = notification::cancelled_request(told)?;
+        let place = self.questions.iter().position(|(theirs, _)| *theirs == id)?;
+        Some(self.questions.swap_remove(place).1)
     }
 
     /// The call is over there.
     fn answered(&mut self) {
-        if let Way::Legacy(guard) = &mut self.way {
+        if let Way::Legacy(guard, _) = &mut self.way {
             guard.cancels = false;
         }
     }

@@ -9,7 +9,9 @@ use http_body_util::Full;
 use mcp::ask::{Hop, Outbound};
 use mcp::json::Writer;
 use mcp::message::Outcome;
+use mcp::session::Capabilities;
 use mcp::{Id, Json, Limits, Message, Method as Asked, Raw, Version, header, hello, message, notification};
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::conversation::{Conversation, Heard, Way};
@@ -38,7 +40,7 @@ pub(super) async fn call(upstream: &Arc<Upstream>, job: Job<'_>) -> Result<Answe
         return Err(Fault::Unasked.into());
     }
     for _ in 0..2 {
-        let session = session(upstream, credential, call.isolation, bounds).await?;
+        let session = session(upstream, credential, call, bounds).await?;
         set_level(upstream, credential, (&session, call), bounds).await;
         let aside =
             Aside { upstream: Arc::clone(upstream), credential: credential.clone(), session: Arc::clone(&session) };
@@ -46,7 +48,7 @@ pub(super) async fn call(upstream: &Arc<Upstream>, job: Job<'_>) -> Result<Answe
             Within::Answered(answer) => return Ok(Answered { answer, version: session.version }),
             // It was not processed: it may be sent again, once, in a new session.
             Within::SessionLost => {
-                if let Some(key) = key(upstream, call.isolation) {
+                if let Some(key) = key(upstream, call.isolation, call.declared) {
                     upstream.shared.sessions.forget(key, &session).await;
                 }
             }
@@ -63,8 +65,8 @@ pub struct Left {
 
 impl Left {
     /// What the client's session of this nonce has here. It is looked for on the shelf too: any node may have opened it.
-    pub(super) async fn find(upstream: &Arc<Upstream>, client: [u8; 16]) -> Option<Self> {
-        let key = key(upstream, Isolation::Client(client))?;
+    pub(super) async fn find(upstream: &Arc<Upstream>, client: [u8; 16], declared: Capabilities) -> Option<Self> {
+        let key = key(upstream, Isolation::Client(client), declared)?;
         let session = upstream.shared.sessions.take(key).await.filter(|session| session.id.is_some())?;
         Some(Self { upstream: Arc::clone(upstream), session })
     }
@@ -98,7 +100,8 @@ async fn call_within(aside: Aside, subject: &str, call: &Outgoing<'_>, bounds: B
     let answer = match (response.status().is_success(), media(&response)) {
         (true, Media::Events) => {
             let wanted = call.wanted.heard(id);
-            Answer::Stream(Box::new(Conversation::new(response.into_body(), id, wanted, bounds, Way::Legacy(guard))))
+            let way = Way::Legacy(guard, call.asker.cloned());
+            Answer::Stream(Box::new(Conversation::new(response.into_body(), id, wanted, bounds, way)))
         }
         (true, Media::Json) => {
             let bytes = whole(response.into_body(), bounds).await?;
@@ -162,24 +165,29 @@ async fn refused(session: &Session, response: Response<Answering>, id: u64, boun
     }
 }
 
-fn key(upstream: &Upstream, isolation: Isolation) -> Option<SessionKey> {
+fn key(upstream: &Upstream, isolation: Isolation, declared: Capabilities) -> Option<SessionKey> {
     (isolation != Isolation::Call).then_some(SessionKey {
         tenant: upstream.tenant,
         version: upstream.version,
         credential: upstream.credential,
         isolation,
+        declared,
     })
 }
 
 async fn session(
     upstream: &Arc<Upstream>,
     credential: &Presented,
-    isolation: Isolation,
+    call: &Outgoing<'_>,
     bounds: Bounds,
 ) -> Result<Arc<Session>, Stop> {
     let line = upstream.line(credential);
-    let opening = || async { open(&line, upstream.next_id(), bounds).await.map(|opened| opened.session) };
-    match key(upstream, isolation) {
+    let declared = call.declared.to_json();
+    let opening = || async {
+        let id = upstream.next_id();
+        introduce(&line, (id, declared.raw()), bounds).await.map(|opened| opened.session)
+    };
+    match key(upstream, call.isolation, call.declared) {
         None => opening().await.map(Arc::new),
         Some(key) => upstream.shared.sessions.get(key, opening).await,
     }
@@ -192,9 +200,14 @@ pub(super) struct Opened {
     pub(super) result: Bytes,
 }
 
-/// The handshake: `initialize`, then `notifications/initialized`.
+/// The handshake of a client that can do nothing but call.
 pub(super) async fn open(line: &Line<'_>, id: u64, bounds: Bounds) -> Result<Opened, Stop> {
-    let params = hello::initialize_params(Raw::EMPTY, client_info().raw());
+    introduce(line, (id, Raw::EMPTY), bounds).await
+}
+
+/// The handshake: `initialize`, with what the client can do, then `notifications/initialized`.
+async fn introduce(line: &Line<'_>, (id, declared): (u64, Raw<'_>), bounds: Bounds) -> Result<Opened, Stop> {
+    let params = hello::initialize_params(declared, client_info().raw());
     let request = line.post(message::request(&Id::number(id), "initialize", params.raw()).into_string());
     let response = line.send(request, bounds.until).await?;
     let status = response.status();
@@ -287,6 +300,30 @@ async fn set_level(
     }
 }
 
+/// A session at a legacy upstream, as it is named where an answer has to find it. Serialized with short names.
+#[derive(Serialize, Deserialize)]
+pub struct InSession {
+    #[serde(rename = "u", default, skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
+    #[serde(rename = "p")]
+    version: Version,
+}
+
+/// Brings the client's answer to a request of the upstream's.
+pub(super) async fn answer(
+    upstream: &Upstream,
+    credential: &Presented,
+    session: &InSession,
+    answer: Json,
+) -> Result<(), Fault> {
+    let id = session.id.as_deref().map(value).transpose()?;
+    let session = Session { id, version: session.version, has_levels: false, level: LevelSet::default() };
+    let mut request = upstream.line(credential).post(answer.into_string());
+    stamp(&mut request, &session);
+    let response = upstream.line(credential).send(request, Instant::now() + ASIDE).await?;
+    if response.status().is_success() { Ok(()) } else { Err(status_fault(response.status())) }
+}
+
 /// What is needed to say something beside a call, in its session.
 #[derive(Clone)]
 pub(super) struct Aside {
@@ -306,6 +343,12 @@ impl Aside {
             // It is a courtesy: what becomes of it changes nothing here.
             let _ = line.send(request, Instant::now() + ASIDE).await;
         });
+    }
+
+    /// The session; `None` when its id can't be written down.
+    pub(super) fn in_session(&self) -> Option<InSession> {
+        let id = self.session.id.as_ref().map(|id| id.to_str().map(str::to_owned)).transpose().ok()?;
+        Some(InSession { id, version: self.session.version })
     }
 
     /// Comes back for the rest of a stream the server closed on purpose (2025-11-25).

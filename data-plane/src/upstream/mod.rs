@@ -25,6 +25,7 @@ use egress::Dialer;
 use http_body_util::Full;
 use mcp::ask::Ask;
 use mcp::header::Annotated;
+use mcp::session::Capabilities;
 use mcp::{Era, Json, Object, Raw, Version};
 use moka::sync::Cache;
 use service::Drain;
@@ -33,9 +34,10 @@ use tokio::time::Instant;
 pub use conversation::{Conversation, Item, Wants};
 pub use fault::{Fault, FaultStatus};
 pub(crate) use http::Bounds;
-pub use legacy::Left;
+pub use legacy::{InSession, Left};
 pub use sessions::{Isolation, Shelf};
 
+use crate::call::asking::Asker;
 use crate::call::rounds::Continued;
 use crate::credentials::Presented;
 use crate::permit::Released;
@@ -120,6 +122,10 @@ pub struct Outgoing<'a> {
     pub traceparent: &'a str,
     /// What goes with it.
     pub tracestate: Option<&'a str>,
+    /// What a legacy client declared, which its session at a legacy upstream declares too.
+    pub declared: Capabilities,
+    /// What asks the client what a legacy upstream wants of it; `None` where that can't be carried.
+    pub asker: Option<&'a Asker>,
     /// Whose session the call may touch at a legacy upstream.
     pub isolation: Isolation,
 }
@@ -272,7 +278,7 @@ impl Upstream {
 
     /// The session that a legacy client's session has at this upstream, which is forgotten here: other callers share none
     /// of it. `None` where the upstream has no such session.
-    pub async fn left_by(self: &Arc<Self>, client: [u8; 16]) -> Option<Left> {
+    pub async fn left_by(self: &Arc<Self>, client: [u8; 16], declared: Capabilities) -> Option<Left> {
         let has_sessions = match self.pin {
             EraPin::Modern => false,
             EraPin::Legacy => true,
@@ -281,7 +287,15 @@ impl Upstream {
         if self.sessions != SessionMode::PerPrincipal || !has_sessions {
             return None;
         }
-        Left::find(self, client).await
+        Left::find(self, client, declared).await
+    }
+
+    /// Brings a client's answer to what the upstream asked it in a session.
+    ///
+    /// # Errors
+    /// A [`Fault`] when the upstream does not take it.
+    pub async fn answer(&self, credential: &Presented, session: &InSession, answer: Json) -> Result<(), Fault> {
+        legacy::answer(self, credential, session, answer).await
     }
 
     /// Makes the call in the era that suits its client best. What that shows of the upstream is remembered.

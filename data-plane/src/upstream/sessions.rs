@@ -9,6 +9,7 @@ use domain::projection::keys;
 use domain::{CredentialId, ServerVersionId, SessionMode, TenantId, TokenId, UserId};
 use http::HeaderValue;
 use mcp::Version;
+use mcp::session::Capabilities;
 use moka::sync::Cache;
 use redis::AsyncCommands as _;
 use redis::aio::ConnectionManager;
@@ -66,6 +67,8 @@ pub(super) struct SessionKey {
     pub(super) version: ServerVersionId,
     pub(super) credential: Option<(CredentialId, u64)>,
     pub(super) isolation: Isolation,
+    /// What we said in it that the client can do.
+    pub(super) declared: Capabilities,
 }
 
 /// A session at a legacy upstream.
@@ -227,6 +230,10 @@ impl SessionKey {
             }
             Isolation::Shared => text.push(3),
         }
+        // Each of the above has one length, so this can't be taken for a part of it.
+        if self.declared != Capabilities::default() {
+            text.push(self.declared.bits());
+        }
         keys::upstream_session(self.tenant, &hex::encode(secrets::sha256(&text)))
     }
 }
@@ -245,6 +252,7 @@ mod tests {
             version: ServerVersionId::from_uuid(id),
             credential: None,
             isolation,
+            declared: Capabilities::default(),
         }
     }
 

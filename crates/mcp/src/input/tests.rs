@@ -111,6 +111,64 @@ fn a_url_that_only_people_may_take_for_another_is_https_all_the_same() {
     }
 }
 
+/// What a legacy server's request comes to for a client that can do all.
+fn inquiry(method: &str, params: &str) -> Result<String, Strange> {
+    let request = Request { id: Id::text("srv"), method: method.into(), params: object(params) };
+    let inquiry = Inquiry::read(&request)?;
+    inquiry.check(Capabilities::read(&object(ALL)))?;
+    Ok(inquiry.to_client(&Id::text("q.1"), "crm").into_string())
+}
+
+#[test]
+fn what_a_legacy_server_asks_is_written_as_a_question_in_a_result() {
+    insta::assert_snapshot!(
+        inquiry("elicitation/create", r#"{"message":"\u202eSure?","requestedSchema":{"title":"\u0001T","n":1e3},"task":{"ttl":1},"vendor":[1 ,2],"_meta":{"a":1}}"#).unwrap(),
+        @r#"{"jsonrpc":"2.0","id":"q.1","method":"elicitation/create","params":{"message":"[crm] Sure?","requestedSchema":{"title":"T","n":1e3},"vendor":[1 ,2]}}"#
+    );
+    let sampling = r#"{"messages":[{"role":"user","content":{"type":"text","text":"\u0001"}}],"maxTokens":1e2}"#;
+    assert_eq!(
+        inquiry("sampling/createMessage", sampling).unwrap(),
+        format!(r#"{{"jsonrpc":"2.0","id":"q.1","method":"sampling/createMessage","params":{sampling}}}"#)
+    );
+    assert_eq!(
+        inquiry("roots/list", "{}").unwrap(),
+        r#"{"jsonrpc":"2.0","id":"q.1","method":"roots/list","params":{}}"#
+    );
+}
+
+#[test]
+fn what_no_client_may_be_asked_no_legacy_server_may_ask() {
+    for (method, params, strange) in [
+        ("elicitation/create", "{}", Strange::Malformed),
+        ("elicitation/create", r#"{"message":"","mode":"url","url":"http://x.test"}"#, Strange::NotHttps),
+        ("sampling/createMessage", r#"{"includeContext":"allServers"}"#, Strange::Context),
+        ("tools/call", r#"{"name":"x"}"#, Strange::Undeclared),
+        ("vendor/ask", "{}", Strange::Undeclared),
+    ] {
+        assert_eq!(inquiry(method, params), Err(strange), "{method} {params}");
+    }
+}
+
+#[test]
+fn a_legacy_server_asks_only_for_what_was_declared() {
+    let form = r#"{"message":"?"}"#;
+    let url = r#"{"message":"?","mode":"url","url":"https://x.test"}"#;
+    for (method, params, declared, may) in [
+        ("elicitation/create", form, r#"{"elicitation":{}}"#, true),
+        ("elicitation/create", form, r#"{"elicitation":{"url":{}}}"#, false),
+        ("elicitation/create", url, r#"{"elicitation":{}}"#, false),
+        ("elicitation/create", url, r#"{"elicitation":{"url":{}}}"#, true),
+        ("sampling/createMessage", "{}", r#"{"sampling":{}}"#, true),
+        ("sampling/createMessage", r#"{"tools":[]}"#, r#"{"sampling":{}}"#, false),
+        ("roots/list", "{}", r#"{"roots":{"listChanged":true}}"#, true),
+        ("roots/list", "{}", r#"{"sampling":{},"elicitation":{}}"#, false),
+    ] {
+        let request = Request { id: Id::number(1), method: method.into(), params: object(params) };
+        let checked = Inquiry::read(&request).unwrap().check(Capabilities::read(&object(declared)));
+        assert_eq!(checked.is_ok(), may, "{method} {params} {declared}");
+    }
+}
+
 #[test]
 fn nothing_is_hidden_in_what_a_form_says() {
     let form = |schema: &str| {

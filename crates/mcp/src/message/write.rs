@@ -29,6 +29,16 @@ pub fn response(id: &Id<'_>, result: Raw<'_>) -> Json {
     Json::joined(&[r#"{"jsonrpc":"2.0","id":"#, id.as_json(), r#","result":"#, result.get(), "}"])
 }
 
+/// A response whose outcome is taken over as another side wrote it: the member `result`, or `error`.
+#[must_use]
+pub fn outcome(id: &Id<'_>, outcome: &super::Outcome<'_>) -> Json {
+    let (member, value) = match outcome {
+        super::Outcome::Result(result) => (r#","result":"#, result.raw()),
+        super::Outcome::Error(error) => (r#","error":"#, error.members.raw()),
+    };
+    Json::joined(&[r#"{"jsonrpc":"2.0","id":"#, id.as_json(), member, value.get(), "}"])
+}
+
 /// A response with an error; without an id when the request's could not be read.
 #[must_use]
 pub fn error(id: Option<&Id<'_>>, error: &RpcError) -> Json {

@@ -1,5 +1,6 @@
 //! The pipeline, from a client's request to an upstream in this process, with the record each leaves.
 
+mod asking;
 mod ends;
 mod eras;
 mod faults;
