@@ -177,13 +177,13 @@ pub async fn assemble(
     };
     let feed = Feed::new(Arc::clone(&tenants), Arc::clone(&callers), feed_parts);
     let recorder = recorder(&config, &keys, boot, (&clock, registry))?;
-    let in_flight = InFlight::default();
+    let (sessions, in_flight, withdrawals) = sessions(&config, drain, (&redis, sealer(Purpose::Session), &clock))?;
     let gateway = Gateway::new(Parts {
         clock: clock.clone(),
         recorder: recorder.clone(),
         credentials: credentials.clone(),
-        sessions: Sessions::new(sealer(Purpose::Session), Some(redis.clone()), clock.clone()),
-        withdrawals: Some(withdrawals(&config, drain, (&redis, sealer(Purpose::Session), &in_flight))?),
+        sessions,
+        withdrawals: Some(withdrawals),
         in_flight,
         seen: SeenLabels::start(redis.clone(), sealer(Purpose::Seen), clock.clone()).await,
         cursors: sealer(Purpose::Cursor),
@@ -211,20 +211,21 @@ pub async fn assemble(
     Ok((Arc::new(node), feed))
 }
 
-/// Tells other nodes of calls taken back, and hears what they tell.
-fn withdrawals(
+/// The sessions of legacy clients and their running calls; hears what other nodes tell of them.
+fn sessions(
     config: &Config,
     drain: &Drain,
-    (redis, sealer, calls): (&ConnectionManager, Sealer, &InFlight),
-) -> Result<Withdrawals, service::redis::ConnectError> {
+    (redis, sealer, clock): (&ConnectionManager, Sealer, &Clock),
+) -> Result<(Sessions, InFlight, Withdrawals), service::redis::ConnectError> {
+    let (sessions, calls) = (Sessions::new(sealer.clone(), Some(redis.clone()), clock.clone()), InFlight::default());
     let client = service::redis::client(config.redis_url.expose())?;
-    let hearing = Withdrawals::listen(sealer.clone(), client, calls.clone());
+    let hearing = Withdrawals::listen(sealer.clone(), client, calls.clone(), sessions.clone());
     let ended = drain.begun().clone();
     drain.spawn(async move {
         // It ends with the drain alone.
         let _ = ended.run_until_cancelled(hearing).await;
     });
-    Ok(Withdrawals { redis: redis.clone(), sealer })
+    Ok((sessions, calls, Withdrawals { redis: redis.clone(), sealer }))
 }
 
 /// Reports each second how well recording goes, until the drain begins.

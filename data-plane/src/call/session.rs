@@ -14,7 +14,7 @@ use secrets::Sealer;
 
 /// How long a session lives; its id can't be changed, so this does not slide.
 const LIFE: i64 = 7 * 24 * 60 * 60;
-/// How long a node believes that a session goes on as it was, without looking.
+/// How long a node believes that a session goes on as it was, without looking, where it was not told otherwise.
 const BELIEF: Duration = Duration::from_secs(1);
 /// How long what was seen of an idle session is kept for the time in which Redis is away.
 const IDLE: Duration = Duration::from_hours(1);
@@ -29,6 +29,7 @@ pub struct Sessions {
     sealer: Sealer,
     redis: Option<ConnectionManager>,
     clock: Clock,
+    belief: Duration,
     /// Seen to go on.
     alive: Cache<[u8; 16], Seen>,
     /// Known to have ended.
@@ -86,6 +87,7 @@ impl Sessions {
             sealer,
             redis,
             clock,
+            belief: BELIEF,
             alive: Cache::builder().max_capacity(MOST).time_to_idle(IDLE).build(),
             ended: Cache::builder().max_capacity(MOST).time_to_live(life).build(),
         }
@@ -123,7 +125,7 @@ impl Sessions {
         Ok(LegacySession { state, nonce, level })
     }
 
-    /// Ends a session for all nodes: here at once, elsewhere within a second.
+    /// Ends a session for all nodes: here at once, elsewhere as soon as they hear of it, and within a second.
     ///
     /// # Errors
     /// [`NotEnded`] when Redis does not take it.
@@ -133,12 +135,12 @@ impl Sessions {
         let mut pipe = redis::pipe();
         pipe.atomic().set_ex(&key, mark, self.left(session)).ignore();
         pipe.del(state_key(principal.tenant, &session.state.nonce)).ignore();
-        self.tell(&pipe).await.ok_or(NotEnded)?;
+        self.tell(pipe, session.nonce).await.ok_or(NotEnded)?;
         self.ended.insert(session.nonce, ());
         Ok(())
     }
 
-    /// Sets the log level of a session for all nodes: here at once, elsewhere within a second.
+    /// Sets the log level of a session for all nodes: here at once, elsewhere as soon as they hear of it, and within a second.
     ///
     /// # Errors
     /// [`StateNotKept`] when Redis does not take it.
@@ -153,7 +155,7 @@ impl Sessions {
         let mut pipe = redis::pipe();
         pipe.atomic().hset(&key, LEVEL, self.sealer.seal(&level_parts(&key), &set.to_bytes())).ignore();
         pipe.expire(&key, self.left(session).cast_signed()).ignore();
-        self.tell(&pipe).await.ok_or(StateNotKept)?;
+        self.tell(pipe, session.nonce).await.ok_or(StateNotKept)?;
         self.alive.insert(session.nonce, Seen { at: Instant::now(), level: Some(set) });
         Ok(())
     }
@@ -164,7 +166,17 @@ impl Sessions {
         u64::try_from(left).unwrap_or(0).max(1)
     }
 
-    async fn tell(&self, pipe: &redis::Pipeline) -> Option<()> {
+    /// Takes in what another node tells of a session: what was seen of it is not believed any more.
+    pub fn hear(&self, word: &[u8]) {
+        let nonce = self.sealer.open(&CHANGED, word).ok().and_then(|plain| <[u8; 16]>::try_from(plain).ok());
+        if let Some(nonce) = nonce {
+            self.alive.invalidate(&nonce);
+        }
+    }
+
+    /// Changes what Redis has of a session, and tells the other nodes to look at it.
+    async fn tell(&self, mut pipe: redis::Pipeline, nonce: [u8; 16]) -> Option<()> {
+        pipe.publish(keys::WITHDRAWN, self.sealer.seal(&CHANGED, &nonce)).ignore();
         let mut redis = self.redis.clone()?;
         tokio::time::timeout(PATIENCE, pipe.query_async::<()>(&mut redis)).await.ok()?.ok()
     }
@@ -181,7 +193,7 @@ impl Sessions {
             return Err(SessionUnknown);
         }
         let last = self.alive.get(&nonce);
-        if let Some(seen) = last.filter(|seen| seen.at.elapsed() < BELIEF) {
+        if let Some(seen) = last.filter(|seen| seen.at.elapsed() < self.belief) {
             return Ok(seen.level);
         }
         let level = match self.find(principal.tenant, text).await {
@@ -223,6 +235,8 @@ impl SetLevel {
     }
 }
 
+/// What words of changed sessions are bound to.
+const CHANGED: [&[u8]; 1] = [b"session changed"];
 /// The field of a session's log level.
 const LEVEL: &str = "level";
 
@@ -246,5 +260,55 @@ fn owner(principal: &Principal) -> Owner {
         tenant: principal.tenant.to_string(),
         user: principal.user.to_string(),
         client: principal.token.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use secrets::Purpose;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::audit::tests::{Redis, eventually};
+    use crate::call::inflight::InFlight;
+    use crate::call::withdrawal::Withdrawals;
+    use crate::testing::{DEPLOYMENT, keys, principal};
+
+    /// A node's part, which believes for an hour what it has seen.
+    async fn node(redis: &Redis, sealer: &Sealer) -> Sessions {
+        let connection = service::redis::connect(&redis.url()).await.unwrap();
+        let belief = Duration::from_hours(1);
+        Sessions { belief, ..Sessions::new(sealer.clone(), Some(connection), service::clock()) }
+    }
+
+    #[tokio::test]
+    async fn what_changes_at_one_node_is_heard_at_the_others() {
+        let (redis, us) = (Redis::start().await, principal(TenantId::from_uuid(Uuid::from_u128(9))));
+        let sealer = keys().master.sealer(Purpose::Session, DEPLOYMENT);
+        let (here, there) = (node(&redis, &sealer).await, node(&redis, &sealer).await);
+        let client = service::redis::client(&redis.url()).unwrap();
+        tokio::spawn(Withdrawals::listen(sealer, client, InFlight::default(), there.clone()));
+        let mut connection = redis.connection().await;
+        let mut listening = async || {
+            let mut asked = redis::cmd("PUBSUB");
+            asked.arg("NUMSUB").arg(keys::WITHDRAWN);
+            asked.query_async::<(String, u64)>(&mut connection).await.unwrap().1 == 1
+        };
+        eventually(&mut listening).await;
+        let introduction = Introduction {
+            version: mcp::Version::V2025_11_25,
+            capabilities: mcp::session::Capabilities::default(),
+            client: None,
+        };
+        let id = here.begin(&us, introduction);
+        let session = there.open(&us, &id).await.unwrap();
+        assert_eq!(session.level, None);
+        there.hear(&session.nonce);
+        assert!(there.alive.contains_key(&session.nonce), "what no node sealed is not heard");
+        here.set_level(&us, &session, LogLevel::Error).await.unwrap();
+        let level = async || there.open(&us, &id).await.unwrap().level;
+        eventually(async || level().await.is_some_and(|set| set.level == LogLevel::Error)).await;
+        here.end(&us, &session).await.unwrap();
+        eventually(async || there.open(&us, &id).await.is_err()).await;
     }
 }

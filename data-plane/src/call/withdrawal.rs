@@ -1,4 +1,5 @@
-//! `notifications/cancelled` of a legacy client that met another node than its call did: told to all nodes through Redis.
+//! `notifications/cancelled` of a legacy client that met another node than its call did: told to all nodes through Redis. What
+//! they tell of sessions that changed is heard on the same channel.
 
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use secrets::Sealer;
 use tokio::time::timeout;
 
 use super::inflight::InFlight;
+use super::session::Sessions;
 
 /// How long Redis may take to pass a word on.
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -38,7 +40,7 @@ impl Withdrawals {
     }
 
     /// Listens for what other nodes tell, for as long as it is polled.
-    pub async fn listen(sealer: Sealer, client: redis::Client, calls: InFlight) {
+    pub async fn listen(sealer: Sealer, client: redis::Client, calls: InFlight, sessions: Sessions) {
         loop {
             if let Ok(mut words) = client.get_async_pubsub().await
                 && words.subscribe(keys::WITHDRAWN).await.is_ok()
@@ -46,6 +48,7 @@ impl Withdrawals {
                 let mut heard = words.on_message();
                 while let Some(message) = heard.next().await {
                     withdraw(&sealer, message.get_payload_bytes(), &calls);
+                    sessions.hear(message.get_payload_bytes());
                 }
             }
             tokio::time::sleep(PAUSE).await;

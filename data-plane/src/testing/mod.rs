@@ -269,11 +269,12 @@ async fn gateway(keys: &NodeKeys, redis: &Redis, recorder: Recorder, drain: &Dra
     SeenLabels::start(connection.clone(), sealer(Purpose::Seen), long_ago).await;
     let in_flight = InFlight::default();
     let client = service::redis::client(&redis.url()).unwrap();
-    drain.spawn(Withdrawals::listen(sealer(Purpose::Session), client, in_flight.clone()));
+    let sessions = Sessions::new(sealer(Purpose::Session), Some(connection.clone()), clock.clone());
+    drain.spawn(Withdrawals::listen(sealer(Purpose::Session), client, in_flight.clone(), sessions.clone()));
     Gateway::new(Parts {
         recorder,
         credentials: Credentials::new(Store::Sealed),
-        sessions: Sessions::new(sealer(Purpose::Session), Some(connection.clone()), clock.clone()),
+        sessions,
         withdrawals: Some(Withdrawals { redis: connection.clone(), sealer: sealer(Purpose::Session) }),
         in_flight,
         seen: SeenLabels::new(connection.clone(), sealer(Purpose::Seen), clock.clone()),
