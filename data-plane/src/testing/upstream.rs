@@ -318,6 +318,16 @@ fn ask_client(shared: &Arc<Shared>, session: String, id: Value, arguments: &Valu
         (question["jsonrpc"], question["id"]) = (json!("2.0"), theirs.clone());
         say(question).await;
         match arguments["then"].as_str() {
+            // Without end: until nobody listens any more.
+            Some("again") => {
+                for number in 0.. {
+                    let mut again = arguments["asks"].clone();
+                    (again["jsonrpc"], again["id"]) = (json!("2.0"), json!(number));
+                    if sender.send(event(&again).into()).await.is_err() {
+                        return;
+                    }
+                }
+            }
             Some("die") => return shared.go_on.notified().await,
             Some("stop") => {
                 let params = json!({"requestId": theirs, "reason": "never mind"});

@@ -19,8 +19,8 @@ use crate::call::session::SetLevel;
 
 /// Most messages of one stream.
 const MESSAGES: usize = 10_000;
-/// Most requests of a server's that are answered in one call.
-const REQUESTS: usize = 16;
+/// Most pings of a server's that are answered in one call.
+const PINGS: usize = 64;
 /// How long an answer to a request of a server's may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(rounds::ANSWER_WITHIN.unsigned_abs());
 /// Most times we come back for the rest of a stream.
@@ -42,7 +42,9 @@ pub struct Conversation {
     bounds: Bounds,
     bytes: u64,
     messages: usize,
-    requests: usize,
+    pings: usize,
+    /// How often it asked anything else.
+    asked: u32,
     /// What the client was asked: the upstream's id, and ours.
     questions: Vec<(Id<'static>, Id<'static>)>,
     resumptions: usize,
@@ -118,7 +120,8 @@ impl Conversation {
             bounds,
             bytes: 0,
             messages: 0,
-            requests: 0,
+            pings: 0,
+            asked: 0,
             questions: Vec::new(),
             resumptions: 0,
             way,
@@ -214,20 +217,23 @@ impl Conversation {
                 Some(ours) => Relayed::Passed(notification::cancelled(&ours, "the server does not ask any more")),
                 None => self.heard.wanted().relay(&told),
             })),
-            Message::Request(asked) => Ok(self.asked(&asked).map_or(Judged::Aside, Judged::Question)),
+            Message::Request(asked) => Ok(self.asked(&asked)?.map_or(Judged::Aside, Judged::Question)),
         }
     }
 
     /// A legacy server may ask. `ping` is answered; what needs the client is a question for it, or refused.
-    fn asked(&mut self, asked: &Request<'_>) -> Option<Json> {
-        let Way::Legacy(guard, client) = &self.way else { return None };
-        self.requests += 1;
-        if self.requests > REQUESTS {
-            return None;
-        }
+    fn asked(&mut self, asked: &Request<'_>) -> Result<Option<Json>, Fault> {
+        let Way::Legacy(guard, client) = &self.way else { return Ok(None) };
         if asked.method == "ping" {
-            guard.aside.say(message::response(&asked.id, Raw::EMPTY));
-            return None;
+            self.pings += 1;
+            if self.pings <= PINGS {
+                guard.aside.say(message::response(&asked.id, Raw::EMPTY));
+            }
+            return Ok(None);
+        }
+        self.asked += 1;
+        if self.asked > rounds::ROUNDS_MAX {
+            return Err(Fault::AsksAgain);
         }
         let not_offered = || RpcError::new(Code::MethodNotFound, "Not offered by this client");
         let ways = client.as_ref().zip(guard.aside.in_session());
@@ -236,11 +242,11 @@ impl Conversation {
                 self.questions.push((asked.id.clone().into_owned(), ours));
                 // Whoever is asked has as long to answer as with modern upstreams, and the call goes on until then.
                 self.bounds.until = self.bounds.until.max(Instant::now() + ANSWER_WITHIN);
-                Some(question)
+                Ok(Some(question))
             }
             Err(error) => {
                 guard.aside.say(error.body(Some(&asked.id)));
-                None
+                Ok(None)
             }
         }
     }

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::{stage, status};
 use crate::audit::tests::eventually;
+use crate::call::rounds::ROUNDS_MAX;
 use crate::caller::Caller;
 use crate::metrics::{Lost, LostLabels};
 use crate::testing::upstream::{Speaks, Upstream};
@@ -269,6 +270,26 @@ async fn a_question_that_the_server_takes_back_is_taken_back() {
     assert_eq!(stopped["method"], "notifications/cancelled");
     assert_eq!(stopped["params"]["requestId"], asked["id"]);
     assert!(stopped["params"].get("reason").is_some_and(|reason| reason != "never mind"), "in our words: {stopped}");
+}
+
+#[tokio::test]
+async fn a_server_that_asks_again_and_again_ends_its_call() {
+    for can in [all(), json!({})] {
+        let (stage, upstream) = stage(Speaks::Legacy).await;
+        let session = session(&stage, can.clone()).await;
+        let mut stream = Stream::of(&stage, &session, &call(7, &form(), "again")).await;
+        let (mut asked, mut message) = (0, stream.next().await);
+        while message["method"] == "elicitation/create" {
+            (asked, message) = (asked + 1, stream.next().await);
+        }
+        assert_eq!(asked, if can == all() { ROUNDS_MAX } else { 0 });
+        assert_eq!((&message["id"], &message["error"]["code"]), (&json!(7), &json!(-32603)), "{message}");
+        eventually(async || stage.records().await.iter().any(|record| record["kind"] == "call")).await;
+        let records = stage.records().await;
+        let call = records.iter().find(|record| record["kind"] == "call").unwrap();
+        assert_eq!((status(call), &call["outcome"]["reason"]), ("protocol_error", &json!("asks_again")));
+        eventually(async || upstream.count("notifications/cancelled") == 1).await;
+    }
 }
 
 #[tokio::test]
