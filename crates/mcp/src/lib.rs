@@ -19,6 +19,7 @@ pub mod notification;
 pub mod session;
 pub mod sse;
 pub mod tools;
+pub mod uri;
 pub mod version;
 
 pub use error::{Code, RpcError};
