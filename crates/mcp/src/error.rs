@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::json::Writer;
-use crate::message::{self, ErrorObject};
+use crate::message;
 use crate::{Era, Id, Json, Object, Raw, Version};
 
 pub mod translate;
@@ -37,6 +37,10 @@ pub enum Code {
     AuditUnavailable,
     /// Too many calls.
     RateLimited,
+    /// A prompt, a resource or a completion that the client may see but not have; tools say so in a result.
+    Denied,
+    /// Legacy: a resource that does not exist, or that the client can't see.
+    ResourceNotFound,
     /// No decision could be taken.
     PolicyUnavailable,
     /// The node has no room for another call.
@@ -65,6 +69,8 @@ impl Code {
             Self::RateLimited => -31002,
             Self::PolicyUnavailable => -31003,
             Self::Overloaded => -31004,
+            Self::Denied => -31005,
+            Self::ResourceNotFound => -32002,
             Self::Other(number) => number,
         }
     }
@@ -107,13 +113,6 @@ impl RpcError {
         self
     }
 
-    /// An upstream's error, passed on: code, message and data.
-    #[must_use]
-    pub fn passed_on(error: &ErrorObject<'_>) -> Self {
-        let data = error.data().map(Raw::to_json);
-        Self { code: Code::Other(error.code), message: error.message.clone().into_owned().into(), data }
-    }
-
     /// Unknown, removed or unsupported.
     #[must_use]
     pub fn method_not_found(method: &str) -> Self {
@@ -125,6 +124,25 @@ impl RpcError {
     #[must_use]
     pub fn unknown_tool() -> Self {
         Self::new(Code::InvalidParams, "Unknown tool")
+    }
+
+    /// The one answer for prompts that do not exist and prompts that are hidden.
+    #[must_use]
+    pub fn unknown_prompt() -> Self {
+        Self::new(Code::InvalidParams, "Unknown prompt")
+    }
+
+    /// The one answer for resources that do not exist and resources that are hidden, in each era (reference a.5, e.7). `uri`
+    /// is the one that was asked for.
+    #[must_use]
+    pub fn resource_not_found(era: Era, uri: &str) -> Self {
+        let code = match era {
+            Era::Modern => Code::InvalidParams,
+            Era::Legacy => Code::ResourceNotFound,
+        };
+        let mut data = Writer::object();
+        data.text("uri", uri);
+        Self::new(code, "Resource not found").with_data(data.finish())
     }
 
     /// A revision that is not ours; lists what `server/discover` lists.
@@ -190,7 +208,7 @@ pub enum Retryable {
 
 /// What our own keys in `_meta` begin with; nobody else's word under it is passed on.
 pub const OWN_PREFIX: &str = "dev.sluice/";
-/// Where [`Denial::to_result`] puts what machines need.
+/// Where [`Denial::to_result`] and [`Denial::to_error`] put what machines need.
 pub const DENIAL: &str = "dev.sluice/denial";
 
 /// A refusal that the model shall understand, so that it stops trying and says why.
@@ -212,8 +230,19 @@ impl Denial<'_> {
     /// Not in `structuredContent`: clients check that against the tool's `outputSchema`.
     #[must_use]
     pub fn to_result(&self) -> Json {
-        let mut meta = Writer::object();
-        meta.nested(DENIAL, |denial| {
+        failed_result(&self.sentence(), self.details().raw().object().as_ref())
+    }
+
+    /// The error that says the same of what has no result for it: prompts, resources, completions.
+    #[must_use]
+    pub fn to_error(&self) -> RpcError {
+        RpcError::new(Code::Denied, self.sentence()).with_data(self.details())
+    }
+
+    /// What machines need.
+    fn details(&self) -> Json {
+        let mut details = Writer::object();
+        details.nested(DENIAL, |denial| {
             denial.text("code", self.code);
             if let Some(rule) = self.rule {
                 denial.text("rule", rule);
@@ -223,7 +252,7 @@ impl Denial<'_> {
                 denial.text("instead", instead);
             }
         });
-        failed_result(&self.sentence(), meta.finish().raw().object().as_ref())
+        details.finish()
     }
 
     fn sentence(&self) -> String {

@@ -65,6 +65,16 @@ impl Kind {
             Self::Template => "resourceTemplates",
         }
     }
+
+    /// The member of a definition by which clients ask for it.
+    #[must_use]
+    pub const fn named_by(self) -> &'static str {
+        match self {
+            Self::Tool | Self::Prompt => "name",
+            Self::Resource => "uri",
+            Self::Template => "uriTemplate",
+        }
+    }
 }
 
 macro_rules! methods {

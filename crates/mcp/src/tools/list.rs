@@ -3,18 +3,9 @@
 use std::borrow::Cow;
 
 use super::Side;
-use crate::json::{Change, Kind, Writer};
-use crate::meta;
-use crate::{Era, Json, Object, Raw};
-
-/// Who may be given a cached result.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CacheScope {
-    /// Anybody.
-    Public,
-    /// Who asked with the same authorization.
-    Private,
-}
+use crate::json::{Change, Kind};
+use crate::result::{CacheScope, ttl_ms};
+use crate::{Era, Json, Object, Raw, list, method};
 
 /// One page of an upstream's tools.
 #[derive(Debug, Clone)]
@@ -38,13 +29,12 @@ impl<'a> Page<'a> {
         let items = result.get("tools")?.array()?;
         let count = items.len();
         let tools: Vec<Tool<'a>> = items.into_iter().filter_map(Tool::read).collect();
-        let public = result.text("cacheScope").as_deref() == Some("public");
         Some(Self {
             left_out: count - tools.len(),
             tools,
             next_cursor: result.text("nextCursor"),
-            ttl_ms: result.get("ttlMs").and_then(Raw::integer).and_then(|ttl| u64::try_from(ttl).ok()).unwrap_or(0),
-            scope: if public { CacheScope::Public } else { CacheScope::Private },
+            ttl_ms: ttl_ms(result),
+            scope: CacheScope::of(result),
         })
     }
 }
@@ -90,24 +80,8 @@ impl<'a> Tool<'a> {
     }
 }
 
-/// Writes the result of a `tools/list` from definitions that [`Tool::listed`] made, joined by commas.
-///
-/// `ttl_ms` goes to modern clients only, with the scope `private`: what a list holds depends on who asks.
+/// Writes the result of a `tools/list` from definitions that [`Tool::listed`] made: [`list::result`].
 #[must_use]
 pub fn list_result(tools: &[Raw<'_>], next_cursor: Option<&str>, ttl_ms: u64, side: &Side<'_>) -> Json {
-    let bytes = tools.iter().map(|tool| tool.get().len() + 1).sum::<usize>();
-    let mut writer = Writer::with_capacity(bytes + 256);
-    if side.era == Era::Modern {
-        writer.text("resultType", "complete");
-    }
-    writer.array("tools", tools);
-    if let Some(cursor) = next_cursor {
-        writer.text("nextCursor", cursor);
-    }
-    if side.era == Era::Modern {
-        writer.integer("ttlMs", ttl_ms);
-        writer.text("cacheScope", "private");
-        writer.nested("_meta", |meta| meta.member(meta::SERVER_INFO, side.server_info));
-    }
-    writer.finish()
+    list::result(method::Kind::Tool, tools, (next_cursor, ttl_ms), side)
 }
