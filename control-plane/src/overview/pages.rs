@@ -269,7 +269,7 @@ async fn unhealthy(tx: &mut TenantTx, shell: &Shell, names: &Names, needs: &mut 
 async fn held(tx: &mut TenantTx, shell: &Shell, names: &Names, needs: &mut Vec<Need>) -> Result<(), store::Error> {
     for held in tools::list_held(tx).await? {
         let Some(server) = names.server(held.server.uuid()) else { continue };
-        let tools = show::plural(held.tools.max(0).cast_unsigned(), "tool", "tools");
+        let tools = offered(&held);
         let is_new = server.version.is_none();
         needs.push(Need {
             kind: "wait",
@@ -292,6 +292,18 @@ async fn held(tx: &mut TenantTx, shell: &Shell, names: &Names, needs: &mut Vec<N
         });
     }
     Ok(())
+}
+
+/// What of a server's offer waits, in words.
+fn offered(held: &tools::Held) -> String {
+    let (tools, items) = (held.tools.max(0).cast_unsigned(), held.items.max(0).cast_unsigned());
+    let tools_said = show::plural(tools, "tool", "tools");
+    let items_said = show::plural(items, "prompt or resource", "prompts and resources");
+    match (tools, items) {
+        (_, 0) => tools_said,
+        (0, _) => items_said,
+        _ => format!("{tools_said}, {items_said}"),
+    }
 }
 
 /// Destinations that do not take what is sent to them.

@@ -13,6 +13,18 @@ pub(crate) mod snapshot;
 mod tests;
 mod worker;
 
+use domain::{Slug, TenantId, TenantSnapshot};
+use store::{PgPool, TenantTx};
+
 pub use live::{Live, Reach, Reached};
 pub use metrics::PublishMetrics;
 pub use worker::{Publisher, PublisherParts};
+
+/// What would be published of a tenant now, in one state of the database.
+///
+/// # Errors
+/// [`store::Error`] when the database failed, or the tenant is unknown.
+pub async fn present(pool: &PgPool, tenant: TenantId, slug: Slug) -> Result<TenantSnapshot, store::Error> {
+    let mut tx = TenantTx::begin_snapshot(pool, tenant).await?;
+    snapshot::build(&mut tx, slug, 0).await
+}

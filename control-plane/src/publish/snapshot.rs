@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 
 use domain::snapshot::SNAPSHOT_FORMAT;
-use domain::{Annotations, Credential, Server, ServerId, Slug, TenantSnapshot, Tool};
+use domain::{Annotations, Carries, Credential, Item, Server, ServerId, Slug, TenantSnapshot, Tool};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use store::tenants::KeyPurpose;
-use store::{TenantTx, credentials, policies, servers, tenants, tools};
+use store::{TenantTx, credentials, items, policies, servers, tenants, tools};
 
 /// Reads everything a node needs of the transaction's tenant; the transaction must see one state throughout.
 pub(crate) async fn build(tx: &mut TenantTx, slug: Slug, epoch: u64) -> Result<TenantSnapshot, store::Error> {
@@ -34,6 +34,11 @@ async fn build_servers(tx: &mut TenantTx) -> Result<Vec<Server>, store::Error> {
         let server = tool.server;
         tools.entry(server).or_default().extend(published_tool(tool)?);
     }
+    let mut items: HashMap<ServerId, Vec<Item>> = HashMap::new();
+    for item in items::list_live(tx).await? {
+        let server = item.server;
+        items.entry(server).or_default().extend(published_item(item)?);
+    }
     let stored = credentials::list(tx).await?;
     let mut presented: HashMap<ServerId, Credential> =
         stored.into_iter().map(|stored| (stored.server, stored.into())).collect();
@@ -45,7 +50,8 @@ async fn build_servers(tx: &mut TenantTx) -> Result<Vec<Server>, store::Error> {
         let version = version.ok_or(store::Error::Unreadable { column: "servers.server_version_id" })?;
         let credential = presented.remove(&server.id).unwrap_or(Credential::None);
         let tools = tools.remove(&server.id).unwrap_or_default();
-        built.push(published_server(server, version, credential, tools));
+        let items = items.remove(&server.id).unwrap_or_default();
+        built.push(published_server(server, version, credential, (tools, items)));
     }
     Ok(built)
 }
@@ -54,9 +60,9 @@ fn published_server(
     server: servers::Server,
     version: servers::Version,
     credential: Credential,
-    tools: Vec<Tool>,
+    (tools, items): (Vec<Tool>, Vec<Item>),
 ) -> Server {
-    let settings = server.settings;
+    let (settings, protocol) = (server.settings, version.protocol);
     Server {
         id: server.id,
         key: server.key,
@@ -74,6 +80,9 @@ fn published_server(
         timeout_ms: settings.timeout_ms,
         answer_max_bytes: settings.answer_max_bytes,
         tools,
+        items,
+        speaks: protocol.speaks.unwrap_or_default(),
+        carries: protocol.capabilities.as_deref().map(Carries::of).unwrap_or_default(),
     }
 }
 
@@ -97,5 +106,18 @@ fn published_tool(tool: tools::Tool) -> Result<Option<Tool>, store::Error> {
         risk: tool.risk,
         labels: tool.labels,
         annotations,
+    }))
+}
+
+fn published_item(item: items::Item) -> Result<Option<Item>, store::Error> {
+    let Some(live) = item.live else { return Ok(None) };
+    let unreadable = |_| store::Error::Unreadable { column: "item_definitions.definition" };
+    Ok(Some(Item {
+        id: item.id,
+        kind: item.kind,
+        name: item.name,
+        definition: RawValue::from_string(live.text).map_err(unreadable)?,
+        digest: live.digest,
+        labels: item.labels,
     }))
 }

@@ -1,36 +1,35 @@
 //! The rules of servers, their versions and tools.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod decisions;
+mod import;
 
-use chrono::{DateTime, TimeDelta, Utc};
-use domain::relay::Found;
-use domain::{
-    Clock, Credential, CredentialPlace, Label, RiskClass, ServerId, ServerKey, ServerVersionId, ToolId, UserId,
-};
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use domain::{Credential, CredentialPlace, ItemId, Label, RiskClass, ServerId, ServerKey, ToolId};
 use store::health::Backoff;
-use store::servers::{self, Server, Settings, Version, VersionState, WriteError};
+use store::items::{self, Item};
+use store::servers::{self, Server, Settings, WriteError};
 use store::tenants::{self, KeyPurpose};
-use store::tools::{self, Change as ToolChange, ChangeState, Tool, Word};
+use store::tools::{self, Tool};
 use store::{TenantTx, credentials, health};
 
 use super::relay::Target;
-use super::review::{self, Brought, FoundError};
+use super::review::FoundError;
 use super::watch::Seen;
-use crate::ingest::change::{self, Change};
+use crate::ingest::change::Change;
 use crate::recorded::Author;
+
+pub(crate) use self::decisions::{Which, accept, accept_first, reject};
+pub(crate) use self::import::{Changes, Imported, Looker, Rejected, import};
 
 /// Most servers of a tenant.
 pub(crate) const SERVERS_MAX: usize = 500;
-/// For how long Sluice leaves what waits for a person as it is, whatever it finds meanwhile: a server that answers
-/// differently each time must not take from under a reviewer what is under review.
-const WAITS_FOR: TimeDelta = TimeDelta::hours(1);
-/// Most versions kept of a server; only accepted ones are kept beyond.
-const VERSIONS_MAX: u16 = 50;
 
 /// Why something was not done to a server.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ServerError {
-    /// There is no such server, version or tool.
+    /// There is no such server, version, tool or item.
     #[error("there is no such thing")]
     NotFound,
     /// Somebody else changed it.
@@ -157,93 +156,6 @@ pub(crate) async fn target(tx: &mut TenantTx, id: ServerId) -> Result<(Target, S
     Ok((target, server))
 }
 
-/// What a probe came to.
-#[derive(Debug)]
-pub(crate) enum Imported {
-    /// A person must look at this.
-    Held(Box<Version>, Vec<ToolChange>),
-    /// All is as it was accepted.
-    Unchanged,
-}
-
-/// Who looks at a server.
-#[derive(Debug)]
-pub(crate) struct Looker {
-    /// The person; none: Sluice looks by itself.
-    pub(crate) person: Option<UserId>,
-    /// As records name who looks.
-    pub(crate) actor: change::Actor,
-    pub(crate) clock: Clock,
-}
-
-impl Looker {
-    /// Whether it leaves what waits as it is.
-    fn leaves(&self, waiting: &Version) -> bool {
-        self.person.is_none() && (self.clock.now() - waiting.found_at).abs() < WAITS_FOR
-    }
-}
-
-impl From<Author> for Looker {
-    fn from(author: Author) -> Self {
-        Self { person: Some(author.user), actor: author.actor, clock: author.clock }
-    }
-}
-
-/// What becomes of definitions a person has said no to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Rejected {
-    /// They are not asked again.
-    StayOut,
-    /// They are asked again.
-    AskAgain,
-}
-
-/// Takes in what a probe of the server, then at `revision`, found: what differs from what is live is held. What waits
-/// already stays as it is, and what waited and is offered no longer is taken back; where nobody asked, not before it has
-/// waited for [`WAITS_FOR`].
-pub(crate) async fn import(
-    tx: &mut TenantTx,
-    looker: &Looker,
-    (id, revision): (ServerId, u64),
-    found: &Found,
-    rejected: Rejected,
-) -> Result<Imported, ServerError> {
-    review::check_about(found)?;
-    let texts: Vec<&str> = found.tools.iter().map(|tool| tool.get()).collect();
-    let definitions = review::read(&texts)?;
-    let server = locked(tx, id).await?;
-    if server.revision != revision {
-        return Err(ServerError::ChangedMeanwhile(server.revision));
-    }
-    let versions = servers::list_versions(tx, id).await?;
-    let waiting = versions.first().filter(|newest| newest.state == VersionState::Held);
-    if let Some(newest) = waiting.filter(|newest| looker.leaves(newest)) {
-        return Ok(Imported::Held(Box::new(newest.clone()), tools::list_changes(tx, newest.id).await?));
-    }
-    let mut brought = review::compare(&tools::list(tx, id).await?, &definitions, || ToolId::new(&looker.clock));
-    if rejected == Rejected::StayOut {
-        brought.leave_out(&tools::list_rejected(tx, id).await?);
-    }
-    if brought.changes.is_empty() && is_known(&versions, &server, found, rejected) {
-        if servers::supersede(tx, id).await? {
-            forget(tx, id).await?;
-        }
-        return Ok(Imported::Unchanged);
-    }
-    if let Some(newest) = waiting.filter(|newest| says(newest, found)) {
-        let waiting = tools::list_changes(tx, newest.id).await?;
-        if brought.is_waiting(&waiting) {
-            return Ok(Imported::Held(Box::new(newest.clone()), waiting));
-        }
-    }
-    let number = versions.first().map_or(1, |newest| newest.number + 1);
-    let version = hold(tx, looker, (id, number), found, &brought).await?;
-    forget(tx, id).await?;
-    let change = Change::new("server.import", "server_version", version.id).named(server.key.as_str());
-    change::record(tx, &looker.clock, &looker.actor, change).await?;
-    Ok(Imported::Held(Box::new(version), brought.changes))
-}
-
 /// Keeps how a server, then at `revision`, was seen: what was removed or changed meanwhile is not what was looked at.
 pub(crate) async fn note(
     tx: &mut TenantTx,
@@ -257,144 +169,6 @@ pub(crate) async fn note(
         return Err(ServerError::ChangedMeanwhile(server.revision));
     }
     Ok(health::put(tx, id, (seen.state, seen.error.as_deref()), at, backoff).await?)
-}
-
-/// Deletes what was replaced before anybody decided on it, and what only it brought.
-async fn forget(tx: &mut TenantTx, id: ServerId) -> Result<(), ServerError> {
-    servers::forget_versions(tx, id, VERSIONS_MAX).await?;
-    Ok(tools::forget_unused(tx, id).await?)
-}
-
-/// Whether what a server says of itself is what is live, or what a person has said no to since.
-fn is_known(versions: &[Version], server: &Server, found: &Found, rejected: Rejected) -> bool {
-    let live = versions.iter().find(|version| Some(version.id) == server.version);
-    let after = live.map_or(0, |live| live.number);
-    let decided = versions.iter().find(|version| version.number > after && version.state == VersionState::Decided);
-    live.is_some_and(|live| says(live, found))
-        || rejected == Rejected::StayOut && decided.is_some_and(|decided| says(decided, found))
-}
-
-fn says(version: &Version, found: &Found) -> bool {
-    version.instructions == found.instructions
-        && version.protocol_version == found.protocol_version
-        && version.era == found.era
-}
-
-async fn hold(
-    tx: &mut TenantTx,
-    looker: &Looker,
-    (server, number): (ServerId, u32),
-    found: &Found,
-    brought: &Brought,
-) -> Result<Version, ServerError> {
-    let version = Version {
-        id: ServerVersionId::new(&looker.clock),
-        server,
-        number,
-        state: VersionState::Held,
-        era: found.era,
-        protocol_version: found.protocol_version.clone(),
-        server_info: found.server_info.as_ref().map(|info| info.get().to_owned()),
-        instructions: found.instructions.clone(),
-        found_at: looker.clock.now(),
-        found_by: looker.person,
-    };
-    tools::add_seen(tx, server, &brought.seen, version.found_at).await?;
-    servers::add_version(tx, &version).await?;
-    tools::add_changes(tx, version.id, &brought.changes).await?;
-    Ok(version)
-}
-
-/// Which changes of a version a person speaks of.
-#[derive(Debug)]
-pub(crate) enum Which {
-    /// All that are held, and the version itself.
-    All,
-    /// Those of these tools.
-    Tools(BTreeSet<ToolId>),
-}
-
-/// Accepts held changes: they are live with the next publication. The version's instructions come with its first
-/// accepted tool, or with the version itself where no tool changed.
-pub(crate) async fn accept(
-    tx: &mut TenantTx,
-    author: &Author,
-    (id, version): (ServerId, ServerVersionId),
-    which: Which,
-) -> Result<(), ServerError> {
-    let before = locked(tx, id).await?;
-    let tools = held(tx, (id, version), which).await?;
-    tools::accept(tx, &word(author, version, &tools)).await?;
-    decide(tx, version).await?;
-    let after = Server { version: Some(version), ..before.clone() };
-    write(tx, author, "server.accept", &before, after).await?;
-    Ok(())
-}
-
-/// Accepts as [`accept`] does, of a server of which nothing was accepted before.
-pub(crate) async fn accept_first(
-    tx: &mut TenantTx,
-    author: &Author,
-    (id, version): (ServerId, ServerVersionId),
-    which: Which,
-) -> Result<(), ServerError> {
-    if locked(tx, id).await?.version.is_some() {
-        return Err(ServerError::Decided);
-    }
-    accept(tx, author, (id, version), which).await
-}
-
-/// Rejects held changes: what was live stays.
-pub(crate) async fn reject(
-    tx: &mut TenantTx,
-    author: &Author,
-    (id, version): (ServerId, ServerVersionId),
-    which: Which,
-) -> Result<(), ServerError> {
-    let server = locked(tx, id).await?;
-    let tools = held(tx, (id, version), which).await?;
-    tools::reject(tx, &word(author, version, &tools)).await?;
-    decide(tx, version).await?;
-    author.noted(tx, Change::new("server.reject", "server_version", version).named(server.key.as_str())).await?;
-    Ok(())
-}
-
-fn word<'a>(author: &Author, version: ServerVersionId, tools: &'a [ToolId]) -> Word<'a> {
-    Word { version, tools, by: author.user, at: author.now() }
-}
-
-/// The tools spoken of, all of them held.
-async fn held(
-    tx: &mut TenantTx,
-    (server, version): (ServerId, ServerVersionId),
-    which: Which,
-) -> Result<Vec<ToolId>, ServerError> {
-    let found = servers::find_version(tx, server, version).await?.ok_or(ServerError::NotFound)?;
-    if found.state != VersionState::Held {
-        return Err(ServerError::Decided);
-    }
-    let states: BTreeMap<ToolId, ChangeState> =
-        tools::list_changes(tx, version).await?.iter().map(|change| (change.tool, change.state)).collect();
-    let Which::Tools(wanted) = which else {
-        return Ok(states.into_iter().filter(|(_, state)| *state == ChangeState::Held).map(|(tool, _)| tool).collect());
-    };
-    for tool in &wanted {
-        match states.get(tool) {
-            None => return Err(ServerError::NotFound),
-            Some(ChangeState::Held) => {}
-            Some(_) => return Err(ServerError::Decided),
-        }
-    }
-    Ok(wanted.into_iter().collect())
-}
-
-/// Closes a version of which nothing is held any more.
-async fn decide(tx: &mut TenantTx, version: ServerVersionId) -> Result<(), ServerError> {
-    let open = tools::list_changes(tx, version).await?.iter().any(|change| change.state == ChangeState::Held);
-    if !open {
-        servers::set_decided(tx, version).await?;
-    }
-    Ok(())
 }
 
 /// A person's review of a tool.
@@ -445,6 +219,24 @@ async fn reviewed(tx: &mut TenantTx, author: &Author, before: &Tool, wanted: Too
         author.changed(tx, change.before(&seen(before)).after(&seen(&after))).await?;
     }
     Ok(after)
+}
+
+/// Sets the labels of a prompt, resource or template.
+pub(crate) async fn label_item(
+    tx: &mut TenantTx,
+    author: &Author,
+    (server, item): (ServerId, ItemId),
+    labels: Option<BTreeSet<Label>>,
+) -> Result<Item, ServerError> {
+    locked(tx, server).await?;
+    let before = items::find(tx, server, item).await?.ok_or(ServerError::NotFound)?;
+    let labels = labels.unwrap_or_else(|| before.labels.clone());
+    if labels != before.labels {
+        items::set_labels(tx, item, &labels).await?;
+        let change = Change::new("item.change", "item", item).named(before.name.as_str());
+        author.changed(tx, change.before(&before.labels).after(&labels)).await?;
+    }
+    Ok(Item { labels, ..before })
 }
 
 async fn locked(tx: &mut TenantTx, id: ServerId) -> Result<Server, ServerError> {

@@ -38,13 +38,17 @@ pub(super) fn says(change: &Change) -> String {
 
 /// What should make one look twice; empty where nothing does.
 pub(super) fn flag(change: &Change) -> &'static str {
-    let hides = |text: &str| serde_json::from_str(text).is_ok_and(|definition| hides(&definition));
     let class = |text: &str| Definition::read(text).ok().map(|read| super::risk::guess(&read));
     match (&change.before, &change.after) {
-        (_, Some(after)) if hides(&after.text) => "Hidden characters",
+        (_, Some(after)) if hides_something(&after.text) => "Hidden characters",
         (Some(before), Some(after)) if class(&after.text) > class(&before.text) => "Riskier",
         _ => "",
     }
+}
+
+/// Whether a definition has characters that do not show.
+pub(super) fn hides_something(definition: &str) -> bool {
+    serde_json::from_str(definition).is_ok_and(|definition| hides(&definition))
 }
 
 /// Whether any text in a definition has characters that do not show.

@@ -9,6 +9,10 @@ mod change;
 mod definition;
 mod diff;
 mod held;
+mod item_api;
+mod item_definition;
+mod item_review;
+mod item_rows;
 mod looks;
 mod pages;
 mod probe_api;
@@ -76,5 +80,7 @@ pub(crate) fn routes(needs: Needs) -> OpenApiRouter {
         .routes(routes!(review_api::reject))
         .routes(routes!(review_api::list_tools))
         .routes(routes!(review_api::change_tool))
+        .routes(routes!(item_api::list_items))
+        .routes(routes!(item_api::change_item))
         .with_state(needs)
 }

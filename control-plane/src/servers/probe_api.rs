@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::sse::{Event as ServerSent, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use domain::relay::{Failed, Found, Step};
-use domain::{Clock, Credential, EraPin, RiskClass, ServerId};
+use domain::{Clock, Credential, EraPin, ItemKind, RiskClass, ServerId};
 use futures_util::stream::{self, Stream};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -24,7 +24,7 @@ use super::api::{ServerPath, check_endpoint};
 use super::relay::{Event, Relay, Target};
 use super::review_api::VersionWithChanges;
 use super::watch::{self, Seen};
-use super::{review, risk};
+use super::{item_review, review, risk};
 use crate::access::{Can, may};
 use crate::input::{At, Body};
 use crate::problem::Problem;
@@ -61,7 +61,16 @@ pub(super) struct Offer {
     #[serde(skip_serializing_if = "Option::is_none")]
     instructions: Option<String>,
     pub(super) tools: Vec<Offered>,
-    /// Why its tools can't be imported, if they can't.
+    /// What it offers beside tools.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    items: Vec<OfferedItem>,
+    /// The protocol versions it speaks, one of each era; absent: that could not be told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    speaks: Option<Vec<String>>,
+    /// What else there is to know, a sentence each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    findings: Vec<String>,
+    /// Why it can't be imported, if they can't.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) refused: Option<String>,
 }
@@ -76,6 +85,16 @@ pub(super) struct Offered {
     pub(super) description: Option<String>,
     /// The guess.
     pub(super) risk: RiskClass,
+}
+
+/// A prompt, resource or template a server offers.
+#[derive(Debug, Serialize, ToSchema)]
+struct OfferedItem {
+    kind: ItemKind,
+    /// A prompt's name, a resource's URI, a template's text.
+    name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<String>,
 }
 
 /// Has a node look at an address, without a credential.
@@ -261,9 +280,13 @@ fn streamed(events: Receiver<Event>) -> impl Stream<Item = Result<ServerSent, In
 impl From<Found> for Offer {
     fn from(found: Found) -> Self {
         let texts: Vec<&str> = found.tools.iter().map(|tool| tool.get()).collect();
-        let read = review::check_about(&found).and_then(|()| review::read(&texts));
+        let about = review::check_about(&found);
+        let read = about.and_then(|()| Ok((review::read(&texts)?, item_review::read(&found.items)?)));
         let refused = read.as_ref().err().map(ToString::to_string);
-        let tools = read.unwrap_or_default().into_iter().map(|tool| Offered {
+        let (tools, items) = read.unwrap_or_default();
+        let items = items.into_iter().flat_map(|(kind, items)| items.into_iter().map(move |item| (kind, item)));
+        let items = items.map(|(kind, item)| OfferedItem { kind, name: item.name, description: item.says });
+        let tools = tools.into_iter().map(|tool| Offered {
             risk: risk::guess(&tool),
             name: tool.name,
             title: tool.title,
@@ -271,6 +294,9 @@ impl From<Found> for Offer {
         });
         Self {
             tools: tools.collect(),
+            items: items.collect(),
+            speaks: found.speaks,
+            findings: found.findings,
             refused,
             era: found.era,
             protocol_version: found.protocol_version,

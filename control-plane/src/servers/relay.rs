@@ -132,6 +132,7 @@ impl Relay {
             era: target.era,
             credential: target.credential.clone(),
             data_key: target.data_key.clone(),
+            items: true,
             jti: hex::encode(secrets::random::<16>()),
             expires_at: now + TimeDelta::seconds(DISCOVER_TTL_S),
         };

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::relay::Found;
-use domain::{EraPin, ToolId};
+use domain::{EraPin, ItemKind, ToolId};
 use store::tools::{self, Change, ChangeKind, ChangeState, Seen, Tool};
 
 use super::definition::{Definition, DefinitionError};
+use super::item_definition::ItemError;
 use super::risk;
 
 /// Most tools of a server.
@@ -30,12 +31,30 @@ pub(crate) enum FoundError {
         /// From 1, in the server's order.
         number: usize,
     },
+    #[error("the server has {count} {}s; at most {} are taken", .kind.as_str(), .kind.most())]
+    TooManyItems { kind: ItemKind, count: usize },
+    #[error("the definition of {} {number} {error}", .kind.as_str())]
+    Item {
+        kind: ItemKind,
+        /// From 1, in the server's order.
+        number: usize,
+        error: ItemError,
+    },
+    #[error("{} {number} has the name of another {}", .kind.as_str(), .kind.as_str())]
+    ItemTwice {
+        kind: ItemKind,
+        /// From 1, in the server's order.
+        number: usize,
+    },
 }
 
 /// Longest instructions for models, and longest `serverInfo`, bytes.
 const ABOUT_MAX_BYTES: usize = 64 * 1024;
 /// Longest protocol version, bytes.
 const VERSION_MAX_BYTES: usize = 32;
+/// Most protocol versions a server is said to speak, and most findings; longest finding, bytes.
+const SAID_MAX: usize = 16;
+const FINDING_MAX_BYTES: usize = 500;
 
 /// Checks what a server says of itself.
 pub(crate) fn check_about(found: &Found) -> Result<(), FoundError> {
@@ -48,6 +67,16 @@ pub(crate) fn check_about(found: &Found) -> Result<(), FoundError> {
     }
     if found.server_info.as_ref().is_some_and(|info| !fits(info.get(), ABOUT_MAX_BYTES)) {
         return Err(FoundError::About("serverInfo"));
+    }
+    if found.capabilities.as_ref().is_some_and(|said| !fits(said.get(), ABOUT_MAX_BYTES)) {
+        return Err(FoundError::About("capabilities"));
+    }
+    let all_fit = |texts: &[String], most| texts.len() <= SAID_MAX && texts.iter().all(|text| fits(text, most));
+    if !all_fit(found.speaks.as_deref().unwrap_or_default(), VERSION_MAX_BYTES) {
+        return Err(FoundError::About("protocol versions"));
+    }
+    if !all_fit(&found.findings, FINDING_MAX_BYTES) {
+        return Err(FoundError::About("findings"));
     }
     Ok(())
 }

@@ -5,16 +5,17 @@ use std::collections::BTreeSet;
 use axum::Json;
 use axum::extract::State;
 use chrono::{DateTime, Utc};
-use domain::{Clock, EraPin, Label, RiskClass, ServerId, ServerVersionId, ToolId, UserId};
+use domain::{Clock, EraPin, ItemId, Label, RiskClass, ServerId, ServerVersionId, ToolId, Transport, UserId};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use store::servers;
 use store::tools;
 use utoipa::{IntoParams, ToSchema};
 
-use super::actions::{self, ServerError, ToolReview, Which};
+use super::actions::{self, Changes, ServerError, ToolReview, Which};
 use super::api::ServerPath;
 use super::definition::differences;
+use super::item_api::ItemChange;
 use crate::access::{Can, may};
 use crate::input::{At, Body};
 use crate::problem::Problem;
@@ -58,6 +59,19 @@ pub(super) struct Version {
     /// Absent: Sluice looked by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     found_by: Option<UserId>,
+    /// The protocol versions it speaks, one of each era; absent: that could not be told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    speaks: Option<Vec<String>>,
+    /// How it was reached.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    transport: Option<Transport>,
+    /// What it says it can do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    capabilities: Option<Box<RawValue>>,
+    /// What else the look found, a sentence each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    findings: Vec<String>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -71,6 +85,9 @@ pub(super) struct VersionWithChanges {
     #[serde(flatten)]
     version: Version,
     changes: Vec<ToolChange>,
+    /// What it would do to prompts, resources and templates.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    items: Vec<ItemChange>,
 }
 
 /// What a version would do to a tool.
@@ -97,7 +114,7 @@ pub(super) struct ToolChange {
     after: Option<Definition>,
 }
 
-/// A tool's definition.
+/// A definition.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Definition {
     /// SHA-256 of its canonical form, hexadecimal.
@@ -133,24 +150,29 @@ pub(super) async fn get_version(
 
 async fn shown(tx: &mut store::TenantTx, path: &VersionPath) -> Result<VersionWithChanges, Problem> {
     let version = servers::find_version(tx, path.server, path.version).await?.ok_or_else(Problem::not_found)?;
-    Ok(VersionWithChanges::new(version, tools::list_changes(tx, path.version).await?))
+    Ok(VersionWithChanges::new(version, Changes::read(tx, path.version).await?))
 }
 
 /// A decision on a version.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Decide {
-    /// The tools it is about: all that are held, when left out.
+    /// The tools it is about.
     tools: Option<BTreeSet<ToolId>>,
+    /// The prompts, resources and templates it is about. All that is held, where neither these nor tools are named.
+    items: Option<BTreeSet<ItemId>>,
 }
 
 impl From<Decide> for Which {
     fn from(decide: Decide) -> Self {
-        decide.tools.map_or(Self::All, Self::Tools)
+        match (decide.tools, decide.items) {
+            (None, None) => Self::All,
+            (tools, items) => Self::Some(tools.unwrap_or_default(), items.unwrap_or_default()),
+        }
     }
 }
 
-/// Accepts what a version would change, as a whole or for some tools.
+/// Accepts what a version would change, as a whole or for some tools and items.
 #[utoipa::path(post, path = "/tenants/{tenant}/servers/{server}/versions/{version}/accept", tag = "servers",
     params(TenantPath, VersionPath), request_body = Decide,
     responses((status = 200, body = VersionWithChanges), (status = "4XX", body = Problem)))]
@@ -163,7 +185,7 @@ pub(super) async fn accept(
     said(&clock, &can, &path, Word::Accept(decide.into())).await
 }
 
-/// Rejects what a version would change, as a whole or for some tools; what was live stays.
+/// Rejects what a version would change, as a whole or for some tools and items; what was live stays.
 #[utoipa::path(post, path = "/tenants/{tenant}/servers/{server}/versions/{version}/reject", tag = "servers",
     params(TenantPath, VersionPath), request_body = Decide,
     responses((status = 200, body = VersionWithChanges), (status = "4XX", body = Problem)))]
@@ -260,8 +282,12 @@ pub(super) async fn change_tool(
 }
 
 impl VersionWithChanges {
-    pub(super) fn new(version: servers::Version, changes: Vec<tools::Change>) -> Self {
-        Self { version: version.into(), changes: changes.into_iter().map(ToolChange::from).collect() }
+    pub(super) fn new(version: servers::Version, changes: Changes) -> Self {
+        Self {
+            version: version.into(),
+            changes: changes.tools.into_iter().map(ToolChange::from).collect(),
+            items: changes.items.into_iter().map(ItemChange::from).collect(),
+        }
     }
 }
 
@@ -277,6 +303,10 @@ impl From<servers::Version> for Version {
             instructions: version.instructions,
             found_at: version.found_at,
             found_by: version.found_by,
+            speaks: version.protocol.speaks,
+            transport: version.protocol.transport,
+            capabilities: version.protocol.capabilities.and_then(|said| RawValue::from_string(said).ok()),
+            findings: version.protocol.findings,
         }
     }
 }
@@ -302,7 +332,7 @@ impl From<tools::Change> for ToolChange {
 
 impl Definition {
     /// What was stored was JSON when it was found.
-    fn from_stored(stored: tools::Definition) -> Option<Self> {
+    pub(super) fn from_stored(stored: tools::Definition) -> Option<Self> {
         Some(Self { digest: stored.digest, definition: RawValue::from_string(stored.text).ok()? })
     }
 }

@@ -6,15 +6,17 @@ use std::collections::BTreeSet;
 use askama::Template;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use domain::{RiskClass, ServerId, ServerVersionId, ToolId};
+use domain::{ItemId, RiskClass, ServerId, ServerVersionId, ToolId};
 use serde::Deserialize;
+use store::items;
 use store::servers::{self, VersionState};
 use store::tools::{self, ChangeKind, ChangeState};
 
 use super::Needs;
-use super::actions::{self, ServerError, ToolReview, Which};
+use super::actions::{self, Changes, ServerError, ToolReview, Which};
 use super::change::{flag, lines, says};
 use super::definition::description;
+use super::item_rows::ItemRow;
 use super::pages::Head;
 use crate::access::{Can, may};
 use crate::console::{Done, Faults, Page, Shell, show};
@@ -33,6 +35,9 @@ pub(super) struct Further {
     /// The last tool of the page before.
     #[serde(default)]
     after: String,
+    /// The last prompt, resource or template of the page before.
+    #[serde(default)]
+    after_item: String,
 }
 
 /// A change under review.
@@ -63,7 +68,13 @@ pub(super) struct ReviewPage {
     all: usize,
     /// Where the next ones are; empty at the end.
     next: String,
+    /// Prompts, resources and templates, in the same way.
+    items: Vec<ItemRow>,
+    all_items: usize,
+    next_items: String,
+    /// How much waits, and of it how many tools.
     open: usize,
+    open_tools: usize,
     is_first: bool,
     faults: Faults,
 }
@@ -98,12 +109,17 @@ async fn page<P: crate::access::Permitted>(
     let mut tx = can.begin().await?;
     let (head, _) = Head::read(&mut tx, &shell, (server, "/versions")).await?;
     let version = servers::find_version(&mut tx, server, version).await?.ok_or_else(Problem::not_found)?;
-    let mut changes = tools::list_changes(&mut tx, version.id).await?;
+    let Changes { tools: mut changes, items } = Changes::read(&mut tx, version.id).await?;
     let known = tools::list(&mut tx, server).await?;
     drop(tx);
     let is_open = version.state == VersionState::Held;
     let is_first = is_open && !head.is_reviewed;
-    let open = changes.iter().filter(|change| is_open && change.state == ChangeState::Held).count();
+    let open_tools = changes.iter().filter(|change| is_open && change.state == ChangeState::Held).count();
+    let open = open_tools + items.iter().filter(|change| is_open && change.state == ChangeState::Held).count();
+    let all_items = items.len();
+    let (items, last_item) = item_page(items, &further.after_item);
+    let at = |name: &str, last: String| head.to(&shell, &format!("/versions/{}?{name}={last}", version.id));
+    let next_items = last_item.map(|last| at("after_item", last.to_string())).unwrap_or_default();
     // What waits comes first: the next page of it is the first one again, once this one is decided.
     changes.sort_by_key(|change| change.state != ChangeState::Held);
     let all = changes.len();
@@ -112,7 +128,7 @@ async fn page<P: crate::access::Permitted>(
     let is_more = changes.len() > PAGE;
     changes.truncate(PAGE);
     let last = changes.last().filter(|_| is_more).map(|last| last.tool);
-    let next = last.map(|last| head.to(&shell, &format!("/versions/{}?after={last}", version.id))).unwrap_or_default();
+    let next = last.map(|last| at("after", last.to_string())).unwrap_or_default();
     let row = |change: tools::Change| {
         let definition = change.after.as_ref().or(change.before.as_ref()).map(|found| found.text.as_str());
         // What a person has said of a tool stands, whatever is guessed anew.
@@ -132,7 +148,35 @@ async fn page<P: crate::access::Permitted>(
     };
     let rows = changes.into_iter().map(row).collect();
     let says = version.server_info.as_deref().map(about).unwrap_or_default();
-    Ok(ReviewPage { shell, head, version, says, rows, all, next, open, is_first, faults: Faults::none() })
+    let faults = Faults::none();
+    let items = items.into_iter().map(ItemRow::of).collect();
+    Ok(ReviewPage {
+        shell,
+        head,
+        version,
+        says,
+        rows,
+        all,
+        next,
+        items,
+        all_items,
+        next_items,
+        open,
+        open_tools,
+        is_first,
+        faults,
+    })
+}
+
+/// The page of items that follows one, what waits first; and its last where there are more.
+fn item_page(mut changes: Vec<items::Change>, after: &str) -> (Vec<items::Change>, Option<ItemId>) {
+    changes.sort_by_key(|change| change.state != ChangeState::Held);
+    let begin = changes.iter().position(|change| change.item.to_string() == after).map_or(0, |at| at + 1);
+    changes.drain(..begin);
+    let is_more = changes.len() > PAGE;
+    changes.truncate(PAGE);
+    let last = changes.last().filter(|_| is_more).map(|last| last.item);
+    (changes, last)
 }
 
 /// A definition as people read it.
@@ -148,12 +192,15 @@ pub(crate) fn about(info: &str) -> String {
     format!("{} {}", said("name"), said("version")).trim().to_owned()
 }
 
-/// What a person says of the tools they chose.
+/// What a person says of the tools and items they chose.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Said {
     /// The tools chosen; the whole version where it has none.
     #[serde(default)]
     tool: Vec<ToolId>,
+    /// The prompts, resources and templates chosen.
+    #[serde(default)]
+    item: Vec<ItemId>,
     /// A class for a tool, as `<tool>:<class>`.
     #[serde(default)]
     risk: Vec<String>,
@@ -167,10 +214,10 @@ impl Said {
         if !self.all.is_empty() {
             return Ok(Which::All);
         }
-        if self.tool.is_empty() {
-            return Err(Problem::invalid("tool", "Choose at least one tool."));
+        if self.tool.is_empty() && self.item.is_empty() {
+            return Err(Problem::invalid("tool", "Choose at least one of them."));
         }
-        Ok(Which::Tools(self.tool.iter().copied().collect()))
+        Ok(Which::Some(self.tool.iter().copied().collect(), self.item.iter().copied().collect()))
     }
 
     /// The classes of chosen tools.
@@ -213,7 +260,8 @@ async fn accepted(
     let (which, classes) = (said.which()?, said.classes()?);
     let author = can.author(&needs.clock);
     let mut tx = can.begin().await?;
-    let guessed = tools::list_changes(&mut tx, version).await?;
+    let changes = Changes::read(&mut tx, version).await?;
+    let guessed = &changes.tools;
     let known = tools::list(&mut tx, server).await?;
     // Only what differs from what was shown is a person's word; the rest stays a guess.
     let is_said = |&(tool, risk): &(ToolId, RiskClass)| {
@@ -224,18 +272,19 @@ async fn accepted(
     let review = |(tool, risk)| (tool, ToolReview { risk: Some(risk), labels: None });
     let reviews = classes.into_iter().filter(is_said).map(review).collect();
     actions::change_tools(&mut tx, &author, server, reviews).await?;
-    let count = counted(&which, &guessed);
+    let count = counted(&which, &changes);
     actions::accept(&mut tx, &author, (server, version), which).await?;
     tx.commit().await?;
     Ok(count)
 }
 
-fn counted(which: &Which, changes: &[tools::Change]) -> String {
-    let count = match which {
-        Which::All => changes.iter().filter(|change| change.state == ChangeState::Held).count(),
-        Which::Tools(tools) => tools.len(),
+fn counted(which: &Which, changes: &Changes) -> String {
+    let is_held = |change: &&tools::Change| change.state == ChangeState::Held;
+    let (tools, all) = match which {
+        Which::All => (changes.tools.iter().filter(is_held).count(), changes.held()),
+        Which::Some(tools, items) => (tools.len(), tools.len() + items.len()),
     };
-    show::plural(count, "tool is", "tools are")
+    if tools == all { show::plural(all, "tool is", "tools are") } else { show::plural(all, "change is", "changes are") }
 }
 
 pub(super) async fn reject(
@@ -248,7 +297,7 @@ pub(super) async fn reject(
     let rejected = async {
         let which = said.which()?;
         let mut tx = can.begin().await?;
-        let count = counted(&which, &tools::list_changes(&mut tx, version).await?);
+        let count = counted(&which, &Changes::read(&mut tx, version).await?);
         actions::reject(&mut tx, &can.author(&needs.clock), (server, version), which).await?;
         tx.commit().await?;
         Ok::<_, Problem>(format!("{count} rejected. What was reviewed before stays."))

@@ -331,7 +331,7 @@ pub(super) async fn refresh(
     match probe_api::look(&needs.relay, &needs.clock, &can, (id, rejected)).await {
         Ok(Imported::Unchanged) => Ok(Done::to(at("")).saying("All is as it was reviewed.")),
         Ok(Imported::Held(version, changes)) => {
-            let count = show::plural(changes.len(), "tool waits", "tools wait");
+            let count = show::plural(changes.held(), "change waits", "changes wait");
             Ok(Done::to(at(&format!("/versions/{}", version.id))).saying(format!("{count} for your review.")))
         }
         // A server that can't be looked at is shown so; ours is the page for our own faults.

@@ -9,6 +9,7 @@ use store::credentials;
 use store::servers::{self, VersionState};
 use store::tools::{self, Change, ChangeState, Tool};
 
+use super::actions::Changes;
 use super::callers::{self, Callers};
 use super::definition::description;
 use super::held::Held;
@@ -99,8 +100,8 @@ pub(super) async fn show(
     let versions = servers::list_versions(&mut tx, id).await?;
     let newest = versions.iter().find(|version| version.state == VersionState::Held);
     let changes = match newest {
-        Some(version) => tools::list_changes(&mut tx, version.id).await?,
-        None => Vec::new(),
+        Some(version) => Changes::read(&mut tx, version.id).await?,
+        None => Changes::default(),
     };
     let waiting = newest.map(|version| Held::of(&shell, &head, version, &changes, &query.change));
     let mut usage = Usage::default();
@@ -112,7 +113,7 @@ pub(super) async fn show(
     drop(tx);
     let callers = callers::count(asked).await;
     let (used, alias) = (ByName::new(&used), &server.settings.alias);
-    let seen = Seen { shell: &shell, head: &head, known: &known, changes: &changes, used, alias, callers };
+    let seen = Seen { shell: &shell, head: &head, known: &known, changes: &changes.tools, used, alias, callers };
     let rows = seen.rows();
     let filters = filters(&shell, &head, &rows, &query);
     let (rows, more) = seen.narrowed(rows, &query);

@@ -190,6 +190,14 @@ impl App {
         self.node_says(&format!("event: step\ndata: {step}\n\nevent: found\ndata: {found}\n\n"));
     }
 
+    /// From now on the node finds a server with these tools, and these prompts, resources and templates.
+    pub(crate) fn node_finds_items(&self, tools: &[Value], items: &Value) {
+        let found = json!({"era": "modern", "protocol_version": "2026-07-28", "tools": tools, "items": items,
+            "capabilities": {"completions": {}, "prompts": {}}, "speaks": ["2026-07-28", "2025-11-25"],
+            "transport": "streamable_http"});
+        self.node_says(&format!("event: found\ndata: {found}\n\n"));
+    }
+
     /// From now on the node answers with this event stream.
     pub(crate) fn node_says(&self, stream: &str) {
         stream.clone_into(&mut self.node.0.lock().unwrap().answer);

@@ -9,6 +9,7 @@ struct Things {
     server: String,
     version: String,
     tool: String,
+    item: String,
     policy: String,
     gateway_token: String,
     api_token: String,
@@ -17,6 +18,9 @@ struct Things {
 async fn things(app: &App, owner: &Person) -> Things {
     let path = owner.path();
     let server = app.server(owner, "wiki", &[tool("search", "x")]).await;
+    let prompts = json!({"prompts": [{"name": "their-prompt"}]});
+    app.node_finds_items(&[tool("search", "x")], &prompts);
+    app.post(owner, &format!("{path}/servers/{server}/import"), json!({})).await.expect(201);
     let at = format!("{path}/servers/{server}");
     app.put(owner, &format!("{at}/credential"), json!({"kind": "bearer", "value": "canary"})).await.expect(200);
     let body = json!({"name": "all", "text": "permit (principal, action, resource);"});
@@ -26,6 +30,7 @@ async fn things(app: &App, owner: &Person) -> Things {
         member: app.get(owner, &format!("{path}/members")).await.text_at("/members/0/id"),
         version: app.get(owner, &format!("{at}/versions")).await.text_at("/versions/0/id"),
         tool: app.get(owner, &format!("{at}/tools")).await.text_at("/tools/0/id"),
+        item: app.get(owner, &format!("{at}/items")).await.text_at("/items/0/id"),
         server,
         policy: policy.text_at("/policy/id"),
         gateway_token: app.post(owner, &format!("{path}/gateway-tokens"), body.clone()).await.text_at("/token/id"),
@@ -51,6 +56,7 @@ fn routes(app: &App, things: &Things, tenant: &str) -> Vec<(String, String)> {
                 .replace("{member}", &things.member)
                 .replace("{server}", &things.server)
                 .replace("{tool}", &things.tool)
+                .replace("{item}", &things.item)
                 .replace("{policy}", &things.policy)
                 .replace("{token}", token);
             let version = if path.contains("/policies/") { "1" } else { &things.version };

@@ -10,6 +10,7 @@ mod destinations;
 mod document;
 mod health;
 mod isolation;
+mod items;
 mod metrics;
 mod people;
 mod policies;

@@ -26,6 +26,7 @@ async fn operations(app: &App, owner: &Person) -> Vec<(&'static str, &'static st
         ("issue an API token", "POST", at("/api-tokens"), json!({"title": "x", "days": 0})),
         ("see servers", "GET", at("/servers"), json!(null)),
         ("see a server's tools", "GET", format!("{wiki}/tools"), json!(null)),
+        ("see a server's items", "GET", format!("{wiki}/items"), json!(null)),
         ("see a server's versions", "GET", format!("{wiki}/versions"), json!(null)),
         ("add a server", "POST", at("/servers"), json!({"key": "wiki", "title": "x", "endpoint": "ftp://x"})),
         ("change a server", "PATCH", wiki.clone(), json!({"revision": revision})),
@@ -38,6 +39,7 @@ async fn operations(app: &App, owner: &Person) -> Vec<(&'static str, &'static st
         ("accept a version", "POST", format!("{wiki}/versions/{}/accept", id("sver")), json!({})),
         ("reject a version", "POST", format!("{wiki}/versions/{}/reject", id("sver")), json!({})),
         ("change a tool", "PATCH", format!("{wiki}/tools/{}", id("tool")), json!({})),
+        ("label an item", "PATCH", format!("{wiki}/items/{}", id("item")), json!({})),
         ("see a credential", "GET", format!("{wiki}/credential"), json!(null)),
         ("set a credential", "PUT", format!("{wiki}/credential"), json!({"kind": "bearer", "value": ""})),
         ("remove a credential", "DELETE", format!("{wiki}/credential"), json!(null)),
@@ -167,6 +169,7 @@ async fn each_role_does_what_it_may_and_nothing_else(pool: PgPool) {
     yes   yes   yes   no    yes   issue an API token
     yes   yes   yes   yes   no    see servers
     yes   yes   yes   yes   no    see a server's tools
+    yes   yes   yes   yes   no    see a server's items
     yes   yes   yes   yes   no    see a server's versions
     yes   yes   no    no    no    add a server
     yes   yes   no    no    no    change a server
@@ -179,6 +182,7 @@ async fn each_role_does_what_it_may_and_nothing_else(pool: PgPool) {
     yes   yes   no    no    no    accept a version
     yes   yes   no    no    no    reject a version
     yes   yes   no    no    no    change a tool
+    yes   yes   no    no    no    label an item
     yes   yes   yes   yes   no    see a credential
     yes   yes   no    no    no    set a credential
     yes   yes   no    no    no    remove a credential

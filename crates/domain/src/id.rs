@@ -45,6 +45,8 @@ kinds! {
     ServerVersionKind = "sver" => ServerVersionId;
     /// A tool of an upstream server; stays the same when the tool's definition changes.
     ToolKind = "tool" => ToolId;
+    /// A prompt, a resource or a template of an upstream server; stays the same when its definition changes.
+    OfferedItem = "item" => ItemId;
     /// What Sluice presents to an upstream server.
     CredentialKind = "cred" => CredentialId;
     /// A policy, over all its versions.

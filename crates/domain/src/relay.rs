@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use url::Url;
 
 use crate::snapshot::{Credential, WrappedKey};
-use crate::{EraPin, ServerId, TenantId};
+use crate::{EraPin, ItemKind, ServerId, TenantId, Transport};
 
 /// Where a node takes [`Discover`] requests; also the envelope's key.
 pub const DISCOVER_PATH: &str = "/relay/v1/discover";
@@ -34,6 +34,9 @@ pub struct Discover {
     pub credential: Credential,
     /// The key a sealed credential is opened with.
     pub data_key: WrappedKey,
+    /// Whether whoever asks knows of prompts and resources: only then are they listed, and their steps told.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub items: bool,
     /// A request counts once.
     pub jti: String,
     /// When it stops counting, at most [`DISCOVER_TTL_S`] after it was signed.
@@ -57,6 +60,10 @@ pub enum StepName {
     Auth,
     /// Its tools could be listed.
     Tools,
+    /// Its prompts were listed, if it has any.
+    Prompts,
+    /// Its resources and their templates were listed, if it has any.
+    Resources,
 }
 
 /// One step that ended.
@@ -88,6 +95,58 @@ pub struct Found {
     pub instructions: Option<String>,
     /// Its tools, all pages, each definition as the server gave it.
     pub tools: Vec<Box<RawValue>>,
+    /// What it offers beside tools.
+    #[serde(default)]
+    pub items: FoundItems,
+    /// `ServerCapabilities` as the server gave them; none: the node did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capabilities: Option<Box<RawValue>>,
+    /// The protocol versions it speaks, one of each era; none: that could not be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub speaks: Option<Vec<String>>,
+    /// How it was reached; none: the node did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transport: Option<Transport>,
+    /// What else is worth knowing, a sentence each, in our words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<String>,
+}
+
+/// What a probe found beside tools, all pages, each definition as the server gave it. A kind that is none was not listed:
+/// by an older node, or because the server failed at it. What is known of such a kind stays as it is.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct FoundItems {
+    /// Prompts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompts: Option<Vec<Box<RawValue>>>,
+    /// Resources.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Vec<Box<RawValue>>>,
+    /// Templates of resources.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub templates: Option<Vec<Box<RawValue>>>,
+}
+
+impl FoundItems {
+    /// Those of one kind.
+    #[must_use]
+    pub fn of(&self, kind: ItemKind) -> Option<&[Box<RawValue>]> {
+        match kind {
+            ItemKind::Prompt => self.prompts.as_deref(),
+            ItemKind::Resource => self.resources.as_deref(),
+            ItemKind::Template => self.templates.as_deref(),
+        }
+    }
+
+    /// Sets those of one kind.
+    pub fn set(&mut self, kind: ItemKind, found: Vec<Box<RawValue>>) {
+        let place = match kind {
+            ItemKind::Prompt => &mut self.prompts,
+            ItemKind::Resource => &mut self.resources,
+            ItemKind::Template => &mut self.templates,
+        };
+        *place = Some(found);
+    }
 }
 
 /// Why a probe ended early.

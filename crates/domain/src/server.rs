@@ -66,6 +66,34 @@ impl SessionMode {
     }
 }
 
+/// How messages travel to an upstream and back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum Transport {
+    /// One endpoint that is posted to (2025-03-26 and later).
+    StreamableHttp,
+    /// A stream of events that names where to post (2024-11-05).
+    Sse,
+}
+
+impl Transport {
+    /// The written form.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::StreamableHttp => "streamable_http",
+            Self::Sse => "sse",
+        }
+    }
+
+    /// Reads the written form.
+    #[must_use]
+    pub fn find(text: &str) -> Option<Self> {
+        [Self::StreamableHttp, Self::Sse].into_iter().find(|transport| transport.as_str() == text)
+    }
+}
+
 /// The worst a tool can do. Guessed from its annotations, name and schema; a person's review wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

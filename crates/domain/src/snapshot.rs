@@ -7,8 +7,8 @@ use serde_json::value::RawValue;
 use url::Url;
 
 use crate::{
-    Alias, Annotations, CredentialId, EraPin, Label, PolicyId, RiskClass, ServerId, ServerKey, ServerVersionId,
-    SessionMode, Slug, TenantId, ToolId,
+    Alias, Annotations, Carries, CredentialId, EraPin, Item, Label, PolicyId, RiskClass, ServerId, ServerKey,
+    ServerVersionId, SessionMode, Slug, TenantId, ToolId,
 };
 
 /// The present form of [`TenantSnapshot`]; a node refuses one it does not know.
@@ -122,6 +122,15 @@ pub struct Server {
     pub answer_max_bytes: u64,
     /// Accepted tools, in the upstream's order.
     pub tools: Vec<Tool>,
+    /// Accepted prompts, resources and templates, kind by kind in the upstream's order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub items: Vec<Item>,
+    /// The protocol versions the last probe that asked was answered in, one of each era it speaks; empty: nobody asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub speaks: Vec<String>,
+    /// What beside lists it says it does.
+    #[serde(default)]
+    pub carries: Carries,
 }
 
 /// A tool as reviewed and accepted.

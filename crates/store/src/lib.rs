@@ -11,6 +11,7 @@ pub mod destinations;
 mod error;
 pub mod health;
 pub mod invitations;
+pub mod items;
 pub mod lanes;
 pub mod letters;
 pub mod outbox;

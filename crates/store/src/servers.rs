@@ -14,7 +14,8 @@ use crate::words::{from_words, to_words};
 use crate::{Error, TenantTx};
 
 pub use self::versions::{
-    Version, VersionState, add_version, find_version, forget_versions, list_versions, set_decided, supersede,
+    Protocol, Version, VersionState, add_version, find_version, forget_versions, list_versions, set_decided,
+    set_protocol, supersede,
 };
 
 /// An upstream server as registered.

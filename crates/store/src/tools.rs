@@ -218,18 +218,18 @@ pub async fn count_live(tx: &mut TenantTx) -> Result<usize, Error> {
     Ok(usize::try_from(count).unwrap_or_default())
 }
 
-/// How many tools a server has.
+/// How many tools a server has, and how much of it waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Counted {
     /// The server.
     pub server: ServerId,
     /// Tools that are live.
     pub live: i64,
-    /// Changes a person must look at.
+    /// Changes a person must look at, of tools and of what it offers beside them.
     pub held: i64,
 }
 
-/// Counts the tools of all servers, live ones and held changes; servers without either are left out.
+/// Counts the live tools of all servers and their held changes; servers without either are left out.
 ///
 /// # Errors
 /// [`Error`] when the database failed.
@@ -241,6 +241,10 @@ pub async fn count(tx: &mut TenantTx) -> Result<Vec<Counted>, Error> {
                union all
                select v.server_id, 0, count(*) from server_versions v
                join tool_changes c on c.tenant_id = v.tenant_id and c.server_version_id = v.server_version_id
+               where v.state = 'held' and c.state = 'held' group by v.server_id
+               union all
+               select v.server_id, 0, count(*) from server_versions v
+               join item_changes c on c.tenant_id = v.tenant_id and c.server_version_id = v.server_version_id
                where v.state = 'held' and c.state = 'held' group by v.server_id
            ) counted group by server_id"#
     )

@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use domain::snapshot::Prefix;
-use domain::{MembershipId, Role, ServerId, TenantId, UserId};
+use domain::{ItemId, ItemKind, MembershipId, Role, ServerId, ServerVersionId, TenantId, UserId};
 use sqlx::PgPool;
 use store::people::{self, Membership};
 use store::servers::{self, Server, WriteError};
 use store::tenants::{self, AddError, Settings};
-use store::{PlatformTx, StartError, TenantTx};
+use store::{PlatformTx, StartError, TenantTx, items, tools};
 use uuid::Uuid;
 
 fn id(number: u128) -> Uuid {
@@ -173,4 +173,75 @@ async fn a_role_the_fence_does_not_hold_is_refused_at_start(pool: PgPool) {
     assert!(
         matches!(store::check_role(&superuser).await, Err(StartError::UnfencedRole { role }) if role == "postgres")
     );
+}
+
+#[sqlx::test(migrator = "store::MIGRATOR")]
+async fn what_a_server_offers_is_its_tenants_alone(pool: PgPool) {
+    let (acme, globex) = (tenant(&pool, 10, "acme").await, tenant(&pool, 20, "globex").await);
+    let (wiki, item) = (ServerId::from_uuid(id(100)), ItemId::from_uuid(id(200)));
+    let definition = |text: &str| tools::Definition { digest: "11".repeat(32), text: text.to_owned() };
+    let seen = |text: &str| items::Seen {
+        id: item,
+        kind: ItemKind::Prompt,
+        name: "greet".to_owned(),
+        position: 0,
+        definition: definition(text),
+    };
+    // The same ids at both, with other texts.
+    for (tenant, text) in [(acme, "{\"a\":1}"), (globex, "{\"g\":1}")] {
+        let mut tx = TenantTx::begin(&pool, tenant).await.unwrap();
+        servers::add(&mut tx, &server(100, "wiki")).await.unwrap();
+        items::add_seen(&mut tx, wiki, &[seen(text)], at()).await.unwrap();
+        let version = servers::Version {
+            id: ServerVersionId::from_uuid(id(300)),
+            server: wiki,
+            number: 1,
+            state: servers::VersionState::Held,
+            era: domain::EraPin::Modern,
+            protocol_version: "2026-07-28".to_owned(),
+            server_info: None,
+            instructions: None,
+            found_at: at(),
+            found_by: None,
+            protocol: servers::Protocol { speaks: Some(vec!["2026-07-28".to_owned()]), ..Default::default() },
+        };
+        servers::add_version(&mut tx, &version).await.unwrap();
+        assert_eq!(servers::find_version(&mut tx, wiki, version.id).await.unwrap(), Some(version.clone()));
+        let change = items::Change {
+            item,
+            of: ItemKind::Prompt,
+            name: "greet".to_owned(),
+            kind: tools::ChangeKind::New,
+            position: 0,
+            state: tools::ChangeState::Held,
+            before: None,
+            after: Some(definition(text)),
+        };
+        items::add_changes(&mut tx, version.id, std::slice::from_ref(&change)).await.unwrap();
+        assert_eq!(items::list_changes(&mut tx, version.id).await.unwrap(), [change]);
+        tx.commit().await.unwrap();
+    }
+    let word = items::Word {
+        version: ServerVersionId::from_uuid(id(300)),
+        items: &[item],
+        by: UserId::from_uuid(id(1)),
+        at: at(),
+    };
+    let mut tx = TenantTx::begin(&pool, acme).await.unwrap();
+    let held = tools::list_held(&mut tx).await.unwrap();
+    assert_eq!((held.len(), held[0].tools, held[0].items), (1, 0, 1));
+    assert_eq!(items::accept(&mut tx, &word).await.unwrap(), 1);
+    assert_eq!(items::accept(&mut tx, &word).await.unwrap(), 0, "what is decided is decided once");
+    items::set_labels(&mut tx, item, &BTreeSet::from(["env:prod".parse().unwrap()])).await.unwrap();
+    let live = items::list_live(&mut tx).await.unwrap();
+    assert_eq!((live.len(), live[0].live.clone()), (1, Some(definition("{\"a\":1}"))));
+    tx.commit().await.unwrap();
+
+    let mut tx = TenantTx::begin(&pool, globex).await.unwrap();
+    assert_eq!(items::list_live(&mut tx).await.unwrap(), [], "theirs waits");
+    let known = items::find(&mut tx, wiki, item).await.unwrap().unwrap();
+    assert!(known.live.is_none() && known.labels.is_empty());
+    assert_eq!(items::reject(&mut tx, &word).await.unwrap(), 1);
+    assert_eq!(items::list_rejected(&mut tx, wiki).await.unwrap(), [(item, Some("11".repeat(32)))]);
+    tx.commit().await.unwrap();
 }

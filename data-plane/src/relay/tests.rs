@@ -61,6 +61,7 @@ impl Place {
             era,
             credential: Credential::None,
             data_key: self.keys.master.wrap(tenant, "dat1", &secrets::new_data_key()),
+            items: false,
             jti: hex::encode(secrets::random::<16>()),
             expires_at: self.clock.now() + TimeDelta::seconds(20),
         }

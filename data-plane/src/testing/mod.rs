@@ -359,6 +359,9 @@ fn server(endpoint: &Url) -> Server {
         timeout_ms: 10_000,
         answer_max_bytes: 100_000,
         tools: tools.collect(),
+        items: Vec::new(),
+        speaks: Vec::new(),
+        carries: domain::Carries::default(),
     }
 }
 

@@ -19,6 +19,7 @@ mod evidence;
 mod export;
 mod figures;
 mod frame;
+mod items;
 mod links;
 mod many_tools;
 pub(crate) mod markup;

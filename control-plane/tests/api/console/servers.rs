@@ -30,7 +30,7 @@ async fn a_server_is_looked_at_added_reviewed_and_live(pool: PgPool) {
     let chosen = values(&page.text, "tool");
     assert_eq!(chosen.len(), 2);
     let nothing = owner.post(&format!("{review}/accept"), &[]).await.expect(422);
-    assert!(text(&nothing.text).contains("Choose at least one tool."));
+    assert!(text(&nothing.text).contains("Choose at least one of them."));
     let class = format!("{}:write", chosen[0]);
     let said = [("tool", chosen[0].as_str()), ("risk", class.as_str())];
     assert_eq!(owner.post(&format!("{review}/accept"), &said).await.expect(303).location(), review);

@@ -1,7 +1,7 @@
 //! The versions of a server: what one look found, where it differs from what is live.
 
 use chrono::{DateTime, Utc};
-use domain::{EraPin, ServerId, ServerVersionId, UserId};
+use domain::{EraPin, ServerId, ServerVersionId, Transport, UserId};
 
 use crate::error::read;
 use crate::{Error, TenantTx};
@@ -56,6 +56,21 @@ pub struct Version {
     pub found_at: DateTime<Utc>,
     /// Who asked; none: Sluice looked by itself.
     pub found_by: Option<UserId>,
+    /// How it is spoken to.
+    pub protocol: Protocol,
+}
+
+/// How a server is spoken to, as the last look that could tell found it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Protocol {
+    /// The protocol versions it answered in, one of each era; none: that was never told.
+    pub speaks: Option<Vec<String>>,
+    /// `ServerCapabilities`, JSON as the server gave it; none: never told.
+    pub capabilities: Option<String>,
+    /// How it was reached; none: never told.
+    pub transport: Option<Transport>,
+    /// What else there is to know, a sentence each.
+    pub findings: Vec<String>,
 }
 
 /// Adds a version; the server's earlier held ones are superseded.
@@ -65,8 +80,9 @@ pub struct Version {
 pub async fn add_version(tx: &mut TenantTx, version: &Version) -> Result<(), Error> {
     supersede(tx, version.server).await?;
     sqlx::query!(
-        "insert into server_versions (server_version_id, server_id, number, state, era, protocol_version, server_info, instructions, found_at, found_by)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+        "insert into server_versions (server_version_id, server_id, number, state, era, protocol_version, server_info, instructions,
+             found_at, found_by, speaks, capabilities, transport, findings)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
         version.id.uuid(),
         version.server.uuid(),
         version.number.cast_signed(),
@@ -77,6 +93,10 @@ pub async fn add_version(tx: &mut TenantTx, version: &Version) -> Result<(), Err
         version.instructions,
         version.found_at,
         version.found_by.map(UserId::uuid),
+        version.protocol.speaks.as_deref(),
+        version.protocol.capabilities,
+        version.protocol.transport.map(Transport::as_str),
+        &version.protocol.findings,
     )
     .execute(tx.connection())
     .await?;
@@ -107,12 +127,18 @@ pub async fn forget_versions(tx: &mut TenantTx, server: ServerId, most: u16) -> 
     let gone = sqlx::query_scalar!(
         r#"with known as (
                select v.server_version_id as id, v.number, v.state = 'superseded' as superseded,
-                   bool_or(c.state = 'accepted') is true or v.server_version_id in (
+                   'accepted' = any(said.states) is true or v.server_version_id in (
                        select s.server_version_id from servers s where s.server_id = $1) as accepted,
-                   bool_or(c.state = 'rejected') is true as rejected
+                   'rejected' = any(said.states) is true as rejected
                from server_versions v
-               left join tool_changes c on c.tenant_id = v.tenant_id and c.server_version_id = v.server_version_id
-               where v.server_id = $1 and v.state <> 'held' group by v.tenant_id, v.server_version_id),
+               left join lateral (
+                   select array_agg(distinct c.state) as states from (
+                       select state from tool_changes t
+                       where t.tenant_id = v.tenant_id and t.server_version_id = v.server_version_id
+                       union all
+                       select state from item_changes i
+                       where i.tenant_id = v.tenant_id and i.server_version_id = v.server_version_id) c) said on true
+               where v.server_id = $1 and v.state <> 'held'),
            waste as (
                select id from known where superseded and not accepted and not rejected
                    and number < (select max(number) from known where superseded)),
@@ -129,6 +155,7 @@ pub async fn forget_versions(tx: &mut TenantTx, server: ServerId, most: u16) -> 
     .fetch_all(tx.connection())
     .await?;
     sqlx::query!("delete from tool_changes where server_version_id = any($1)", &gone).execute(tx.connection()).await?;
+    sqlx::query!("delete from item_changes where server_version_id = any($1)", &gone).execute(tx.connection()).await?;
     sqlx::query!("delete from server_versions where server_version_id = any($1)", &gone)
         .execute(tx.connection())
         .await?;
@@ -143,7 +170,8 @@ pub async fn list_versions(tx: &mut TenantTx, server: ServerId) -> Result<Vec<Ve
     let rows = sqlx::query_as!(
         VersionRow,
         r#"select server_version_id as "id: ServerVersionId", server_id as "server: ServerId", number, state, era,
-               protocol_version, server_info, instructions, found_at, found_by as "found_by: UserId"
+               protocol_version, server_info, instructions, found_at, found_by as "found_by: UserId",
+               speaks, capabilities, transport, findings
            from server_versions where server_id = $1 order by number desc"#,
         server.uuid(),
     )
@@ -164,7 +192,8 @@ pub async fn find_version(
     let row = sqlx::query_as!(
         VersionRow,
         r#"select server_version_id as "id: ServerVersionId", server_id as "server: ServerId", number, state, era,
-               protocol_version, server_info, instructions, found_at, found_by as "found_by: UserId"
+               protocol_version, server_info, instructions, found_at, found_by as "found_by: UserId",
+               speaks, capabilities, transport, findings
            from server_versions where server_id = $1 and server_version_id = $2"#,
         server.uuid(),
         version.uuid(),
@@ -172,6 +201,25 @@ pub async fn find_version(
     .fetch_optional(tx.connection())
     .await?;
     row.map(VersionRow::read).transpose()
+}
+
+/// Writes how a version's server is spoken to.
+///
+/// # Errors
+/// [`Error`] when the database failed.
+pub async fn set_protocol(tx: &mut TenantTx, version: ServerVersionId, protocol: &Protocol) -> Result<(), Error> {
+    sqlx::query!(
+        "update server_versions set speaks = $2, capabilities = $3, transport = $4, findings = $5
+         where server_version_id = $1",
+        version.uuid(),
+        protocol.speaks.as_deref(),
+        protocol.capabilities,
+        protocol.transport.map(Transport::as_str),
+        &protocol.findings,
+    )
+    .execute(tx.connection())
+    .await?;
+    Ok(())
 }
 
 /// Says that a person has looked at all of a version.
@@ -196,10 +244,21 @@ struct VersionRow {
     instructions: Option<String>,
     found_at: DateTime<Utc>,
     found_by: Option<UserId>,
+    speaks: Option<Vec<String>>,
+    capabilities: Option<String>,
+    transport: Option<String>,
+    findings: Vec<String>,
 }
 
 impl VersionRow {
     fn read(self) -> Result<Version, Error> {
+        let transport = |text: String| read("server_versions.transport", Transport::find(&text));
+        let protocol = Protocol {
+            speaks: self.speaks,
+            capabilities: self.capabilities,
+            transport: self.transport.map(transport).transpose()?,
+            findings: self.findings,
+        };
         Ok(Version {
             id: self.id,
             server: self.server,
@@ -211,6 +270,7 @@ impl VersionRow {
             instructions: self.instructions,
             found_at: self.found_at,
             found_by: self.found_by,
+            protocol,
         })
     }
 }

@@ -8,7 +8,7 @@ use super::Definition;
 use crate::error::read;
 use crate::{Error, TenantTx};
 
-/// What a version would do to a tool.
+/// What a version would do to a tool, or to another thing a server offers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChangeKind {
     /// Offer it.
@@ -30,7 +30,7 @@ impl ChangeKind {
         }
     }
 
-    fn find(text: &str) -> Option<Self> {
+    pub(crate) fn find(text: &str) -> Option<Self> {
         [Self::New, Self::Changed, Self::Removed].into_iter().find(|kind| kind.as_str() == text)
     }
 }
@@ -57,7 +57,7 @@ impl ChangeState {
         }
     }
 
-    fn find(text: &str) -> Option<Self> {
+    pub(crate) fn find(text: &str) -> Option<Self> {
         [Self::Held, Self::Accepted, Self::Rejected].into_iter().find(|state| state.as_str() == text)
     }
 }
@@ -245,6 +245,8 @@ pub struct Held {
     pub server: ServerId,
     /// How many tools differ.
     pub tools: i64,
+    /// How many prompts, resources and templates do.
+    pub items: i64,
     /// When the difference was found.
     pub found_at: DateTime<Utc>,
 }
@@ -254,14 +256,20 @@ pub struct Held {
 /// # Errors
 /// [`Error`] when the database failed.
 pub async fn list_held(tx: &mut TenantTx) -> Result<Vec<Held>, Error> {
-    let rows = sqlx::query!(
-        r#"select v.server_id as "server: ServerId", count(*) as "tools!", min(v.found_at) as "found_at!"
-           from server_versions v join tool_changes c using (tenant_id, server_version_id)
-           join servers s on s.tenant_id = v.tenant_id and s.server_id = v.server_id
-           where v.state = 'held' and c.state = 'held' and s.removed_at is null
-           group by 1 order by 3, 1"#
+    let rows = sqlx::query_as!(
+        Held,
+        r#"select server_id as "server: ServerId", tools as "tools!", items as "items!", found_at from (
+               select v.server_id, v.found_at,
+                   (select count(*) from tool_changes c where c.tenant_id = v.tenant_id
+                       and c.server_version_id = v.server_version_id and c.state = 'held') as tools,
+                   (select count(*) from item_changes c where c.tenant_id = v.tenant_id
+                       and c.server_version_id = v.server_version_id and c.state = 'held') as items
+               from server_versions v
+               join servers s on s.tenant_id = v.tenant_id and s.server_id = v.server_id
+               where v.state = 'held' and s.removed_at is null
+           ) held where tools + items > 0 order by found_at, server_id"#
     )
     .fetch_all(tx.connection())
     .await?;
-    Ok(rows.into_iter().map(|row| Held { server: row.server, tools: row.tools, found_at: row.found_at }).collect())
+    Ok(rows)
 }
