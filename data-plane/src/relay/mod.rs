@@ -30,7 +30,7 @@ use crate::audit::{AuditUnavailable, Recorder};
 use crate::credentials::Credentials;
 use crate::reply::{empty, received};
 use crate::upstream::Upstreams;
-use crate::upstream::discover::Probe;
+use crate::upstream::discover::{Depth, Probe};
 
 /// Longest probe.
 const WITHIN: Duration = Duration::from_secs(30);
@@ -131,7 +131,8 @@ impl Relay {
         })?;
         let (sender, mut steps) = mpsc::channel(8);
         let mut probe = Probe::new(&self.0.upstreams, &asked.endpoint, &credential, (WITHIN, sender));
-        let looking = probe.look(asked.era);
+        let depth = if asked.items { Depth::Everything } else { Depth::Tools };
+        let looking = probe.look(asked.era, depth);
         tokio::pin!(looking);
         loop {
             tokio::select! {

@@ -1,5 +1,7 @@
 //! The relay through its route, against upstreams in this process.
 
+mod items;
+
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -61,7 +63,7 @@ impl Place {
             era,
             credential: Credential::None,
             data_key: self.keys.master.wrap(tenant, "dat1", &secrets::new_data_key()),
-            items: false,
+            items: true,
             jti: hex::encode(secrets::random::<16>()),
             expires_at: self.clock.now() + TimeDelta::seconds(20),
         }
@@ -102,7 +104,7 @@ async fn a_server_of_either_era_is_found_with_all_its_pages() {
         let (place, upstream) = (Place::new().await, Upstream::start(speaks).await);
         let events = place.look(&place.asked(&upstream.url(), EraPin::Auto)).await;
         let steps: Vec<_> = events.iter().filter_map(|(_, data)| data["step"].as_str()).collect();
-        assert_eq!(steps, ["address", "connect", "era", "auth", "tools"]);
+        assert_eq!(steps, ["address", "connect", "era", "auth", "tools", "prompts", "resources"]);
         let (kind, found) = events.last().unwrap();
         assert_eq!((kind.as_str(), &found["era"], &found["protocol_version"]), ("found", &json!(era), &json!(version)));
         let names: Vec<_> = found["tools"].as_array().unwrap().iter().map(|tool| tool["name"].clone()).collect();

@@ -1,11 +1,13 @@
 //! Looking at a server nobody has reviewed yet: step by step, so that each thing that may be wrong is told by itself.
 
+mod items;
+
 use std::time::{Duration, Instant as Began};
 
 use ::http::{Method, Request};
 use bytes::Bytes;
-use domain::EraPin;
-use domain::relay::{Failed, Found, Step, StepName};
+use domain::relay::{Failed, Found, FoundItems, Step, StepName};
+use domain::{EraPin, Transport};
 use egress::{EgressError, Scheme, Target};
 use http_body_util::Full;
 use mcp::message::Outcome;
@@ -29,6 +31,18 @@ const TOOLS_MAX: usize = 2_000;
 /// Most pages of a list.
 const PAGES_MAX: usize = 200;
 
+/// Longest wait for what a server that speaks the modern era says to `initialize`: it may not know the word.
+const OTHER_ERA_WITHIN: Duration = Duration::from_secs(5);
+
+/// How much is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Depth {
+    /// Tools: whoever asks knows nothing else.
+    Tools,
+    /// Prompts and resources too, and whether it speaks both eras.
+    Everything,
+}
+
 /// One look at a server.
 pub(crate) struct Probe<'a> {
     upstreams: &'a Upstreams,
@@ -45,6 +59,10 @@ struct Introduced {
     version: mcp::Version,
     server_info: Option<Box<RawValue>>,
     instructions: Option<String>,
+    capabilities: Option<Box<RawValue>>,
+    /// Whether it says it has prompts, and resources.
+    has_prompts: bool,
+    has_resources: bool,
     /// `None` for a modern server.
     session: Option<Session>,
 }
@@ -62,7 +80,7 @@ impl<'a> Probe<'a> {
     }
 
     /// Takes all steps, telling of each as it ends.
-    pub(crate) async fn look(&mut self, pin: EraPin) -> Result<Found, Failed> {
+    pub(crate) async fn look(&mut self, pin: EraPin, depth: Depth) -> Result<Found, Failed> {
         self.dial().await?;
         let began = Began::now();
         let era = match pin {
@@ -80,8 +98,15 @@ impl<'a> Probe<'a> {
         let began = Began::now();
         let tools = self.tools(introduced.session.as_ref()).await?;
         self.tell(StepName::Tools, format!("It has {} tools.", tools.len()), began).await;
+        let (mut items, mut findings, mut speaks) = (FoundItems::default(), Vec::new(), None);
+        if depth == Depth::Everything {
+            (items, findings) = self.items(&introduced).await;
+        }
         if let Some(session) = &introduced.session {
             self.leave(session).await;
+        }
+        if depth == Depth::Everything && pin == EraPin::Auto {
+            speaks = self.speaks(introduced.version).await;
         }
         Ok(Found {
             era: if era == Era::Modern { EraPin::Modern } else { EraPin::Legacy },
@@ -89,7 +114,33 @@ impl<'a> Probe<'a> {
             server_info: introduced.server_info,
             instructions: introduced.instructions,
             tools,
+            items,
+            capabilities: introduced.capabilities,
+            speaks,
+            transport: Some(Transport::StreamableHttp),
+            findings,
         })
+    }
+
+    /// The versions it speaks, one of each era, where `first` is known; none where it did not say in time.
+    async fn speaks(&mut self, first: mcp::Version) -> Option<Vec<String>> {
+        let mut spoken = vec![first.to_string()];
+        // The era was found by probing: a legacy server has said that it is no modern one.
+        if first.era() == Era::Legacy {
+            return Some(spoken);
+        }
+        let until = self.bounds.until.min(Bounds::new(OTHER_ERA_WITHIN, ANSWER_MAX).until);
+        let id = self.next_id();
+        let opened = legacy::open(&self.line(), id, Bounds { until, ..self.bounds }).await;
+        match opened {
+            Ok(opened) => {
+                spoken.push(opened.session.version.to_string());
+                self.leave(&opened.session).await;
+            }
+            Err(Stop::OtherEra | Stop::Fault(Fault::NotMcp | Fault::Malformed | Fault::NoCommonVersion)) => {}
+            Err(Stop::Fault(_)) => return None,
+        }
+        Some(spoken)
     }
 
     /// Address, connection and TLS, each by itself; the connection is not used further.
@@ -134,7 +185,7 @@ impl<'a> Probe<'a> {
         let (mut tools, mut cursor): (Vec<Box<RawValue>>, Option<String>) = (Vec::new(), None);
         for _ in 0..PAGES_MAX {
             let id = self.next_id();
-            let request = self.listing(id, session, cursor.as_deref());
+            let request = self.listing((id, "tools/list"), session, cursor.as_deref());
             let bytes = self.ask(request, id).await.map_err(fail)?;
             let text = result(&bytes, id).map_err(fail)?;
             let (found, next) = page(&text).ok_or_else(|| fail(Fault::Malformed))?;
@@ -152,10 +203,15 @@ impl<'a> Probe<'a> {
         })
     }
 
-    fn listing(&self, id: u64, session: Option<&Session>, cursor: Option<&str>) -> Request<Full<Bytes>> {
+    fn listing(
+        &self,
+        (id, method): (u64, &'static str),
+        session: Option<&Session>,
+        cursor: Option<&str>,
+    ) -> Request<Full<Bytes>> {
         let line = self.line();
-        let Some(session) = session else { return modern::asking(&line, id, "tools/list", cursor) };
-        let body = message::request(&Id::number(id), "tools/list", Hop::Legacy.params(cursor).raw());
+        let Some(session) = session else { return modern::asking(&line, id, method, cursor) };
+        let body = message::request(&Id::number(id), method, Hop::Legacy.params(cursor).raw());
         let mut request = line.post(body.into_string());
         stamp(&mut request, session);
         request
@@ -178,8 +234,12 @@ impl<'a> Probe<'a> {
     }
 
     async fn tell(&self, step: StepName, detail: String, began: Began) {
+        self.tell_how(step, (true, detail), began).await;
+    }
+
+    async fn tell_how(&self, step: StepName, (ok, detail): (bool, String), began: Began) {
         let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let _ = self.steps.send(Step { step, ok: true, detail, ms }).await;
+        let _ = self.steps.send(Step { step, ok, detail, ms }).await;
     }
 
     const fn line(&self) -> Line<'_> {
@@ -218,6 +278,9 @@ fn introduced(text: &Bytes, session: Option<Session>) -> Result<Introduced, Faul
     })?;
     Ok(Introduced {
         version: said.version,
+        has_prompts: said.capabilities.get("prompts").is_some(),
+        has_resources: said.capabilities.get("resources").is_some(),
+        capabilities: raw_value(said.capabilities.raw().get()),
         server_info: said.server_info.and_then(|info| raw_value(info.raw().get())),
         instructions: said.instructions.map(std::borrow::Cow::into_owned),
         session,
