@@ -17,12 +17,7 @@ pub(super) fn named(message: Raw<'_>, name: &str) -> Option<Json> {
 /// A form's schema whose texts for people have nothing hidden in them; `None` where nothing changes. Names and values,
 /// which go back to the server, stay as they were written.
 pub(super) fn readable(schema: Raw<'_>) -> Option<Json> {
-    let Some(members) = schema.object() else { return each(schema, readable) };
-    let shown: Vec<_> = members.iter().map(|(name, value)| readable_member(name, value)).collect();
-    let changes = members.iter().zip(&shown);
-    let changes = changes.filter_map(|((name, _), shown)| Some((name, Change::Set(shown.as_ref()?.raw()))));
-    let changes: Vec<_> = changes.collect();
-    (!changes.is_empty()).then(|| members.with(&changes))
+    if schema.kind() == Kind::Array { each(schema, readable) } else { with(schema, readable_member) }
 }
 
 fn readable_member(name: &str, value: Raw<'_>) -> Option<Json> {
@@ -32,8 +27,22 @@ fn readable_member(name: &str, value: Raw<'_>) -> Option<Json> {
         ("enumNames", Kind::Array) => each(value, cleaned),
         // What a person chooses comes back as it was sent.
         ("const" | "default" | "enum" | "examples", _) => None,
+        // Schemas by names that the server chose: one may read like a keyword.
+        ("properties" | "patternProperties" | "dependentSchemas" | "$defs" | "definitions", Kind::Object) => {
+            with(value, |_, schema| readable(schema))
+        }
         _ => readable(value),
     }
+}
+
+/// An object whose members were changed; `None` where none was, or for what is no object.
+fn with(object: Raw<'_>, change: fn(&str, Raw<'_>) -> Option<Json>) -> Option<Json> {
+    let members = object.object()?;
+    let changed: Vec<_> = members.iter().map(|(name, value)| change(name, value)).collect();
+    let changes = members.iter().zip(&changed);
+    let changes = changes.filter_map(|((name, _), new)| Some((name, Change::Set(new.as_ref()?.raw()))));
+    let changes: Vec<_> = changes.collect();
+    (!changes.is_empty()).then(|| members.with(&changes))
 }
 
 /// An array whose items were changed; `None` where none was, or for what is no array.

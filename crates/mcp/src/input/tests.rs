@@ -178,8 +178,8 @@ fn nothing_is_hidden_in_what_a_form_says() {
         request.object("params").unwrap().get("requestedSchema").unwrap().get().to_owned()
     };
     insta::assert_snapshot!(
-        form(r#"{"type":"object", "title":"\u202eT","properties":{"title":{"type":"string","title":"a\u001bb","description":"l\n\tm","default":"\u001b"},"pick\u0001":{"oneOf":[{"const":"\u0001","title":"\u0001One"},{"const":"b","title":"B"}]},"old":{"enum":["\u0001"],"enumNames":["\u0001x","y",5]},"many":{"items":{"anyOf":[{"title":"\u2066z"}]}}},"required":["title"],"n":1e3}"#),
-        @r#"{"type":"object","title":"T","properties":{"title":{"type":"string","title":"ab","description":"l\nm","default":"\u001b"},"pick\u0001":{"oneOf":[{"const":"\u0001","title":"One"},{"const":"b","title":"B"}]},"old":{"enum":["\u0001"],"enumNames":["x","y",5]},"many":{"items":{"anyOf":[{"title":"z"}]}}},"required":["title"],"n":1e3}"#
+        form(r#"{"type":"object", "title":"\u202eT","properties":{"title":{"type":"string","title":"a\u001bb","description":"l\n\tm","default":"\u001b"},"pick\u0001":{"oneOf":[{"const":"\u0001","title":"\u0001One"},{"const":"b","title":"B"}]},"old":{"enum":["\u0001"],"enumNames":["\u0001x","y",5]},"many":{"items":{"anyOf":[{"title":"\u2066z"}]}},"default":{"type":"string","title":"\u202eD"}},"required":["title"],"n":1e3}"#),
+        @r#"{"type":"object","title":"T","properties":{"title":{"type":"string","title":"ab","description":"l\nm","default":"\u001b"},"pick\u0001":{"oneOf":[{"const":"\u0001","title":"One"},{"const":"b","title":"B"}]},"old":{"enum":["\u0001"],"enumNames":["x","y",5]},"many":{"items":{"anyOf":[{"title":"z"}]}},"default":{"type":"string","title":"D"}},"required":["title"],"n":1e3}"#
     );
     let plain =
         r#"{ "properties":{"a":{"title":"A \"b\" \u00e9","default":"\t"} } , "title":[1 , 2],"description":null}"#;
