@@ -134,9 +134,14 @@ impl Sessions {
         let mark = self.sealer.seal(&[b"ended", key.as_bytes()], b"");
         let mut pipe = redis::pipe();
         pipe.atomic().set_ex(&key, mark, self.left(session)).ignore();
-        pipe.del(state_key(principal.tenant, &session.state.nonce)).ignore();
         self.tell(pipe, session.nonce).await.ok_or(NotEnded)?;
         self.ended.insert(session.nonce, ());
+        // By itself: that a session is over holds also where Redis, with the rules of an earlier release, keeps its state
+        // until it expires.
+        let state = redis::Cmd::del(state_key(principal.tenant, &session.state.nonce));
+        if let Some(mut redis) = self.redis.clone() {
+            let _ = tokio::time::timeout(PATIENCE, state.query_async::<()>(&mut redis)).await;
+        }
         Ok(())
     }
 
