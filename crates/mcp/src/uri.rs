@@ -183,29 +183,25 @@ impl Entry {
 
 /// Decides how everything is called.
 fn forms(offered: &[Offered<'_>]) -> Vec<Form> {
-    let mut owners: HashMap<String, (&str, bool)> = HashMap::new();
-    let keys: Vec<String> = offered.iter().map(key).collect();
-    for (offered, key) in offered.iter().zip(&keys) {
-        let (first, is_contested) = owners.entry(key.clone()).or_insert((offered.alias, false));
-        *is_contested |= *first != offered.alias;
+    // Who is the first to have each key, and whether another has it, too.
+    let mut owners: HashMap<Cow<'_, str>, (&str, bool)> = HashMap::new();
+    for (of, key) in offered.iter().flat_map(|of| keys(of).map(move |key| (of, key))) {
+        let (first, is_contested) = owners.entry(key).or_insert((of.alias, false));
+        *is_contested |= *first != of.alias;
     }
     let mut seen = HashSet::new();
-    let mut forms: Vec<Form> = offered
-        .iter()
-        .zip(&keys)
-        .map(|(offered, key)| match owners.get(key) {
-            _ if !seen.insert(*offered) => Form::LeftOut,
-            Some((first, true)) if is_web(offered.uri) => {
-                if *first == offered.alias {
-                    Form::Same
-                } else {
-                    Form::LeftOut
-                }
-            }
-            Some((_, true)) => form(offered.uri),
-            _ => Form::Same,
-        })
-        .collect();
+    let decide = |of: &Offered<'_>| {
+        let owned = keys(of).filter_map(|key| owners.get(&key));
+        let contested: Vec<_> = owned.filter(|(_, is_contested)| *is_contested).collect();
+        match is_web(of.uri) {
+            _ if contested.is_empty() => Form::Same,
+            false => form(of.uri),
+            true if contested.iter().all(|(first, _)| *first == of.alias) => Form::Same,
+            true => Form::LeftOut,
+        }
+    };
+    let mut forms: Vec<Form> =
+        offered.iter().map(|of| if seen.insert(*of) { decide(of) } else { Form::LeftOut }).collect();
     rename_what_looks_renamed(offered, &mut forms);
     forms
 }
@@ -234,10 +230,10 @@ fn begins_as(uri: &str) -> Option<(&str, Form)> {
     ui.map(|(alias, _)| (alias, Form::Ui)).or_else(plus)
 }
 
-/// What two servers must not both have: a URI, or what a template matches.
-fn key(offered: &Offered<'_>) -> String {
+/// What two servers must not both have: a text, whatever it stands for, and what a template matches.
+fn keys<'o>(offered: &Offered<'o>) -> impl Iterator<Item = Cow<'o, str>> {
     let template = if offered.kind == Kind::Template { Template::parse(offered.uri) } else { None };
-    template.map_or_else(|| offered.uri.to_owned(), |template| template.shape())
+    [Cow::Borrowed(offered.uri)].into_iter().chain(template.map(|template| Cow::Owned(template.shape())))
 }
 
 fn form(uri: &str) -> Form {

@@ -38,6 +38,8 @@ fn uris_stay_what_they_are_unless_two_servers_have_the_same() {
         (&["crm=ui://{x}", "web=ui://{x}"], &["ui://crm/{x}", "ui://web/{x}"]),
         // What is no template is the same in the same words.
         (&["crm=a:{", "web=a:{"], &["crm+a:{", "web+a:{"]),
+        // A text is one, whatever it stands for.
+        (&["crm=a:{x}", "web a:{x}", "git=a:{y}"], &["crm+a:{x}", "web+a:{x}", "git+a:{y}"]),
         // A template without variables is its one URI.
         (&["crm=a:b", "web a:b"], &["crm+a:b", "web+a:b"]),
         // Clients may fetch web addresses by themselves.
@@ -152,13 +154,9 @@ fn uri() -> impl Strategy<Value = String> {
 
 fn anything_offered() -> impl Strategy<Value = Vec<(&'static str, Kind, String)>> {
     let variable = prop_oneof![3 => Just(""), 1 => Just("{x}"), 1 => Just("{y}"), 1 => Just("{+x}"), 1 => Just("{")];
-    let one = (prop::sample::select(&["crm", "web", "git"][..]), any::<bool>(), uri(), variable);
-    let one =
-        one.prop_map(
-            |(alias, is_template, uri, variable)| {
-                if is_template { (alias, Kind::Template, uri + variable) } else { (alias, Kind::Resource, uri) }
-            },
-        );
+    let kind = prop::sample::select(&[Kind::Resource, Kind::Template][..]);
+    let one = (prop::sample::select(&["crm", "web", "git"][..]), kind, uri(), variable);
+    let one = one.prop_map(|(alias, kind, uri, variable)| (alias, kind, uri + variable));
     prop::collection::vec(one, 0..12)
 }
 
