@@ -13,6 +13,7 @@ use mcp::{Code, Id, Json, Limits, Object, Raw, Request, RpcError};
 use secrets::Sealer;
 use serde::{Deserialize, Serialize};
 
+use super::inflight::{InFlight, Running};
 use super::record::{self, Subject};
 use super::rounds::ANSWER_WITHIN;
 use super::session::LegacySession;
@@ -64,6 +65,8 @@ pub struct Asker(pub Arc<Asking>);
 pub struct Asking {
     /// Makes the ids.
     pub asks: Asks,
+    /// Questions are listed while they are open.
+    pub in_flight: InFlight,
     /// Each question is recorded.
     pub recorder: Recorder,
     /// Whose tool is called.
@@ -127,11 +130,11 @@ impl Return {
 }
 
 impl Asker {
-    /// The question as the client gets it, and its id there; it is recorded.
+    /// The question as the client gets it, its id there, and its place among what runs here; it is recorded.
     ///
     /// # Errors
     /// What the upstream is told instead, when its client can't be asked that. That is recorded too.
-    pub fn ask(&self, asked: &Request<'_>, session: InSession) -> Result<(Id<'static>, Json), RpcError> {
+    pub fn ask(&self, asked: &Request<'_>, session: InSession) -> Result<(Id<'static>, Json, Running), RpcError> {
         let Asking { asks, caller, session: client, alias, .. } = &*self.0;
         let read = Inquiry::read(asked).and_then(|inquiry| {
             inquiry.check(client.state.capabilities)?;
@@ -160,7 +163,8 @@ impl Asker {
         self.record(Some(inquiry.method()), None)
             .map_err(|AuditUnavailable| RpcError::new(Code::InternalError, "The question could not be recorded"))?;
         let question = inquiry.to_client(&id, alias);
-        Ok((id, question))
+        let open = self.0.in_flight.begin(client.nonce, id.as_json());
+        Ok((id, question, open))
     }
 
     fn record(

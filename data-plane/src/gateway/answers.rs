@@ -18,22 +18,25 @@ impl Gateway {
         let Some(answer) = to.request().map(|id| message::outcome(&id, &response.outcome)) else {
             return self.0.metrics.lost(Lost::Unknown);
         };
+        let Some(asked) = response.id.as_ref().map(|id| id.as_json().to_owned()) else { return };
         let (gateway, context) = (self.clone(), context.clone());
         self.0.drain.spawn(async move {
-            if let Err(lost) = gateway.bring(&context, &to, answer).await {
-                gateway.0.metrics.lost(lost);
+            let Some(session) = context.session.as_deref() else { return };
+            match gateway.bring(&context, session, &to, answer).await {
+                // Its call waits for the client no more.
+                Ok(()) => gateway.withdraw(session, &asked).await,
+                Err(lost) => gateway.0.metrics.lost(lost),
             }
         });
     }
 
     /// Brings an answer to the upstream that asked, when its record is stored.
-    async fn bring(&self, context: &Context, to: &Return, answer: Json) -> Result<(), Lost> {
+    async fn bring(&self, context: &Context, session: &LegacySession, to: &Return, answer: Json) -> Result<(), Lost> {
         let tenant = &context.tenant;
         let servers = &tenant.snapshot.servers;
         // An edition that was reviewed anew is another server.
         let place = servers.iter().position(|server| server.version == to.version && !server.paused);
         let (server, upstream) = place.and_then(|place| tenant.server(place)).ok_or(Lost::ServerGone)?;
-        let session = context.session.as_deref().ok_or(Lost::Unknown)?;
         let about = (&context.trace, to.call, Some(to.method.as_str()));
         let mut record = asking::begin(&context.arrival, (tenant, &context.caller, session), about, &self.0.clock);
         record.server = tenant

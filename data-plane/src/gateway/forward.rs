@@ -98,6 +98,7 @@ impl Gateway {
         let session = context.session.as_ref().filter(|_| context.arrival.takes == Takes::Events)?;
         Some(Asker(Arc::new(asking::Asking {
             asks: self.0.asks.clone(),
+            in_flight: self.0.in_flight.clone(),
             recorder: self.0.recorder.clone(),
             tenant: Arc::clone(&context.tenant),
             caller: Arc::clone(&context.caller),

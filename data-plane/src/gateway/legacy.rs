@@ -125,10 +125,7 @@ impl Gateway {
             Message::Request(request) => request,
             Message::Notification(told) => {
                 if let Some(id) = notification::cancelled_request(told) {
-                    let here = self.0.in_flight.cancel(session.nonce, id.as_json());
-                    if let (false, Some(others)) = (here, &self.0.withdrawals) {
-                        others.tell(session.nonce, id.as_json()).await;
-                    }
+                    self.withdraw(session, id.as_json()).await;
                 }
                 return Reply::Accepted;
             }
@@ -159,6 +156,14 @@ impl Gateway {
                 let error = RpcError::method_not_found(method.as_str());
                 self.refuse(context, Era::Legacy, Some(&request.id), &Refusal::Protocol(error))
             }
+        }
+    }
+
+    /// Ends what runs under that name in the session, here or at another node.
+    pub(super) async fn withdraw(&self, session: &LegacySession, name: &str) {
+        let here = self.0.in_flight.cancel(session.nonce, name);
+        if let (false, Some(others)) = (here, &self.0.withdrawals) {
+            others.tell(session.nonce, name).await;
         }
     }
 

@@ -113,7 +113,19 @@ impl Talk {
 
     /// Goes on to the end whether or not anybody listens: for legacy clients, whose leaving cancels nothing.
     pub async fn pump(mut self, to: mpsc::Sender<Bytes>) {
-        while let Some(event) = self.next().await {
+        let mut listens = true;
+        loop {
+            let event = tokio::select! {
+                biased;
+                () = to.closed(), if listens => {
+                    // Whoever is gone answers nothing, so the call must not wait for that.
+                    listens = false;
+                    self.conversation.unheard();
+                    continue;
+                }
+                event = self.next() => event,
+            };
+            let Some(event) = event else { return };
             // Nobody listens any more: the call goes on for the sake of what it does.
             let _ = to.send(event).await;
         }

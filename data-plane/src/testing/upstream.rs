@@ -336,6 +336,9 @@ fn ask_client(shared: &Arc<Shared>, session: String, id: Value, arguments: &Valu
             _ => {}
         }
         let told = answer.await.unwrap_or_default().to_string();
+        if arguments["then"] == "hang" {
+            return shared.go_on.notified().await;
+        }
         say(message(&id, json!({"content": [{"type": "text", "text": told}]}))).await;
     });
     stream(Body::from_stream(tokio_stream(receiver).map(Ok::<_, Infallible>)))

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::select_all;
 use mcp::notification::{Dropped, Logs, Relayed, Tokens, Wanted};
 use mcp::sse::{Event, Reader};
 use mcp::{Code, Id, Json, Limits, Message, Notification, Raw, Request, RpcError, message, notification};
@@ -14,6 +15,7 @@ use super::legacy::Guard;
 use super::wires::Answering;
 use super::{Bounds, Fault, Whole};
 use crate::call::asking::Asker;
+use crate::call::inflight::Running;
 use crate::call::rounds;
 use crate::call::session::SetLevel;
 
@@ -45,10 +47,20 @@ pub struct Conversation {
     pings: usize,
     /// How often it asked anything else.
     asked: u32,
-    /// What the client was asked: the upstream's id, and ours.
-    questions: Vec<(Id<'static>, Id<'static>)>,
+    /// What the client was asked and has not answered yet.
+    questions: Vec<Question>,
     resumptions: usize,
     way: Way,
+}
+
+/// A question that is open.
+struct Question {
+    /// The upstream's id for it.
+    theirs: Id<'static>,
+    /// Ours, under which the client is asked.
+    ours: Id<'static>,
+    /// In the list of what runs here: taken out when the answer has reached the upstream, from whichever node.
+    open: Running,
 }
 
 /// What a client wants to hear of a call while it runs.
@@ -156,10 +168,40 @@ impl Conversation {
                 }
             }
             // Waiting for bytes may be given up at any time; coming back for a stream may not.
-            match timeout(QUIET, chunk(&mut self.body, self.bounds.until)).await {
-                Err(_) => return Ok(Item::Quiet),
-                Ok(piece) => self.take(piece).await?,
+            let piece = tokio::select! {
+                biased;
+                () = any_answered(&self.questions) => None,
+                piece = timeout(QUIET, chunk(&mut self.body, self.bounds.until)) => Some(piece),
+            };
+            match piece {
+                None => {
+                    self.questions.retain(|question| !question.open.cancelled.is_cancelled());
+                    self.go_on();
+                }
+                Some(Err(_)) => return Ok(Item::Quiet),
+                Some(Ok(piece)) => self.take(piece).await?,
             }
+        }
+    }
+
+    /// The client is gone: what it was asked is answered with an error, and it is asked nothing any more. The call goes on.
+    pub fn unheard(&mut self) {
+        let Way::Legacy(guard, client) = &mut self.way else { return };
+        *client = None;
+        if self.questions.is_empty() {
+            return;
+        }
+        let gone = RpcError::new(Code::InternalError, "The client is gone");
+        for question in self.questions.drain(..) {
+            guard.aside.say(gone.body(Some(&question.theirs)));
+        }
+        self.go_on();
+    }
+
+    /// When nobody is asked any more, the server's time begins anew, as it does with each round in the modern era.
+    fn go_on(&mut self) {
+        if let (true, Way::Legacy(guard, _)) = (self.questions.is_empty(), &self.way) {
+            self.bounds.until = Instant::now() + guard.aside.within();
         }
     }
 
@@ -238,9 +280,9 @@ impl Conversation {
         let not_offered = || RpcError::new(Code::MethodNotFound, "Not offered by this client");
         let ways = client.as_ref().zip(guard.aside.in_session());
         match ways.map_or_else(|| Err(not_offered()), |(client, session)| client.ask(asked, session)) {
-            Ok((ours, question)) => {
-                self.questions.push((asked.id.clone().into_owned(), ours));
-                // Whoever is asked has as long to answer as with modern upstreams, and the call goes on until then.
+            Ok((ours, question, open)) => {
+                self.questions.push(Question { theirs: asked.id.clone().into_owned(), ours, open });
+                // Whoever is asked has as long to answer as with modern upstreams, and the call waits until then.
                 self.bounds.until = self.bounds.until.max(Instant::now() + ANSWER_WITHIN);
                 Ok(Some(question))
             }
@@ -254,8 +296,10 @@ impl Conversation {
     /// The question of ours that the server does not ask any more.
     fn taken_back(&mut self, told: &Notification<'_>) -> Option<Id<'static>> {
         let id = notification::cancelled_request(told)?;
-        let place = self.questions.iter().position(|(theirs, _)| *theirs == id)?;
-        Some(self.questions.swap_remove(place).1)
+        let place = self.questions.iter().position(|question| question.theirs == id)?;
+        let taken = self.questions.swap_remove(place);
+        self.go_on();
+        Some(taken.ours)
     }
 
     /// The call is over there.
@@ -264,6 +308,14 @@ impl Conversation {
             guard.cancels = false;
         }
     }
+}
+
+/// Waits until one of the questions is answered.
+async fn any_answered(questions: &[Question]) {
+    if questions.is_empty() {
+        return std::future::pending().await;
+    }
+    select_all(questions.iter().map(|question| Box::pin(question.open.cancelled.cancelled()))).await;
 }
 
 impl Heard {

@@ -345,6 +345,11 @@ impl Aside {
         });
     }
 
+    /// How long its server may take.
+    pub(super) fn within(&self) -> Duration {
+        self.upstream.timeout
+    }
+
     /// The session; `None` when its id can't be written down.
     pub(super) fn in_session(&self) -> Option<InSession> {
         let id = self.session.id.as_ref().map(|id| id.to_str().map(str::to_owned)).transpose().ok()?;

@@ -1,12 +1,14 @@
 //! What legacy upstreams ask legacy clients while a call runs.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use domain::{SessionMode, TokenId};
 use http::StatusCode;
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::{stage, status};
@@ -258,6 +260,57 @@ async fn a_server_that_is_paused_or_reviewed_anew_gets_no_answer() {
         eventually(async || lost(&stage, Lost::ServerGone) == 1).await;
         assert!(answers(&upstream).is_empty());
     }
+}
+
+/// The time-out of servers that are not waited for long.
+const SHORT: Duration = Duration::from_millis(500);
+
+async fn impatient() -> (Stage, Upstream) {
+    let upstream = Upstream::start(Speaks::Legacy).await;
+    let within = u32::try_from(SHORT.as_millis()).unwrap();
+    let stage = Stage::with(&upstream.url(), |snapshot, _| snapshot.servers[0].timeout_ms = within).await;
+    (stage, upstream)
+}
+
+#[tokio::test]
+async fn whoever_is_asked_has_longer_than_the_server() {
+    let (stage, _upstream) = impatient().await;
+    let session = session(&stage, all()).await;
+    let mut stream = Stream::of(&stage, &session, &call(7, &form(), "")).await;
+    let asked = stream.next().await;
+    assert!(timeout(2 * SHORT, stream.next()).await.is_err(), "nothing comes until it is answered");
+    give(&stage, &session, &answer(&asked["id"])).await;
+    assert_eq!(stream.told().await["result"]["content"]["n"], 1);
+}
+
+#[tokio::test]
+async fn a_server_that_was_answered_has_its_own_time_again() {
+    for elsewhere in [false, true] {
+        let (mut stage, _upstream) = impatient().await;
+        let session = session(&stage, all()).await;
+        let mut stream = Stream::of(&stage, &session, &call(7, &form(), "hang")).await;
+        let asked = stream.next().await;
+        if elsewhere {
+            stage.move_to_another_node().await;
+        }
+        give(&stage, &session, &answer(&asked["id"])).await;
+        let end = timeout(60 * SHORT, stream.next()).await.unwrap();
+        assert_eq!((&end["id"], &end["error"]["code"]), (&json!(7), &json!(-32603)), "{end}");
+        let record = stage.record().await;
+        assert_eq!((status(&record), &record["outcome"]["reason"]), ("timeout", &json!("timeout")));
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_is_gone_is_not_waited_for() {
+    let (stage, upstream) = stage(Speaks::Legacy).await;
+    let session = session(&stage, all()).await;
+    let mut stream = Stream::of(&stage, &session, &call(7, &form(), "")).await;
+    stream.next().await;
+    drop(stream);
+    eventually(async || !answers(&upstream).is_empty()).await;
+    assert_eq!(answers(&upstream)[0]["error"]["code"], -32603);
+    assert_eq!(status(&stage.record().await), "success", "the call goes on");
 }
 
 #[tokio::test]
