@@ -104,7 +104,7 @@ impl Measured {
             for number in 1..count {
                 writeln!(
                     text,
-                    "@id(\"no-{number}\") forbid (principal, action, resource) when {{ resource.name == \"none_{number}\" }};"
+                    "@id(\"no-{number}\") forbid (principal, action, resource is Sluice::Tool) when {{ resource.name == \"none_{number}\" }};"
                 )
                 .unwrap();
             }
