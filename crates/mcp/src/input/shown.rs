@@ -38,8 +38,8 @@ fn readable_member(name: &str, value: Raw<'_>) -> Option<Json> {
 /// An object whose members were changed; `None` where none was, or for what is no object.
 fn with(object: Raw<'_>, change: fn(&str, Raw<'_>) -> Option<Json>) -> Option<Json> {
     let members = object.object()?;
-    let changed: Vec<_> = members.iter().map(|(name, value)| change(name, value)).collect();
-    let changes = members.iter().zip(&changed);
+    let values: Vec<_> = members.iter().map(|(name, value)| change(name, value)).collect();
+    let changes = members.iter().zip(&values);
     let changes = changes.filter_map(|((name, _), new)| Some((name, Change::Set(new.as_ref()?.raw()))));
     let changes: Vec<_> = changes.collect();
     (!changes.is_empty()).then(|| members.with(&changes))
