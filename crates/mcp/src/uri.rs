@@ -15,9 +15,9 @@ mod renaming;
 mod template;
 
 pub use renaming::Renaming;
-pub use template::{PARTS_MAX, URI_MAX};
+pub use template::{PARTS_MAX, STEPS_MAX, URI_MAX};
 
-use template::Template;
+use template::{Steps, Template};
 
 /// What a URI stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -122,13 +122,15 @@ impl Uris {
     }
 
     /// Whose a URI is: the resource's that has it, else the template's with the longest literal prefix among those it can
-    /// have come of, and of two as long the first in order. Nobody is asked.
+    /// have come of, and of two as long the first in order. Nobody is asked; and nobody has it that is not found in
+    /// [`STEPS_MAX`].
     #[must_use]
     pub fn find<'f>(&'f self, uri: &'f str) -> Option<Found<'f>> {
         if let Some(index) = self.resources.get(uri) {
             return Some(Found { index: *index, raw: Cow::Borrowed(&self.entries[*index].raw) });
         }
-        let (_, index) = self.templates.iter().find(|(template, _)| template.matches(uri))?;
+        let mut steps = Steps::default();
+        let (_, index) = self.templates.iter().find(|(template, _)| template.matches(uri, &mut steps))?;
         Some(Found { index: *index, raw: self.entries[*index].raw_of(uri) })
     }
 

@@ -1,11 +1,12 @@
 //! What a server says with the URIs it knows, with those that clients know. Only the members that the specification calls
 //! URIs of resources are changed, never a text: all else stays as it was written.
 
+use std::cell::RefCell;
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::template::Template;
+use super::template::{Steps, Template};
 use super::{Entry, Form, Kind};
 use crate::json::Change;
 use crate::{Json, Method, Object, Raw};
@@ -57,37 +58,57 @@ impl<'u> Renaming<'u> {
     /// What clients call a URI of the server's; `None` where that is what it is, or the server has not offered it.
     #[must_use]
     pub fn uri(&self, raw: &str) -> Option<String> {
-        let of_a_template = || self.server.templates.iter().find(|(template, _)| template.matches(raw));
-        let index = self.server.resources.get(raw).or_else(|| of_a_template().map(|(_, index)| index))?;
-        self.entries[*index].renamed(raw)
+        self.pass().uri(raw)
     }
 
     /// The result of a request about one thing, in either era; `None` where nothing changes.
     ///
     /// That is: `contents[].uri` of `resources/read`; the `uri` of links and of embedded resources among the content of
-    /// `tools/call` and of the messages of `prompts/get`; and in `_meta` what names the page of an app.
+    /// `tools/call` and of the messages of `prompts/get`; and in `_meta` what names the page of an app. What would take more
+    /// than [`super::STEPS_MAX`] stays what the server calls it.
     #[must_use]
     pub fn result(&self, method: Method, result: &Object<'_>) -> Option<Json> {
+        let pass = self.pass();
         let told = match method {
-            Method::ToolsCall => ("content", self.each(result, "content", Self::block)),
-            Method::PromptsGet => ("messages", self.each(result, "messages", Self::message)),
-            Method::ResourcesRead => ("contents", self.each(result, "contents", Self::resource)),
+            Method::ToolsCall => ("content", pass.each(result, "content", Pass::block)),
+            Method::PromptsGet => ("messages", pass.each(result, "messages", Pass::message)),
+            Method::ResourcesRead => ("contents", pass.each(result, "contents", Pass::resource)),
             _ => return None,
         };
-        changed(result, &[told, self.meta(result)])
+        changed(result, &[told, pass.meta(result)])
     }
 
     /// The definition of a tool, a prompt or a resource with what it says of an app's page; `None` where nothing changes.
     /// What it is itself called is for whoever lists it.
     #[must_use]
     pub fn definition(&self, definition: &Object<'_>) -> Option<Json> {
-        changed(definition, &[self.meta(definition)])
+        changed(definition, &[self.pass().meta(definition)])
     }
 
     /// The parameters of `notifications/resources/updated`; `None` where nothing changes.
     #[must_use]
     pub fn updated(&self, params: &Object<'_>) -> Option<Json> {
-        changed(params, &[self.member(params, "uri")])
+        changed(params, &[self.pass().member(params, "uri")])
+    }
+
+    fn pass(&self) -> Pass<'u> {
+        Pass { of: *self, steps: RefCell::default() }
+    }
+}
+
+/// One look through what a server said.
+struct Pass<'u> {
+    of: Renaming<'u>,
+    steps: RefCell<Steps>,
+}
+
+impl Pass<'_> {
+    fn uri(&self, raw: &str) -> Option<String> {
+        let Renaming { entries, server } = self.of;
+        let mut steps = self.steps.borrow_mut();
+        let mut of_a_template = || server.templates.iter().find(|(template, _)| template.matches(raw, &mut steps));
+        let index = server.resources.get(raw).or_else(|| of_a_template().map(|(_, index)| index))?;
+        entries[*index].renamed(raw)
     }
 
     /// A message of a prompt: its content is one block, or some say several.

@@ -2,9 +2,30 @@
 
 /// The longest URI that any template is tried on, in bytes: what RFC 9110, 4.1 asks everybody to support.
 pub const URI_MAX: usize = 8_000;
-/// Most parts of a template, literals and variables together; one with more matches nothing. With [`URI_MAX`] it bounds what
-/// one comparison costs.
+/// Most parts of a template, literals and variables together; one with more matches nothing.
 pub const PARTS_MAX: usize = 32;
+/// Most steps, of a part at a byte, that are taken to find the template of one URI, or those of all that one result names:
+/// some ten milliseconds. After that nothing matches any more.
+pub const STEPS_MAX: usize = 4_000_000;
+
+/// The steps that are left.
+#[derive(Debug)]
+pub(super) struct Steps(usize);
+
+impl Default for Steps {
+    fn default() -> Self {
+        Self(STEPS_MAX)
+    }
+}
+
+impl Steps {
+    /// Takes so many; once there are not enough, there are none.
+    fn take(&mut self, steps: usize) -> bool {
+        let left = self.0.checked_sub(steps);
+        self.0 = left.unwrap_or(0);
+        left.is_some()
+    }
+}
 
 /// A template, taken apart.
 ///
@@ -105,17 +126,20 @@ impl Template {
     ///
     /// A URI with dot segments has not: whoever normalises it (RFC 3986, 6.2.2.3) reads another one.
     ///
-    /// Takes steps by the length of the URI times the number of parts, whatever both hold.
-    pub(super) fn matches(&self, uri: &str) -> bool {
+    /// Takes at most the length of the URI times the number of parts in steps, whatever both hold.
+    pub(super) fn matches(&self, uri: &str, steps: &mut Steps) -> bool {
         let is_tried = uri.len() <= URI_MAX && uri.starts_with(self.literal_prefix());
-        is_tried && self.fits(uri) && !has_dot_segments(uri)
+        is_tried && self.fits(uri, steps) && !has_dot_segments(uri)
     }
 
-    fn fits(&self, uri: &str) -> bool {
+    fn fits(&self, uri: &str, steps: &mut Steps) -> bool {
         // At which places of the URI the parts so far may end.
         let mut places = vec![false; uri.len() + 1];
         places[0] = true;
         for part in &self.0 {
+            if !steps.take(places.len()) {
+                return false;
+            }
             places = part.ends(uri.as_bytes(), &places);
             if !places.contains(&true) {
                 return false;

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn matches(template: &str, uri: &str) -> bool {
-    Template::parse(template).unwrap().matches(uri)
+    Template::parse(template).unwrap().matches(uri, &mut Steps::default())
 }
 
 #[test]
@@ -63,6 +63,16 @@ fn a_uri_that_is_too_long_is_none_of_a_template() {
     let longest = format!("a:{}", "b".repeat(URI_MAX - 2));
     assert!(matches("a:{x}", &longest));
     assert!(!matches("a:{x}", &format!("{longest}b")));
+}
+
+#[test]
+fn once_the_steps_are_taken_nothing_matches() {
+    let mut steps = Steps(10);
+    let template = Template::parse("a:{x}").unwrap();
+    assert!(template.matches("a:b", &mut steps), "four places, two parts");
+    assert!(!template.matches("a:b", &mut steps));
+    let cheaper = Template::parse("{+x}").unwrap();
+    assert!(!cheaper.matches("", &mut steps), "nor is one taken that is less close and costs less");
 }
 
 #[test]
@@ -167,7 +177,7 @@ proptest! {
     #[test]
     fn no_text_makes_it_panic(template: String, uri: String) {
         if let Some(template) = Template::parse(&template) {
-            template.matches(&uri);
+            template.matches(&uri, &mut Steps::default());
             template.shape();
         }
     }
