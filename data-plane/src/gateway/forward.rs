@@ -69,7 +69,10 @@ impl Gateway {
             Err(refusal) => return self.close(&closing, released.record, closing.refused(&refusal)),
         };
         let running = context.session.as_ref().map(|session| self.0.in_flight.begin(session.nonce, id.as_json()));
-        let asker = released.record.call_id.and_then(|call| self.asker(context, (tool, server), call));
+        let isolation = isolation(context, server);
+        // What many share says nothing of what one of them can do, and asks none of them.
+        let asks = released.record.call_id.filter(|_| isolation != Isolation::Shared);
+        let asker = asks.and_then(|call| self.asker(context, (tool, server), call));
         let told = Told { asker, ..Told::new(context, client, ask, continued) };
         let outgoing = outgoing(context, client, (ask, tool, server), &told);
         closing.sent = Instant::now();
@@ -169,8 +172,8 @@ fn outgoing<'a>(
     (ask, tool, server): (&'a Ask<'a>, &'a Exposed, &Server),
     told: &'a Told,
 ) -> Outgoing<'a> {
-    let principal = &context.caller.principal;
-    let nonce = context.session.as_ref().map(|session| session.nonce);
+    let isolation = isolation(context, server);
+    let declaring = context.session.as_ref().filter(|_| isolation != Isolation::Shared);
     Outgoing {
         ask,
         arguments: ask.arguments.and_then(Raw::object).filter(|_| !tool.annotated.is_empty()),
@@ -182,10 +185,16 @@ fn outgoing<'a>(
         wanted: &told.wanted,
         traceparent: &told.traceparent,
         tracestate: context.trace.state.as_deref(),
-        declared: context.session.as_ref().map(|session| session.state.capabilities).unwrap_or_default(),
+        declared: declaring.map(|session| session.state.capabilities).unwrap_or_default(),
         asker: told.asker.as_ref(),
-        isolation: Isolation::of(nonce, server.sessions, principal.user, principal.token),
+        isolation,
     }
+}
+
+fn isolation(context: &Context, server: &Server) -> Isolation {
+    let principal = &context.caller.principal;
+    let nonce = context.session.as_ref().map(|session| session.nonce);
+    Isolation::of(nonce, server.sessions, principal.user, principal.token)
 }
 
 impl Told {
