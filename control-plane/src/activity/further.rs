@@ -122,6 +122,7 @@ pub(super) fn failure(record: &Value) -> (&'static str, &'static str) {
         "changed" => ("Tool has changed", "the tool has changed since it was reviewed"),
         "asks_for_input" => ("Asks for input", "the server asked for input that this client could not give"),
         "asks_again" => ("Asks again", "the server asked for input more often than one call may"),
+        "answer_lost" => ("Answer lost", "what the client answered could not be brought to the server"),
         "answer_unasked" => ("Nothing was asked", "the client answered what the server can not have asked"),
         "bad_request_state" => ("Answer not taken", "the client’s answer came too late, or belongs to no question"),
         "protocol" => ("Invalid request", "the client’s request breaks a rule of the protocol"),

@@ -7,7 +7,7 @@ use std::time::Instant;
 use audit::record::{Outcome, Server, Tool};
 use audit::words::{Kind, ResultType, Status};
 use audit::{Record, Text};
-use domain::{CallId, Clock, Principal, ServerVersionId};
+use domain::{CallId, Clock, Principal, ServerId};
 use mcp::input::{Inquiry, Strange};
 use mcp::{Code, Id, Json, Limits, Object, Raw, Request, RpcError};
 use secrets::Sealer;
@@ -22,7 +22,7 @@ use super::{Arrival, Client};
 use crate::audit::{AuditUnavailable, Recorder};
 use crate::caller::Caller;
 use crate::tenants::Tenant;
-use crate::upstream::{Fault, InSession};
+use crate::upstream::{Fault, InSession, place};
 
 /// What ids of ours begin with.
 const PREFIX: &str = "q.";
@@ -37,9 +37,12 @@ pub struct Asks {
 /// Where an answer goes. Sealed, with short names: it travels through the client and back.
 #[derive(Serialize, Deserialize)]
 pub struct Return {
-    /// The edition of the server that asked.
-    #[serde(rename = "v")]
-    pub version: ServerVersionId,
+    /// The server that asked.
+    #[serde(rename = "s")]
+    server: ServerId,
+    /// Where it was, and as whom it was reached ([`place`]).
+    #[serde(rename = "a")]
+    place: String,
     /// Our session there.
     #[serde(flatten)]
     pub session: InSession,
@@ -81,8 +84,10 @@ pub struct Asking {
     pub trace: Trace,
     /// The call.
     pub call: CallId,
-    /// The edition of its server.
-    pub version: ServerVersionId,
+    /// Its server.
+    pub server_id: ServerId,
+    /// Where that is, and as whom it is reached ([`place`]).
+    pub place: String,
     /// Its server's alias.
     pub alias: String,
     /// What records say of the tool.
@@ -121,7 +126,56 @@ fn bound(principal: &Principal, nonce: [u8; 16]) -> Vec<u8> {
     [ids.as_flattened(), &nonce].concat()
 }
 
+/// A question in the list of what runs here, while it is open.
+pub struct Open {
+    delivered: Running,
+    lost: Running,
+}
+
+/// What became of a client's answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Came {
+    /// The upstream has it.
+    Delivered,
+    /// The upstream will never have it.
+    Lost,
+}
+
+impl Came {
+    /// Under which name the question of this id, a JSON text, is told so.
+    #[must_use]
+    pub fn name(self, id: &str) -> String {
+        match self {
+            Self::Delivered => id.to_owned(),
+            // No JSON text, so no request of a client's is called that.
+            Self::Lost => format!("lost {id}"),
+        }
+    }
+}
+
+impl Open {
+    fn begin(in_flight: &InFlight, session: [u8; 16], id: &Id<'_>) -> Self {
+        let begin = |came: Came| in_flight.begin(session, &came.name(id.as_json()));
+        Self { delivered: begin(Came::Delivered), lost: begin(Came::Lost) }
+    }
+
+    /// Waits until the client has answered, at whichever node, and says what became of that.
+    pub async fn came(&self) -> Came {
+        tokio::select! {
+            biased;
+            () = self.delivered.cancelled.cancelled() => Came::Delivered,
+            () = self.lost.cancelled.cancelled() => Came::Lost,
+        }
+    }
+}
+
 impl Return {
+    /// Whether that is the server which asked: it may have been reviewed anew since, but is where it was, as whom it was.
+    #[must_use]
+    pub fn leads_to(&self, server: &domain::Server) -> bool {
+        self.server == server.id && self.place == place(server)
+    }
+
     /// The upstream's own id for its question.
     #[must_use]
     pub fn request(&self) -> Option<Id<'_>> {
@@ -134,7 +188,7 @@ impl Asker {
     ///
     /// # Errors
     /// What the upstream is told instead, when its client can't be asked that. That is recorded too.
-    pub fn ask(&self, asked: &Request<'_>, session: InSession) -> Result<(Id<'static>, Json, Running), RpcError> {
+    pub fn ask(&self, asked: &Request<'_>, session: InSession) -> Result<(Id<'static>, Json, Open), RpcError> {
         let Asking { asks, caller, session: client, alias, .. } = &*self.0;
         let read = Inquiry::read(asked).and_then(|inquiry| {
             inquiry.check(client.state.capabilities)?;
@@ -150,7 +204,8 @@ impl Asker {
             }
         };
         let to = Return {
-            version: self.0.version,
+            server: self.0.server_id,
+            place: self.0.place.clone(),
             session,
             request: asked.id.as_json().to_owned(),
             method: inquiry.method().to_owned(),
@@ -163,7 +218,7 @@ impl Asker {
         self.record(Some(inquiry.method()), None)
             .map_err(|AuditUnavailable| RpcError::new(Code::InternalError, "The question could not be recorded"))?;
         let question = inquiry.to_client(&id, alias);
-        let open = self.0.in_flight.begin(client.nonce, id.as_json());
+        let open = Open::begin(&self.0.in_flight, client.nonce, &id);
         Ok((id, question, open))
     }
 
@@ -241,9 +296,10 @@ mod tests {
 
     fn to(request: &str) -> Return {
         let session = serde_json::from_str(r#"{"u":"their-session","p":"2025-11-25"}"#).unwrap();
-        let version = ServerVersionId::from_uuid(Uuid::from_u128(4));
+        let server = ServerId::from_uuid(Uuid::from_u128(4));
         let call = CallId::from_uuid(Uuid::from_u128(5));
-        Return { version, session, request: request.to_owned(), method: "roots/list".into(), call, expires_at: 1_600 }
+        let (request, method, place) = (request.to_owned(), "roots/list".into(), String::new());
+        Return { server, place, session, request, method, call, expires_at: 1_600 }
     }
 
     /// Ids of a deployment whose clock is set by hand, and one of them.

@@ -20,7 +20,7 @@ use crate::credentials::Presented;
 use crate::permit::{NotKept, Permit};
 use crate::refusal::Refusal;
 use crate::reply::{Closing, Concluded, Reply, Talk, micros, until};
-use crate::upstream::{Answer, Answered, Isolation, Outgoing, Wants};
+use crate::upstream::{Answer, Answered, Isolation, Outgoing, Wants, place};
 
 /// A call that is allowed, on its way out.
 pub(super) struct Leaving<'a> {
@@ -109,7 +109,8 @@ impl Gateway {
             arrival: context.arrival.clone(),
             trace: context.trace.clone(),
             call,
-            version: server.version,
+            server_id: server.id,
+            place: place(server),
             alias: server.alias.to_string(),
             tool: tool.recorded.clone(),
             server: tool.recorded_server.clone(),

@@ -273,7 +273,8 @@ fn content_type(kind: &str) -> Text {
     }
 }
 
-const fn fault_status(fault: Fault) -> Status {
+/// How a call ended with a fault.
+pub(crate) const fn fault_status(fault: Fault) -> Status {
     match fault.status() {
         FaultStatus::Unavailable => Status::UpstreamUnavailable,
         FaultStatus::Timeout => Status::Timeout,

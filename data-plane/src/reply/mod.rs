@@ -8,6 +8,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 
+pub(crate) use closing::fault_status;
 pub use closing::{Closing, Concluded, micros, put_timing};
 pub use talk::{Talk, received};
 

@@ -14,8 +14,7 @@ use super::http::chunk;
 use super::legacy::Guard;
 use super::wires::Answering;
 use super::{Bounds, Fault, Whole};
-use crate::call::asking::Asker;
-use crate::call::inflight::Running;
+use crate::call::asking::{Asker, Came, Open};
 use crate::call::rounds;
 use crate::call::session::SetLevel;
 
@@ -59,8 +58,8 @@ struct Question {
     theirs: Id<'static>,
     /// Ours, under which the client is asked.
     ours: Id<'static>,
-    /// In the list of what runs here: taken out when the answer has reached the upstream, from whichever node.
-    open: Running,
+    /// Hears what becomes of the answer, whichever node it came to.
+    open: Open,
 }
 
 /// What a client wants to hear of a call while it runs.
@@ -170,16 +169,17 @@ impl Conversation {
             // Waiting for bytes may be given up at any time; coming back for a stream may not.
             let piece = tokio::select! {
                 biased;
-                () = any_answered(&self.questions) => None,
-                piece = timeout(QUIET, chunk(&mut self.body, self.bounds.until)) => Some(piece),
+                answered = any_answered(&self.questions) => Err(answered),
+                piece = timeout(QUIET, chunk(&mut self.body, self.bounds.until)) => Ok(piece),
             };
             match piece {
-                None => {
-                    self.questions.retain(|question| !question.open.cancelled.is_cancelled());
+                Err((_, Came::Lost)) => return Err(Fault::AnswerLost),
+                Err((place, Came::Delivered)) => {
+                    self.questions.swap_remove(place);
                     self.go_on();
                 }
-                Some(Err(_)) => return Ok(Item::Quiet),
-                Some(Ok(piece)) => self.take(piece).await?,
+                Ok(Err(_)) => return Ok(Item::Quiet),
+                Ok(Ok(piece)) => self.take(piece).await?,
             }
         }
     }
@@ -310,12 +310,13 @@ impl Conversation {
     }
 }
 
-/// Waits until one of the questions is answered.
-async fn any_answered(questions: &[Question]) {
+/// Waits until one of the questions is answered: which, and what became of it.
+async fn any_answered(questions: &[Question]) -> (usize, Came) {
     if questions.is_empty() {
         return std::future::pending().await;
     }
-    select_all(questions.iter().map(|question| Box::pin(question.open.cancelled.cancelled()))).await;
+    let (came, place, _) = select_all(questions.iter().map(|question| Box::pin(question.open.came()))).await;
+    (place, came)
 }
 
 impl Heard {

@@ -64,6 +64,9 @@ pub enum Fault {
     /// client is told so: it is not the server's fault.
     #[error("it can not have asked for what the client answers")]
     Unasked,
+    /// What the client answered to its question could not be brought to it, so it would wait in vain.
+    #[error("it could not be told what the client answered")]
+    AnswerLost,
     /// It gave a result of a kind we did not offer to take.
     #[error("it answered with a result of an unknown kind")]
     UnknownResult,
@@ -114,6 +117,7 @@ impl Fault {
             Self::AsksForInput => "asks_for_input",
             Self::AsksAgain => "asks_again",
             Self::Unasked => "answer_unasked",
+            Self::AnswerLost => "answer_lost",
             Self::UnknownResult => "unknown_result",
         }
     }

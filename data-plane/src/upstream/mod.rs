@@ -405,6 +405,18 @@ impl Line<'_> {
     }
 }
 
+/// Where a server is and as whom it is reached, in 32 hex digits: the same across its versions where neither changed.
+pub(crate) fn place(server: &Server) -> String {
+    let mut text = server.endpoint.as_str().as_bytes().to_vec();
+    if let Credential::Bearer { place } | Credential::Header { place, .. } = &server.credential {
+        // No URL has this byte, and what follows has one length.
+        text.push(0);
+        text.extend_from_slice(place.id.uuid().as_bytes());
+        text.extend_from_slice(&place.version.to_be_bytes());
+    }
+    hex::encode(&secrets::sha256(&text)[..16])
+}
+
 /// The endpoint as hyper takes it, without user information and fragment.
 pub(crate) fn uri(url: &url::Url) -> Uri {
     let mut bare = url.clone();

@@ -237,11 +237,20 @@ async fn a_server_that_is_lost_while_it_asks_ends_the_call() {
     assert_eq!((status(&record), &record["outcome"]["reason"]), ("upstream_unavailable", &json!("cut_off")));
     give(&stage, &session, &answer(&asked["id"])).await;
     eventually(async || lost(&stage, Lost::NotTaken) == 1).await;
-    assert_eq!(stage.records().await.len(), 1, "the call has one record");
+    let calls = stage.records().await.into_iter().filter(|record| record["kind"] == "call");
+    assert_eq!(calls.count(), 1, "the call has one record");
+}
+
+/// The call ends because its answer is lost.
+async fn ends(stage: &Stage, mut stream: Stream) {
+    let end = timeout(60 * SHORT, stream.next()).await.unwrap();
+    assert_eq!((&end["id"], &end["error"]["code"]), (&json!(7), &json!(-32603)), "{end}");
+    let is_end = |record: &Value| record["kind"] == "call" && record["outcome"]["reason"] == "answer_lost";
+    eventually(async || stage.records().await.iter().any(is_end)).await;
 }
 
 #[tokio::test]
-async fn a_server_that_is_paused_or_reviewed_anew_gets_no_answer() {
+async fn a_server_that_is_paused_or_elsewhere_gets_no_answer() {
     for paused in [true, false] {
         let (mut stage, upstream) = stage(Speaks::Legacy).await;
         let session = session(&stage, all()).await;
@@ -252,14 +261,41 @@ async fn a_server_that_is_paused_or_reviewed_anew_gets_no_answer() {
                 let server = &mut snapshot.servers[0];
                 server.paused = paused;
                 if !paused {
-                    server.version = domain::ServerVersionId::from_uuid(Uuid::from_u128(44));
+                    server.endpoint.set_path("/elsewhere");
                 }
             })
             .await;
         give(&stage, &session, &answer(&asked["id"])).await;
         eventually(async || lost(&stage, Lost::ServerGone) == 1).await;
         assert!(answers(&upstream).is_empty());
+        ends(&stage, stream).await;
     }
+}
+
+#[tokio::test]
+async fn an_answer_reaches_a_server_that_was_reviewed_anew_meanwhile() {
+    let (mut stage, _upstream) = stage(Speaks::Legacy).await;
+    let session = session(&stage, all()).await;
+    let mut stream = Stream::of(&stage, &session, &call(7, &form(), "")).await;
+    let asked = stream.next().await;
+    let version = domain::ServerVersionId::from_uuid(Uuid::from_u128(44));
+    stage.publish(|snapshot| snapshot.servers[0].version = version).await;
+    give(&stage, &session, &answer(&asked["id"])).await;
+    assert_eq!(stream.told().await["result"]["content"]["n"], 1);
+}
+
+#[tokio::test]
+async fn an_answer_that_the_server_does_not_take_ends_its_call() {
+    let (stage, upstream) = stage(Speaks::Legacy).await;
+    let session = session(&stage, all()).await;
+    let mut stream = Stream::of(&stage, &session, &call(7, &form(), "")).await;
+    let asked = stream.next().await;
+    upstream.forget_sessions();
+    give(&stage, &session, &answer(&asked["id"])).await;
+    ends(&stage, stream).await;
+    let records = stage.records().await;
+    let given = records.iter().find(|record| record["kind"] == "mcp_request").unwrap();
+    assert_eq!((status(given), &given["outcome"]["reason"]), ("upstream_unavailable", &json!("http_status")));
 }
 
 /// The time-out of servers that are not waited for long.
