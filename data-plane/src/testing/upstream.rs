@@ -55,6 +55,8 @@ pub(crate) struct Upstream {
 
 struct Shared {
     speaks: Mutex<Speaks>,
+    /// What it answers to `initialize`, when not as its era does.
+    handshake: Mutex<Option<StatusCode>>,
     seen: Mutex<Vec<Seen>>,
     /// Lets one waiting `slow` call go on.
     go_on: Notify,
@@ -77,6 +79,7 @@ impl Upstream {
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             speaks: Mutex::new(speaks),
+            handshake: Mutex::default(),
             seen: Mutex::default(),
             go_on: Notify::new(),
             begun: Notify::new(),
@@ -134,6 +137,11 @@ impl Upstream {
         self.forget_sessions();
     }
 
+    /// Answers `initialize` with this status from now on, or as its era does.
+    pub(crate) fn refuses_handshakes(&self, status: Option<StatusCode>) {
+        *self.shared.handshake.lock().unwrap() = status;
+    }
+
     /// Forgets every session, as after a restart.
     pub(crate) fn forget_sessions(&self) {
         self.shared.alive.lock().unwrap().clear();
@@ -166,6 +174,10 @@ async fn answer(State(shared): State<Arc<Shared>>, method: Method, headers: Head
         let session = text(&headers, "mcp-session-id");
         shared.alive.lock().unwrap().retain(|alive| *alive != session);
         return StatusCode::OK.into_response();
+    }
+    let refused = *shared.handshake.lock().unwrap();
+    if let Some(status) = refused.filter(|_| value["method"] == "initialize") {
+        return status.into_response();
     }
     let speaks = *shared.speaks.lock().unwrap();
     match speaks {
@@ -296,7 +308,8 @@ async fn call(shared: &Arc<Shared>, headers: &HeaderMap, id: Value, body: &Value
         "input" => ask(id, params, complete),
         "slow" => slow(shared, id, complete("late")).await,
         "hang" => hang(shared, &token),
-        "cut" => cut(&token),
+        // The stream ends before the answer came.
+        "cut" => events(vec![progress(&token, 1)]),
         "poll" => {
             *shared.polled.lock().unwrap() = id;
             events_text("id: e1\nretry: 1\ndata:\n\n".to_owned())
@@ -430,11 +443,6 @@ fn hang(shared: &Arc<Shared>, token: &Value) -> Response {
         drop(tell);
     });
     stream(Body::from_stream(tokio_stream(receiver).map(Ok::<_, Infallible>)))
-}
-
-/// Ends a stream before the answer came.
-fn cut(token: &Value) -> Response {
-    events(vec![progress(token, 1)])
 }
 
 /// Gives the answer to a client that comes back for it, as 2025-11-25 allows.

@@ -137,8 +137,10 @@ impl<'a> Probe<'a> {
                 spoken.push(opened.session.version.to_string());
                 self.leave(&opened.session).await;
             }
-            Err(Stop::OtherEra | Stop::Fault(Fault::NotMcp | Fault::Malformed | Fault::NoCommonVersion)) => {}
-            Err(Stop::Fault(_)) => return None,
+            Err(
+                Stop::OtherEra | Stop::Absent | Stop::Fault(Fault::NotMcp | Fault::Malformed | Fault::NoCommonVersion),
+            ) => {}
+            Err(Stop::Fault(_) | Stop::NoSession(_)) => return None,
         }
         Some(spoken)
     }
@@ -174,8 +176,8 @@ impl<'a> Probe<'a> {
             }
             Era::Legacy => match legacy::open(&self.line(), id, self.bounds).await {
                 Ok(opened) => introduced(&opened.result, Some(opened.session)),
-                Err(Stop::Fault(fault)) => Err(fault),
-                Err(Stop::OtherEra) => Err(Fault::NotMcp),
+                Err(Stop::Fault(fault) | Stop::NoSession(fault)) => Err(fault),
+                Err(Stop::OtherEra | Stop::Absent) => Err(Fault::NotMcp),
             },
         }
     }

@@ -10,6 +10,10 @@ use tokio::time::Instant;
 /// refuses what it does not know.
 pub(super) const LEARNED: Duration = Duration::from_hours(24);
 
+/// For how long it is believed that it lacks an era which it had before, or whose absence a bare status alone told: a server
+/// that is being released, or a proxy before it, says so for a while.
+pub(super) const DOUBTED: Duration = Duration::from_mins(5);
+
 /// What an upstream was found to speak.
 #[derive(Debug)]
 pub(super) struct Learned {
@@ -55,7 +59,16 @@ impl Learned {
 
     /// Remembers whether it speaks that era.
     pub(super) fn note(&self, era: Era, speaks: bool, now: Instant) {
-        let until = self.seconds(now) + LEARNED.as_secs();
+        self.store((era, speaks), LEARNED, now);
+    }
+
+    /// Takes it to lack that era for [`DOUBTED`].
+    pub(super) fn doubt(&self, era: Era, now: Instant) {
+        self.store((era, false), DOUBTED, now);
+    }
+
+    fn store(&self, (era, speaks): (Era, bool), within: Duration, now: Instant) {
+        let until = self.seconds(now) + within.as_secs();
         self.fact(era).0.store(until << 1 | u64::from(speaks), Ordering::Relaxed);
     }
 
@@ -135,6 +148,17 @@ mod tests {
         learned.note(Era::Modern, true, later + LEARNED);
         learned.forget(Era::Modern);
         assert_eq!(learned.speaks(Era::Modern, later + LEARNED), None);
+    }
+
+    #[test]
+    fn what_is_doubted_is_asked_again_within_minutes() {
+        let now = Instant::now();
+        let learned = Learned::probed(Some(Era::Modern), now);
+        learned.note(Era::Legacy, true, now);
+        learned.doubt(Era::Legacy, now);
+        let until = now + DOUBTED;
+        assert_eq!(learned.choose(Era::Legacy, until - Duration::from_secs(1)), SPEAK_MODERN);
+        assert_eq!(learned.choose(Era::Legacy, until), SPEAK_LEGACY);
     }
 
     #[test]

@@ -40,7 +40,10 @@ pub(super) async fn call(upstream: &Arc<Upstream>, job: Job<'_>) -> Result<Answe
         return Err(Fault::Unasked.into());
     }
     for _ in 0..2 {
-        let session = session(upstream, credential, call, bounds).await?;
+        let session = session(upstream, credential, call, bounds).await.map_err(|stop| match stop {
+            Stop::Fault(fault) => Stop::NoSession(fault),
+            stop => stop,
+        })?;
         set_level(upstream, credential, (&session, call), bounds).await;
         let aside =
             Aside { upstream: Arc::clone(upstream), credential: credential.clone(), session: Arc::clone(&session) };
@@ -211,8 +214,10 @@ async fn introduce(line: &Line<'_>, (id, declared): (u64, Raw<'_>), bounds: Boun
     let request = line.post(message::request(&Id::number(id), "initialize", params.raw()).into_string());
     let response = line.send(request, bounds.until).await?;
     let status = response.status();
-    if matches!(status.as_u16(), 400 | 404 | 405) {
-        return Err(Stop::OtherEra);
+    match status.as_u16() {
+        400 => return Err(Stop::OtherEra),
+        404 | 405 => return Err(Stop::Absent),
+        _ => {}
     }
     if !status.is_success() {
         return Err(status_fault(status).into());

@@ -170,6 +170,10 @@ enum Stop {
     Fault(Fault),
     /// The answer is what servers of the other era say.
     OtherEra,
+    /// The same, by a status alone that a server may well give for a while: 404 or 405 to a handshake.
+    Absent,
+    /// No session could be opened, so the call was not sent.
+    NoSession(Fault),
 }
 
 impl From<Fault> for Stop {
@@ -182,7 +186,7 @@ impl Stop {
     /// What a legacy call came to. A server that answers `initialize` with none of our legacy versions may speak a modern one.
     fn after_handshake(self) -> Self {
         match self {
-            Self::Fault(Fault::NoCommonVersion) => Self::OtherEra,
+            Self::Fault(Fault::NoCommonVersion) | Self::NoSession(Fault::NoCommonVersion) => Self::OtherEra,
             stop => stop,
         }
     }
@@ -267,13 +271,20 @@ impl Upstream {
         let job = Job { subject: released.upstream_name(), credential, call, bounds };
         let answered = match self.attempt(job).await {
             // Of what it speaks, something else is known now.
-            Err(Stop::OtherEra) if self.pin == EraPin::Auto => self.attempt(job).await,
+            Err(Stop::OtherEra | Stop::Absent) if self.pin == EraPin::Auto => self.attempt(job).await,
+            // Nothing of the call was sent in the era that its client speaks, so it may go out in the other.
+            Err(Stop::NoSession(_)) if self.falls_back() => self.attempt_in(Era::Modern, job).await,
             answered => answered,
         };
         answered.map_err(|stop| match stop {
-            Stop::Fault(fault) => fault,
-            Stop::OtherEra => Fault::NoCommonVersion,
+            Stop::Fault(fault) | Stop::NoSession(fault) => fault,
+            Stop::OtherEra | Stop::Absent => Fault::NoCommonVersion,
         })
+    }
+
+    /// Whether a call whose session can't be opened may do without: its server is known to speak the modern era.
+    fn falls_back(&self) -> bool {
+        self.pin == EraPin::Auto && self.learned.speaks(Era::Modern, Instant::now()) == Some(true)
     }
 
     /// The session that a legacy client's session has at this upstream, which is forgotten here: other callers share none
@@ -301,6 +312,10 @@ impl Upstream {
     /// Makes the call in the era that suits its client best. What that shows of the upstream is remembered.
     async fn attempt(self: &Arc<Self>, job: Job<'_>) -> Result<Answered, Stop> {
         let era = self.era(job).await?;
+        self.attempt_in(era, job).await
+    }
+
+    async fn attempt_in(self: &Arc<Self>, era: Era, job: Job<'_>) -> Result<Answered, Stop> {
         let answered = match era {
             Era::Modern => modern::call(self, job).await,
             Era::Legacy => legacy::call(self, job).await.map_err(Stop::after_handshake),
@@ -333,10 +348,13 @@ impl Upstream {
             }
             // It is asked again what it is.
             (Era::Modern, Err(Stop::OtherEra)) => self.learned.forget(Era::Modern),
-            (Era::Legacy, Err(Stop::OtherEra)) => {
+            (Era::Legacy, Err(stop @ (Stop::OtherEra | Stop::Absent))) => {
+                let is_doubtful = matches!(stop, Stop::Absent) || self.learned.speaks(Era::Legacy, now) == Some(true);
                 // A call that goes on with another was not even tried.
-                if call.continued.is_none() {
-                    self.learned.note(Era::Legacy, false, now);
+                match call.continued {
+                    Some(_) => {}
+                    None if is_doubtful => self.learned.doubt(Era::Legacy, now),
+                    None => self.learned.note(Era::Legacy, false, now),
                 }
                 if self.learned.speaks(Era::Modern, now) == Some(false) {
                     self.learned.forget(Era::Modern);

@@ -1,6 +1,7 @@
 //! In which era an upstream is spoken to: that of the client where the upstream speaks both, unless it is pinned.
 
 use domain::EraPin;
+use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::stage;
@@ -150,4 +151,30 @@ async fn a_capability_that_is_missing_says_nothing_of_the_era() {
         }
     }
     assert_eq!(eras(&upstream), ["modern", "legacy", "modern", "legacy"]);
+}
+
+#[tokio::test]
+async fn a_handshake_that_fails_costs_no_call_where_the_newer_era_is_spoken() {
+    for status in [401, 403, 404, 405, 406, 429, 500, 503].map(|status| StatusCode::from_u16(status).unwrap()) {
+        let (stage, upstream) = stage(Speaks::Both).await;
+        assert!(echo(&stage, Modern).await.get("result").is_some());
+        upstream.refuses_handshakes(Some(status));
+        let answer = echo(&stage, Legacy).await;
+        assert!(answer.get("result").is_some(), "{status} {answer}");
+        assert_eq!(eras(&upstream), ["modern", "modern"], "{status}");
+        upstream.refuses_handshakes(None);
+        assert!(echo(&stage, Legacy).await.get("result").is_some(), "{status}");
+        // What may pass is tried anew with the next call; what says that the era is absent is believed for minutes.
+        let then = if matches!(status.as_u16(), 404 | 405) { "modern" } else { "legacy" };
+        assert_eq!(eras(&upstream), ["modern", "modern", then], "{status}");
+    }
+}
+
+#[tokio::test]
+async fn a_handshake_that_fails_is_not_got_round_where_no_other_era_is_known() {
+    let (stage, upstream) = stage(Speaks::Both).await;
+    upstream.refuses_handshakes(Some(StatusCode::UNAUTHORIZED));
+    assert_eq!(echo(&stage, Legacy).await["error"]["code"], -32603);
+    assert_eq!(stage.record().await["outcome"]["reason"], "unauthorized");
+    assert_eq!(wire(&upstream), ["initialize"]);
 }
