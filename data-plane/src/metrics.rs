@@ -87,7 +87,7 @@ pub struct LostLabels {
 /// Why a client's answer to an upstream's question reached no upstream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
 pub enum Lost {
-    /// Nothing was asked that it could answer, or too long ago.
+    /// Nothing was asked that it could answer, or too long ago, or it was answered before.
     Unknown,
     /// The server is gone, paused, or was reviewed anew.
     ServerGone,

@@ -2,7 +2,7 @@
 //! may come to any node, finds the way back by it.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use audit::record::{Outcome, Server, Tool};
 use audit::words::{Kind, ResultType, Status};
@@ -10,6 +10,7 @@ use audit::{Record, Text};
 use domain::{CallId, Clock, Principal, ServerId};
 use mcp::input::{Inquiry, Strange};
 use mcp::{Code, Id, Json, Limits, Object, Raw, Request, RpcError};
+use moka::sync::Cache;
 use secrets::Sealer;
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +25,8 @@ use crate::caller::Caller;
 use crate::tenants::Tenant;
 use crate::upstream::{Fault, InSession, place};
 
+/// Most answered questions that a node remembers.
+const TAKEN_MOST: u64 = 100_000;
 /// What ids of ours begin with.
 const PREFIX: &str = "q.";
 
@@ -32,6 +35,8 @@ const PREFIX: &str = "q.";
 pub struct Asks {
     sealer: Sealer,
     clock: Clock,
+    /// The digests of ids whose answers came to this node, for as long as such an id opens.
+    taken: Cache<[u8; 32], ()>,
 }
 
 /// Where an answer goes. Sealed, with short names: it travels through the client and back.
@@ -99,8 +104,16 @@ pub struct Asking {
 impl Asks {
     /// Seals with `sealer` (`Purpose::Request`).
     #[must_use]
-    pub const fn new(sealer: Sealer, clock: Clock) -> Self {
-        Self { sealer, clock }
+    pub fn new(sealer: Sealer, clock: Clock) -> Self {
+        let within = Duration::from_secs(ANSWER_WITHIN.unsigned_abs());
+        let taken = Cache::builder().max_capacity(TAKEN_MOST).time_to_live(within).build();
+        Self { sealer, clock, taken }
+    }
+
+    /// Takes the answer to the question of that id; `false` when this node took one before.
+    #[must_use]
+    pub fn take(&self, id: &Id<'_>) -> bool {
+        self.taken.entry(secrets::sha256(id.as_json().as_bytes())).or_insert(()).is_fresh()
     }
 
     /// Finds where an answer goes that the caller gives in its session of that nonce; `None` when nothing of ours was asked

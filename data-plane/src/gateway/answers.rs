@@ -17,7 +17,9 @@ impl Gateway {
     /// Takes an answer. Whatever becomes of it, the client is told that it came: what nobody waits for is dropped.
     pub(super) fn take_answer(&self, context: &Context, session: &LegacySession, response: &Response<'_>) {
         let principal = &context.caller.principal;
-        let to = response.id.as_ref().and_then(|id| self.0.asks.find(principal, session.nonce, id));
+        let asks = &self.0.asks;
+        let of = |id| asks.find(principal, session.nonce, id).filter(|_| asks.take(id));
+        let to = response.id.as_ref().and_then(of);
         let Some(to) = to else { return self.0.metrics.lost(Lost::Unknown) };
         let Some(answer) = to.request().map(|id| message::outcome(&id, &response.outcome)) else {
             return self.0.metrics.lost(Lost::Unknown);

@@ -179,6 +179,19 @@ async fn an_answer_to_what_was_not_asked_reaches_nobody() {
 }
 
 #[tokio::test]
+async fn an_answer_that_comes_twice_reaches_the_server_once() {
+    let (stage, upstream) = stage(Speaks::Legacy).await;
+    let session = session(&stage, all()).await;
+    let mut stream = Stream::of(&stage, &session, &call(7, &form(), "")).await;
+    let asked = stream.next().await;
+    give(&stage, &session, &answer(&asked["id"])).await;
+    give(&stage, &session, &answer(&asked["id"])).await;
+    assert_eq!(lost(&stage, Lost::Unknown), 1);
+    assert_eq!(stream.told().await["result"]["content"]["n"], 1);
+    assert_eq!(answers(&upstream).len(), 1);
+}
+
+#[tokio::test]
 async fn what_a_client_can_not_do_is_refused_to_the_server() {
     let url =
         json!({"method": "elicitation/create", "params": {"message": "?", "mode": "url", "url": "http://x.test"}});
