@@ -7,39 +7,83 @@ use domain::{ItemId, ItemKind};
 use store::items::{Change, Item, Seen};
 use store::tools::{self, ChangeKind, ChangeState};
 
-use super::item_definition::ItemDefinition;
-use super::review::FoundError;
+use super::item_definition::{ItemDefinition, ItemError};
+use crate::console::show;
 
 /// What was found of the kinds that were listed.
 pub(crate) type Listed = BTreeMap<ItemKind, Vec<ItemDefinition>>;
 
-/// Reads all definitions of a probe.
-pub(crate) fn read(found: &FoundItems) -> Result<Listed, FoundError> {
-    let mut listed = Listed::new();
-    for kind in ItemKind::ALL {
-        if let Some(texts) = found.of(kind) {
-            let texts: Vec<&str> = texts.iter().map(|text| text.get()).collect();
-            listed.insert(kind, read_kind(kind, &texts)?);
-        }
-    }
-    Ok(listed)
+/// What was left out that is told one by one, of each kind; of what is beyond, how many there are.
+const TOLD_MAX: usize = 4;
+/// Characters of what is told of one that was left out.
+const TOLD_MAX_CHARACTERS: usize = 240;
+
+/// What of a look's prompts, resources and templates is taken. What can't be used is left out alone, never with the tools.
+#[derive(Debug, Default)]
+pub(crate) struct Taken {
+    pub(crate) listed: Listed,
+    /// What was left out, a sentence each, in our words.
+    pub(crate) findings: Vec<String>,
 }
 
-fn read_kind(kind: ItemKind, texts: &[&str]) -> Result<Vec<ItemDefinition>, FoundError> {
-    if texts.len() > kind.most() {
-        return Err(FoundError::TooManyItems { kind, count: texts.len() });
-    }
-    let mut names = BTreeSet::new();
-    let mut definitions = Vec::with_capacity(texts.len());
-    for (place, text) in texts.iter().enumerate() {
-        let number = place + 1;
-        let definition = ItemDefinition::read(kind, text).map_err(|error| FoundError::Item { kind, number, error })?;
-        if !names.insert(definition.name.clone()) {
-            return Err(FoundError::ItemTwice { kind, number });
+/// Why one is left out.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+enum LeftOut {
+    #[error("{0}")]
+    Definition(#[from] ItemError),
+    #[error("has the `{0}` of one before it")]
+    Twice(&'static str),
+}
+
+/// Reads all definitions of a probe. A kind of which there are too many counts as not listed.
+pub(crate) fn read(found: &FoundItems) -> Taken {
+    let mut taken = Taken::default();
+    for kind in ItemKind::ALL {
+        let Some(texts) = found.of(kind) else { continue };
+        if texts.len() > kind.most() {
+            let (count, most) = (texts.len(), kind.most());
+            taken
+                .findings
+                .push(format!("It has {count} {}s; none is taken where there are more than {most}.", kind.as_str()));
+            continue;
         }
-        definitions.push(definition);
+        let (definitions, left_out) = read_kind(kind, texts.iter().map(|text| text.get()));
+        taken.listed.insert(kind, definitions);
+        taken.findings.extend(told(kind, &left_out));
     }
-    Ok(definitions)
+    taken
+}
+
+/// Those that may be kept; and those left out, by their number in the server's order, from 1.
+fn read_kind<'a>(kind: ItemKind, texts: impl Iterator<Item = &'a str>) -> (Vec<ItemDefinition>, Vec<(usize, LeftOut)>) {
+    let (mut names, mut definitions, mut left_out) = (BTreeSet::new(), Vec::new(), Vec::new());
+    for (place, text) in texts.enumerate() {
+        match ItemDefinition::read(kind, text) {
+            Ok(definition) if names.contains(&definition.name) => {
+                left_out.push((place + 1, LeftOut::Twice(kind.named_by())));
+            }
+            Ok(definition) => {
+                names.insert(definition.name.clone());
+                definitions.push(definition);
+            }
+            Err(error) => left_out.push((place + 1, error.into())),
+        }
+    }
+    (definitions, left_out)
+}
+
+/// What was left out of a kind, for people.
+fn told(kind: ItemKind, left_out: &[(usize, LeftOut)]) -> Vec<String> {
+    let kind = kind.as_str();
+    let one = |(number, why): &(usize, LeftOut)| {
+        let why: String = why.to_string().chars().filter(|letter| !letter.is_control()).collect();
+        format!("Left out: {kind} {number} {}.", show::clip(&why, TOLD_MAX_CHARACTERS))
+    };
+    let mut told: Vec<String> = left_out.iter().take(TOLD_MAX).map(one).collect();
+    if let Some(more) = left_out.len().checked_sub(TOLD_MAX).filter(|more| *more > 0) {
+        told.push(format!("Left out: {more} more of its {kind}s."));
+    }
+    told
 }
 
 /// What a probe brings.
@@ -163,7 +207,7 @@ mod tests {
     }
 
     fn brought(known: &[Item], found: &FoundItems) -> BroughtItems {
-        compare(known, &read(found).unwrap(), || ItemId::from_uuid(Uuid::from_u128(99)))
+        compare(known, &read(found).listed, || ItemId::from_uuid(Uuid::from_u128(99)))
     }
 
     fn kinds(brought: &BroughtItems) -> Vec<(&str, &'static str)> {
@@ -189,7 +233,7 @@ mod tests {
         let found = prompts(vec![prompt("p", "x")]);
         let mut later = brought(&known, &found);
         assert_eq!(kinds(&later), [("p", "new")]);
-        later.take_over(&waiting.changes, &read(&found).unwrap());
+        later.take_over(&waiting.changes, &read(&found).listed);
         assert_eq!(kinds(&later), [("p", "new"), ("a://b", "removed")]);
         let mut nothing = brought(&known, &FoundItems::default());
         nothing.take_over(&waiting.changes, &Listed::new());
@@ -218,18 +262,39 @@ mod tests {
         assert_eq!(kinds(&other), [("a", "new")]);
     }
 
+    fn found(kind: ItemKind, texts: Vec<String>) -> FoundItems {
+        let mut found = FoundItems::default();
+        found.set(kind, texts.into_iter().map(|text| RawValue::from_string(text).unwrap()).collect());
+        found
+    }
+
     #[test]
-    fn too_many_of_a_kind_or_two_of_one_name_are_refused() {
+    fn a_kind_of_which_there_are_too_many_counts_as_not_listed() {
         for kind in ItemKind::ALL {
             let text = |number: usize| json!({kind.named_by(): format!("n{number}")}).to_string();
-            let many: Vec<String> = (0..=kind.most()).map(text).collect();
-            let mut many: Vec<&str> = many.iter().map(String::as_str).collect();
-            assert_eq!(read_kind(kind, &many), Err(FoundError::TooManyItems { kind, count: kind.most() + 1 }));
-            many.truncate(kind.most());
-            assert_eq!(read_kind(kind, &many).unwrap().len(), kind.most());
-            assert_eq!(read_kind(kind, &[many[0], many[0]]), Err(FoundError::ItemTwice { kind, number: 2 }));
+            let most = read(&found(kind, (0..kind.most()).map(text).collect()));
+            assert_eq!((most.listed[&kind].len(), most.findings.len()), (kind.most(), 0));
+            let many = read(&found(kind, (0..=kind.most()).map(text).collect()));
+            assert_eq!((many.listed.len(), many.findings.len()), (0, 1));
         }
-        let error = FoundError::TooManyItems { kind: ItemKind::Template, count: 501 };
-        assert_eq!(error.to_string(), "the server has 501 templates; at most 500 are taken");
+        let many = (0..501).map(|number| json!({"uriTemplate": format!("n{number}")}).to_string()).collect();
+        let said = read(&found(ItemKind::Template, many)).findings;
+        assert_eq!(said, ["It has 501 templates; none is taken where there are more than 500."]);
+    }
+
+    #[test]
+    fn what_cant_be_used_is_left_out_alone_and_said() {
+        let texts =
+            [r#"{"name":"a"}"#, r#"{"name":"a","title":"x"}"#, r#"{"name":5}"#, "7", r#"{"name":"b"}"#, "[]", "{}"];
+        let taken = read(&found(ItemKind::Prompt, texts.map(str::to_owned).to_vec()));
+        let names: Vec<&str> = taken.listed[&ItemKind::Prompt].iter().map(|kept| kept.text.as_str()).collect();
+        assert_eq!(names, [texts[0], texts[4]]);
+        assert_eq!(taken.findings.len(), 5, "{:?}", taken.findings);
+        assert_eq!(taken.findings[0], "Left out: prompt 2 has the `name` of one before it.");
+        assert_eq!(taken.findings[4], "Left out: 1 more of its prompts.");
+        let key = "k".repeat(9_000);
+        let long = format!(r#"{{"name":"a","arguments":[{{"name":"b","required":"{key}"}}]}}"#);
+        let said = read(&found(ItemKind::Prompt, vec![long])).findings.remove(0);
+        assert!(said.len() < 500 && !said.contains("kkk"), "{said}");
     }
 }

@@ -281,10 +281,11 @@ impl From<Found> for Offer {
     fn from(found: Found) -> Self {
         let texts: Vec<&str> = found.tools.iter().map(|tool| tool.get()).collect();
         let about = review::check_about(&found);
-        let read = about.and_then(|()| Ok((review::read(&texts)?, item_review::read(&found.items)?)));
+        let read = about.and_then(|()| Ok((review::read(&texts)?, item_review::read(&found.items))));
         let refused = read.as_ref().err().map(ToString::to_string);
         let (tools, items) = read.unwrap_or_default();
-        let items = items.into_iter().flat_map(|(kind, items)| items.into_iter().map(move |item| (kind, item)));
+        let findings = found.findings.into_iter().chain(items.findings).collect();
+        let items = items.listed.into_iter().flat_map(|(kind, items)| items.into_iter().map(move |item| (kind, item)));
         let items = items.map(|(kind, item)| OfferedItem { kind, name: item.name, description: item.says });
         let tools = tools.into_iter().map(|tool| Offered {
             risk: risk::guess(&tool),
@@ -296,7 +297,7 @@ impl From<Found> for Offer {
             tools: tools.collect(),
             items: items.collect(),
             speaks: found.speaks,
-            findings: found.findings,
+            findings,
             refused,
             era: found.era,
             protocol_version: found.protocol_version,

@@ -3,11 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::relay::Found;
-use domain::{EraPin, ItemKind, ToolId};
+use domain::{EraPin, ToolId};
 use store::tools::{self, Change, ChangeKind, ChangeState, Seen, Tool};
 
 use super::definition::{Definition, DefinitionError};
-use super::item_definition::ItemError;
 use super::risk;
 
 /// Most tools of a server.
@@ -28,21 +27,6 @@ pub(crate) enum FoundError {
     About(&'static str),
     #[error("tool {number} has the name of another tool")]
     NameTwice {
-        /// From 1, in the server's order.
-        number: usize,
-    },
-    #[error("the server has {count} {}s; at most {} are taken", .kind.as_str(), .kind.most())]
-    TooManyItems { kind: ItemKind, count: usize },
-    #[error("the definition of {} {number} {error}", .kind.as_str())]
-    Item {
-        kind: ItemKind,
-        /// From 1, in the server's order.
-        number: usize,
-        error: ItemError,
-    },
-    #[error("{} {number} has the name of another {}", .kind.as_str(), .kind.as_str())]
-    ItemTwice {
-        kind: ItemKind,
         /// From 1, in the server's order.
         number: usize,
     },

@@ -53,6 +53,8 @@ struct ToolsPage {
     usage: Usage,
     credential: String,
     version: Option<servers::Version>,
+    /// What the last look found beside, a sentence each.
+    findings: Vec<String>,
     labels: Vec<String>,
     key: String,
     alias: String,
@@ -121,6 +123,7 @@ pub(super) async fn show(
     if hx.0 {
         return Ok(Page::new(Results { rows, known, filters, query, more, shell: shell.clone(), head }).into_response());
     }
+    let findings = findings(&versions, &server);
     let version = versions.into_iter().find(|version| Some(version.id) == server.version);
     let labels = server.settings.labels.iter().map(ToString::to_string).collect();
     let (key, alias) = (server.key.to_string(), server.settings.alias.to_string());
@@ -134,6 +137,7 @@ pub(super) async fn show(
         usage,
         credential,
         version,
+        findings,
         labels,
         key,
         alias,
@@ -141,6 +145,13 @@ pub(super) async fn show(
         shell: shell.clone(),
     };
     Ok(Page::new(page).into_response())
+}
+
+/// What the last look has to say: it is written to the version that waits and to the live one.
+fn findings(versions: &[servers::Version], server: &servers::Server) -> Vec<String> {
+    let newest = versions.first().filter(|newest| newest.state == VersionState::Held);
+    let live = || versions.iter().find(|version| Some(version.id) == server.version);
+    newest.or_else(live).map(|version| version.protocol.findings.clone()).unwrap_or_default()
 }
 
 /// What the rows are made of.

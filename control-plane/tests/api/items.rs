@@ -139,37 +139,62 @@ async fn a_look_that_says_nothing_of_a_kind_takes_nothing_of_it_back(pool: PgPoo
 }
 
 #[sqlx::test(migrator = "store::MIGRATOR")]
-async fn hostile_items_are_refused_and_change_nothing(pool: PgPool) {
+async fn hostile_items_are_left_out_alone(pool: PgPool) {
     let app = App::new(&pool).await;
     let owner = app.owner().await;
     let server = app.server(&owner, "wiki", &[tool("search", "x")]).await;
-    let many = |kind: ItemKind| -> Vec<Value> {
-        (0..=kind.most()).map(|number| json!({kind.named_by(): format!("a://{number}")})).collect()
-    };
-    let offers = [
-        json!({"prompts": [prompt("a", "x"), prompt("a", "y")]}).to_string(),
-        json!({"prompts": [prompt("a", &"x".repeat(65_536))]}).to_string(),
-        json!({"prompts": [prompt("a\u{7}", "x")]}).to_string(),
-        r#"{"prompts": [{"name":"a\u0000"}]}"#.to_owned(),
-        r#"{"prompts": [{"name":"a","name":"b"}]}"#.to_owned(),
-        json!({"prompts": [{"name": 5}]}).to_string(),
-        json!({"prompts": ["greet"]}).to_string(),
-        json!({"prompts": [{"name": "a", "arguments": {"name": "b"}}]}).to_string(),
-        json!({"resources": [{"name": "no uri"}]}).to_string(),
-        json!({"resources": [{"uri": format!("a://{}", "b".repeat(2_048))}]}).to_string(),
-        json!({"templates": [{"uriTemplate": ""}]}).to_string(),
-        json!({"prompts": many(ItemKind::Prompt)}).to_string(),
-        json!({"resources": many(ItemKind::Resource)}).to_string(),
-        json!({"templates": many(ItemKind::Template)}).to_string(),
-    ];
     let before = serde_json::to_value(published(&app, &owner).await).unwrap();
-    for offer in offers {
-        let tools = json!([tool("search", "other")]);
+    let many = |kind: ItemKind| -> String {
+        let all = (0..kind.most()).map(|number| json!({kind.named_by(): format!("a://{number}")}).to_string());
+        all.collect::<Vec<_>>().join(",")
+    };
+    let hostile = [
+        ("prompts", prompt("good", "other").to_string()),
+        ("prompts", prompt("a", &"x".repeat(65_536)).to_string()),
+        ("prompts", prompt("a\u{7}", "x").to_string()),
+        ("prompts", r#"{"name":"a\u0000"}"#.to_owned()),
+        ("prompts", r#"{"name":"a","name":"b"}"#.to_owned()),
+        ("prompts", json!({"name": 5}).to_string()),
+        ("prompts", json!("greet").to_string()),
+        ("prompts", json!({"name": "a", "arguments": {"name": "b"}}).to_string()),
+        ("resources", json!({"name": "no uri"}).to_string()),
+        ("resources", json!({"uri": "good://", "name": "another"}).to_string()),
+        ("resources", json!({"uri": format!("a://{}", "b".repeat(2_048))}).to_string()),
+        ("templates", json!({"uriTemplate": ""}).to_string()),
+        ("templates", json!({"uriTemplate": "good://{id}", "name": "another"}).to_string()),
+        ("prompts", many(ItemKind::Prompt)),
+        ("resources", many(ItemKind::Resource)),
+        ("templates", many(ItemKind::Template)),
+    ];
+    let good = [
+        ("prompts", prompt("good", "a").to_string()),
+        ("resources", json!({"uri": "good://", "description": "a"}).to_string()),
+        ("templates", json!({"uriTemplate": "good://{id}", "description": "a"}).to_string()),
+    ];
+    let says = |other: &str, hostile: Option<&(&str, String)>| {
+        let list = |(kind, good): &(&str, String)| match hostile.filter(|(of, _)| of == kind) {
+            Some((_, hostile)) => format!("\"{kind}\":[{good},{hostile}]"),
+            None => format!("\"{kind}\":[{good}]"),
+        };
+        let items = good.iter().map(list).collect::<Vec<_>>().join(",");
+        let tools = json!([tool("search", "x"), tool("other", other)]);
         app.node_says(&format!(
-            "event: found\ndata: {{\"era\":\"modern\",\"protocol_version\":\"2026-07-28\",\"tools\":{tools},\"items\":{offer}}}\n\n"
+            "event: found\ndata: {{\"era\":\"modern\",\"protocol_version\":\"2026-07-28\",\"tools\":{tools},\"items\":{{{items}}}}}\n\n"
         ));
-        let refused = import(&app, &owner, &server).await.expect(422).json();
-        assert_eq!(refused["type"], "definitions-refused", "{offer:.100}");
+    };
+    says("first", None);
+    let held = import(&app, &owner, &server).await.expect(201).json()["held"].clone();
+    assert_eq!(held.get("findings"), None);
+    for (number, one) in hostile.iter().enumerate() {
+        says(&format!("other {number}"), Some(one));
+        let held = import(&app, &owner, &server).await.expect(201).json()["held"].clone();
+        let said = held["findings"].as_array().map_or(0, Vec::len);
+        assert_eq!(said, 1, "{:.100}: {:?}", one.1, held["findings"]);
+        let mut named = kinds(&held).into_iter().map(|[_, name, _]| name).collect::<Vec<_>>();
+        named.sort();
+        assert_eq!(named, ["good", "good://", "good://{id}"]);
+        assert_eq!(held["changes"].as_array().unwrap().len(), 1, "tools are held all the same");
+        assert_eq!(held["changes"][0]["after"]["definition"]["description"], format!("other {number}"));
     }
     for (member, value) in [
         ("capabilities", json!({"a": "x".repeat(65_537)})),
@@ -183,7 +208,19 @@ async fn hostile_items_are_refused_and_change_nothing(pool: PgPool) {
         import(&app, &owner, &server).await.expect(422);
     }
     assert_eq!(serde_json::to_value(published(&app, &owner).await).unwrap(), before);
-    assert_eq!(app.get(&owner, &format!("{}/servers/{server}/items", owner.path())).await.json(), json!({"items": []}));
+    says("accepted", Some(&hostile[0]));
+    let held = import(&app, &owner, &server).await.expect(201).json()["held"].clone();
+    say(&app, &owner, (&server, &held), "accept", json!({})).await.expect(200);
+    let descriptions = offered(&app, &owner).await.into_iter().map(|(_, _, said)| said).collect::<Vec<_>>();
+    assert_eq!(descriptions, ["a", "a", "a"]);
+    assert_eq!(published(&app, &owner).await.servers[0].tools.len(), 2);
+    // What is left out is said of the live version, for as long as it is so.
+    let versions = format!("{}/servers/{server}/versions", owner.path());
+    let said = async || app.get(&owner, &versions).await.expect(200).json()["versions"][0]["findings"].clone();
+    assert_eq!(said().await, json!(["Left out: prompt 2 has the `name` of one before it."]));
+    says("accepted", None);
+    assert_eq!(import(&app, &owner, &server).await.expect(200).text, "{}");
+    assert_eq!(said().await, Value::Null);
 }
 
 #[sqlx::test(migrator = "store::MIGRATOR")]

@@ -97,8 +97,8 @@ pub(crate) async fn import(
     if server.revision != revision {
         return Err(ServerError::ChangedMeanwhile(server.revision));
     }
-    let versions = servers::list_versions(tx, id).await?;
-    refresh(tx, looker, (&server, &versions), found).await?;
+    let mut versions = servers::list_versions(tx, id).await?;
+    refresh(tx, looker, (&server, &mut versions), (found, &offer)).await?;
     let waiting = versions.first().filter(|newest| newest.state == VersionState::Held);
     let waits = match waiting {
         Some(newest) => Changes::read(tx, newest.id).await?,
@@ -122,7 +122,7 @@ pub(crate) async fn import(
         return Ok(Imported::Held(Box::new(newest.clone()), waits));
     }
     let number = versions.first().map_or(1, |newest| newest.number + 1);
-    let version = hold(tx, looker, (id, number), found, (&brought, &brought_items)).await?;
+    let version = hold(tx, looker, (id, number), (found, &offer), (&brought, &brought_items)).await?;
     forget(tx, id).await?;
     let change = Change::new("server.import", "server_version", version.id).named(server.key.as_str());
     change::record(tx, &looker.clock, &looker.actor, change).await?;
@@ -132,14 +132,14 @@ pub(crate) async fn import(
 /// What was found, read.
 struct Offer {
     tools: Vec<Definition>,
-    items: item_review::Listed,
+    items: item_review::Taken,
 }
 
 impl Offer {
     fn read(found: &Found) -> Result<Self, review::FoundError> {
         review::check_about(found)?;
         let texts: Vec<&str> = found.tools.iter().map(|tool| tool.get()).collect();
-        Ok(Self { tools: review::read(&texts)?, items: item_review::read(&found.items)? })
+        Ok(Self { tools: review::read(&texts)?, items: item_review::read(&found.items) })
     }
 
     /// What differs from what is live; of what waits, what this look says nothing of stays.
@@ -154,12 +154,12 @@ impl Offer {
         let known = tools::list(tx, id).await?;
         let mut brought = review::compare(&known, &self.tools, || ToolId::new(&looker.clock));
         let known = items::list(tx, id).await?;
-        let mut brought_items = item_review::compare(&known, &self.items, || ItemId::new(&looker.clock));
+        let mut brought_items = item_review::compare(&known, &self.items.listed, || ItemId::new(&looker.clock));
         if rejected == Rejected::StayOut {
             brought.leave_out(&tools::list_rejected(tx, id).await?);
             brought_items.leave_out(&items::list_rejected(tx, id).await?);
         }
-        brought_items.take_over(&waits.items, &self.items);
+        brought_items.take_over(&waits.items, &self.items.listed);
         Ok((brought, brought_items))
     }
 }
@@ -190,36 +190,39 @@ fn says(version: &Version, found: &Found) -> bool {
         && version.era == found.era
 }
 
-/// How a server is spoken to, where the look could tell; else as it was known.
-fn protocol(found: &Found, before: Option<&Protocol>) -> Protocol {
+/// How a server is spoken to, where the look could tell; else as it was known. And what the look has to say.
+fn protocol(found: &Found, offer: &Offer, before: Option<&Protocol>) -> Protocol {
     let before = before.cloned().unwrap_or_default();
     Protocol {
         speaks: found.speaks.clone().or(before.speaks),
         capabilities: found.capabilities.as_ref().map(|said| said.get().to_owned()).or(before.capabilities),
         transport: found.transport.or(before.transport),
-        findings: found.findings.clone(),
+        findings: found.findings.iter().chain(&offer.items.findings).cloned().collect(),
     }
 }
 
-/// Writes how the live version is spoken to, where that changed. Nothing of it is for a person to review: it tells how
-/// to ask, and what may be asked for is reviewed.
+/// Writes how the live version and the one that waits are spoken to, where that changed. Nothing of it is for a person
+/// to review: it tells how to ask, and what may be asked for is reviewed.
 async fn refresh(
     tx: &mut TenantTx,
     looker: &Looker,
-    (server, versions): (&Server, &[Version]),
-    found: &Found,
+    (server, versions): (&Server, &mut [Version]),
+    (found, offer): (&Found, &Offer),
 ) -> Result<(), store::Error> {
-    let Some(live) = live(versions, server).filter(|live| says(live, found)) else { return Ok(()) };
-    let protocol = protocol(found, Some(&live.protocol));
-    if protocol == live.protocol {
-        return Ok(());
-    }
-    servers::set_protocol(tx, live.id, &protocol).await?;
-    let is_published = |protocol: &Protocol| (protocol.speaks.clone(), protocol.capabilities.clone());
-    if is_published(&protocol) != is_published(&live.protocol) {
-        let change = Change::new("server.protocol", "server_version", live.id).named(server.key.as_str());
-        change::record(tx, &looker.clock, &looker.actor, change).await?;
-        outbox::changed(tx).await?;
+    for version in versions.iter_mut().filter(|version| says(version, found)) {
+        let is_live = Some(version.id) == server.version;
+        let protocol = protocol(found, offer, Some(&version.protocol));
+        if !is_live && version.state != VersionState::Held || protocol == version.protocol {
+            continue;
+        }
+        servers::set_protocol(tx, version.id, &protocol).await?;
+        let before = std::mem::replace(&mut version.protocol, protocol);
+        let is_published = |protocol: &Protocol| (protocol.speaks.clone(), protocol.capabilities.clone());
+        if is_live && is_published(&before) != is_published(&version.protocol) {
+            let change = Change::new("server.protocol", "server_version", version.id).named(server.key.as_str());
+            change::record(tx, &looker.clock, &looker.actor, change).await?;
+            outbox::changed(tx).await?;
+        }
     }
     Ok(())
 }
@@ -228,7 +231,7 @@ async fn hold(
     tx: &mut TenantTx,
     looker: &Looker,
     (server, number): (ServerId, u32),
-    found: &Found,
+    (found, offer): (&Found, &Offer),
     (brought, brought_items): (&Brought, &BroughtItems),
 ) -> Result<Version, ServerError> {
     let version = Version {
@@ -242,7 +245,7 @@ async fn hold(
         instructions: found.instructions.clone(),
         found_at: looker.clock.now(),
         found_by: looker.person,
-        protocol: protocol(found, None),
+        protocol: protocol(found, offer, None),
     };
     tools::add_seen(tx, server, &brought.seen, version.found_at).await?;
     items::add_seen(tx, server, &brought_items.seen, version.found_at).await?;

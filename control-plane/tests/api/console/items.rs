@@ -31,6 +31,21 @@ async fn items_wait_beside_tools_by_kind_and_name(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "store::MIGRATOR")]
+async fn what_was_left_out_is_said_on_the_page_of_the_server(pool: PgPool) {
+    let app = App::new(&pool).await;
+    let (owner, person) = Browser::of_owner(&app).await;
+    let server = app.server(&person, "wiki", &[tool("search", "x")]).await;
+    let at = format!("/w/acme/servers/{server}");
+    assert!(!text(&owner.get(&at).await.expect(200).text).contains("Not all"));
+    app.node_finds_items(&[tool("search", "x")], &json!({"resources": [{"uri": "a://"}, {"uri": "a://"}]}));
+    let review = owner.post(&format!("{at}/refresh"), &[]).await.expect(303).location().to_owned();
+    for page in [&at, &review] {
+        let said = text(&owner.get(page).await.expect(200).text);
+        assert!(said.contains("Left out: resource 2 has the `uri` of one before it."), "{said}");
+    }
+}
+
+#[sqlx::test(migrator = "store::MIGRATOR")]
 async fn many_items_come_page_by_page(pool: PgPool) {
     let app = App::new(&pool).await;
     let (owner, person) = Browser::of_owner(&app).await;
