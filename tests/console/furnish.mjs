@@ -19,7 +19,7 @@ async function addServer(world, { key, alias, title, labels, timeout_ms, isNew, 
   const { id } = await world.api.post('/servers', { key, alias, title, labels, timeout_ms, endpoint: running.url });
   if (offered.bearer) await world.api.send('PUT', `/servers/${id}/credential`, { kind: 'bearer', value: offered.bearer });
   const { held } = await world.api.post(`/servers/${id}/import`);
-  if (!isNew) await world.api.post(`/servers/${id}/versions/${held.id}/accept`);
+  if (!isNew) await world.api.post(`/servers/${id}/versions/${held.id}/accept`, { all: true });
   world.servers[key] = { id, running, version: held.id };
 }
 

@@ -133,7 +133,7 @@ impl Api {
 
     /// Accepts all that waits for review.
     pub async fn accept(&self, server: &str, version: &str) {
-        self.post(&format!("/servers/{server}/versions/{version}/accept"), json!({})).await;
+        self.post(&format!("/servers/{server}/versions/{version}/accept"), json!({"all": true})).await;
     }
 
     /// Presents a bearer credential to a server.

@@ -117,7 +117,8 @@ impl Api {
         };
         let import = self.send(Method::POST, &format!("/servers/{server}/import"), Value::Null).await?;
         if let Some(version) = import["held"]["id"].as_str() {
-            self.send(Method::POST, &format!("/servers/{server}/versions/{version}/accept"), json!({})).await?;
+            self.send(Method::POST, &format!("/servers/{server}/versions/{version}/accept"), json!({"all": true}))
+                .await?;
         }
         if self.send(Method::GET, "/policies", Value::Null).await?["policies"][0].is_null() {
             self.add_policy().await?;

@@ -153,26 +153,35 @@ async fn shown(tx: &mut store::TenantTx, path: &VersionPath) -> Result<VersionWi
     Ok(VersionWithChanges::new(version, Changes::read(tx, path.version).await?))
 }
 
-/// A decision on a version.
+/// A decision on a version. Where nothing is named it is about all tools that are held, and no prompt or resource:
+/// whoever knows only tools has read no other.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Decide {
     /// The tools it is about.
     tools: Option<BTreeSet<ToolId>>,
-    /// The prompts, resources and templates it is about. All that is held, where neither these nor tools are named.
+    /// The prompts, resources and templates it is about.
     items: Option<BTreeSet<ItemId>>,
+    /// Whether it is about all that is held: tools, prompts, resources and templates. Nothing else is named then.
+    #[serde(default)]
+    all: bool,
 }
 
-impl From<Decide> for Which {
-    fn from(decide: Decide) -> Self {
-        match (decide.tools, decide.items) {
-            (None, None) => Self::All,
-            (tools, items) => Self::Some(tools.unwrap_or_default(), items.unwrap_or_default()),
+impl TryFrom<Decide> for Which {
+    type Error = Problem;
+
+    fn try_from(decide: Decide) -> Result<Self, Problem> {
+        match (decide.all, decide.tools, decide.items) {
+            (true, None, None) => Ok(Self::All),
+            (true, ..) => Err(Problem::invalid("all", "Either all, or some that are named.")),
+            (false, None, None) => Ok(Self::Tools),
+            (false, tools, items) => Ok(Self::Some(tools.unwrap_or_default(), items.unwrap_or_default())),
         }
     }
 }
 
-/// Accepts what a version would change, as a whole or for some tools and items.
+/// Accepts what a version would change: of all tools, of all that is held, or of some tools and items. What is left stays
+/// held.
 #[utoipa::path(post, path = "/tenants/{tenant}/servers/{server}/versions/{version}/accept", tag = "servers",
     params(TenantPath, VersionPath), request_body = Decide,
     responses((status = 200, body = VersionWithChanges), (status = "4XX", body = Problem)))]
@@ -182,10 +191,11 @@ pub(super) async fn accept(
     At(path): At<VersionPath>,
     Body(decide): Body<Decide>,
 ) -> Result<Json<VersionWithChanges>, Problem> {
-    said(&clock, &can, &path, Word::Accept(decide.into())).await
+    said(&clock, &can, &path, Word::Accept(decide.try_into()?)).await
 }
 
-/// Rejects what a version would change, as a whole or for some tools and items; what was live stays.
+/// Rejects what a version would change: of all tools, of all that is held, or of some tools and items. What was live
+/// stays.
 #[utoipa::path(post, path = "/tenants/{tenant}/servers/{server}/versions/{version}/reject", tag = "servers",
     params(TenantPath, VersionPath), request_body = Decide,
     responses((status = 200, body = VersionWithChanges), (status = "4XX", body = Problem)))]
@@ -195,7 +205,7 @@ pub(super) async fn reject(
     At(path): At<VersionPath>,
     Body(decide): Body<Decide>,
 ) -> Result<Json<VersionWithChanges>, Problem> {
-    said(&clock, &can, &path, Word::Reject(decide.into())).await
+    said(&clock, &can, &path, Word::Reject(decide.try_into()?)).await
 }
 
 /// What a person says to a version.

@@ -280,8 +280,10 @@ async fn accepted(
 
 fn counted(which: &Which, changes: &Changes) -> String {
     let is_held = |change: &&tools::Change| change.state == ChangeState::Held;
+    let held_tools = || changes.tools.iter().filter(is_held).count();
     let (tools, all) = match which {
-        Which::All => (changes.tools.iter().filter(is_held).count(), changes.held()),
+        Which::All => (held_tools(), changes.held()),
+        Which::Tools => (held_tools(), held_tools()),
         Which::Some(tools, items) => (tools.len(), tools.len() + items.len()),
     };
     if tools == all { show::plural(all, "tool is", "tools are") } else { show::plural(all, "change is", "changes are") }

@@ -59,7 +59,7 @@ async fn what_is_new_changed_or_gone_is_held_and_published_once_accepted(pool: P
     ];
     assert_eq!(kinds(&held), expected);
     assert_eq!(offered(&app, &owner).await, [], "held, not offered");
-    let accepted = say(&app, &owner, (&server, &held), "accept", json!({})).await.expect(200).json();
+    let accepted = say(&app, &owner, (&server, &held), "accept", json!({"all": true})).await.expect(200).json();
     assert_eq!(accepted["state"], "decided");
     let a = |kind, name: &str| (kind, name.to_owned(), json!("a"));
     let first = [
@@ -88,7 +88,7 @@ async fn what_is_new_changed_or_gone_is_held_and_published_once_accepted(pool: P
     let said = say(&app, &owner, (&server, &held), "reject", only.clone()).await.expect(200).json();
     assert_eq!(said["state"], "held");
     say(&app, &owner, (&server, &held), "accept", only).await.expect(409);
-    say(&app, &owner, (&server, &held), "accept", json!({})).await.expect(200);
+    say(&app, &owner, (&server, &held), "accept", json!({"all": true})).await.expect(200);
     let second = [a(ItemKind::Prompt, "fresh"), first[0].clone(), first[2].clone(), first[3].clone()];
     assert_eq!(offered(&app, &owner).await, second, "what was rejected stays out, and what was gone is");
     // It is not asked again, unless somebody does.
@@ -116,6 +116,51 @@ async fn tools_and_items_of_a_version_are_one_review(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "store::MIGRATOR")]
+async fn whoever_names_nothing_decides_on_tools_only(pool: PgPool) {
+    let app = App::new(&pool).await;
+    let owner = app.owner().await;
+    let body = json!({"key": "wiki", "title": "Wiki", "endpoint": "https://upstream.example/mcp"});
+    let server = app.post(&owner, &format!("{}/servers", owner.path()), body).await.expect(201).text_at("/id");
+    let live = async || {
+        let snapshot = published(&app, &owner).await;
+        let tools: usize = snapshot.servers.iter().map(|server| server.tools.len()).sum();
+        let items: usize = snapshot.servers.iter().map(|server| server.items.len()).sum();
+        (tools, items)
+    };
+    let offer = json!({"prompts": [prompt("greet", "a"), prompt("bow", "a")]});
+    app.node_finds_items(&[tool("search", "x")], &offer);
+    let held = import(&app, &owner, &server).await.expect(201).json()["held"].clone();
+    let said = say(&app, &owner, (&server, &held), "accept", json!({})).await.expect(200).json();
+    let states = |said: &Value, member: &str| {
+        let states = said[member].as_array().unwrap().iter().map(|change| change["state"].as_str().unwrap().to_owned());
+        states.collect::<Vec<_>>()
+    };
+    assert_eq!((said["state"].as_str(), states(&said, "changes")), (Some("held"), vec!["accepted".to_owned()]));
+    assert_eq!(states(&said, "items"), ["held", "held"]);
+    assert_eq!(live().await, (1, 0), "the tools are published, the prompts are not");
+    // The same again changes nothing, nor does saying no in the same way; another look finds the same version.
+    for word in ["accept", "reject"] {
+        let said = say(&app, &owner, (&server, &held), word, json!({})).await.expect(200).json();
+        assert_eq!((said["state"].as_str(), live().await), (Some("held"), (1, 0)));
+    }
+    assert_eq!(import(&app, &owner, &server).await.expect(201).text_at("/held/id"), held["id"]);
+    // The prompts are decided on by name, or with all that is held; not both.
+    let first = json!([held["items"][0]["item"]]);
+    say(&app, &owner, (&server, &held), "accept", json!({"all": true, "items": first})).await.expect(422);
+    say(&app, &owner, (&server, &held), "accept", json!({"items": first})).await.expect(200);
+    assert_eq!(live().await, (1, 1));
+    let said = say(&app, &owner, (&server, &held), "accept", json!({"all": true})).await.expect(200).json();
+    assert_eq!((said["state"].as_str(), live().await), (Some("decided"), (1, 2)));
+    // A tool that changes later is not kept from being published by a prompt that waits.
+    app.node_finds_items(&[tool("search", "y")], &json!({"prompts": [prompt("greet", "b"), prompt("bow", "a")]}));
+    let held = import(&app, &owner, &server).await.expect(201).json()["held"].clone();
+    say(&app, &owner, (&server, &held), "accept", json!({})).await.expect(200);
+    let snapshot = published(&app, &owner).await;
+    assert!(snapshot.servers[0].tools[0].definition.get().contains("\"y\""));
+    assert!(snapshot.servers[0].items.iter().all(|item| item.definition.get().contains("\"a\"")));
+}
+
+#[sqlx::test(migrator = "store::MIGRATOR")]
 async fn a_look_that_says_nothing_of_a_kind_takes_nothing_of_it_back(pool: PgPool) {
     let app = App::new(&pool).await;
     let owner = app.owner().await;
@@ -130,7 +175,7 @@ async fn a_look_that_says_nothing_of_a_kind_takes_nothing_of_it_back(pool: PgPoo
     let held = import(&app, &owner, &server).await.expect(201).json()["held"].clone();
     assert_eq!(held["changes"].as_array().unwrap().len(), 1);
     assert_eq!(kinds(&held), [["prompt", "greet", "new"]]);
-    say(&app, &owner, (&server, &held), "accept", json!({})).await.expect(200);
+    say(&app, &owner, (&server, &held), "accept", json!({"all": true})).await.expect(200);
     assert_eq!(import(&app, &owner, &server).await.expect(200).text, "{}");
     assert_eq!(offered(&app, &owner).await.len(), 1, "nor is what is live gone");
     app.node_finds_items(&[tool("search", "y")], &json!({"prompts": []}));
@@ -210,7 +255,7 @@ async fn hostile_items_are_left_out_alone(pool: PgPool) {
     assert_eq!(serde_json::to_value(published(&app, &owner).await).unwrap(), before);
     says("accepted", Some(&hostile[0]));
     let held = import(&app, &owner, &server).await.expect(201).json()["held"].clone();
-    say(&app, &owner, (&server, &held), "accept", json!({})).await.expect(200);
+    say(&app, &owner, (&server, &held), "accept", json!({"all": true})).await.expect(200);
     let descriptions = offered(&app, &owner).await.into_iter().map(|(_, _, said)| said).collect::<Vec<_>>();
     assert_eq!(descriptions, ["a", "a", "a"]);
     assert_eq!(published(&app, &owner).await.servers[0].tools.len(), 2);
@@ -252,7 +297,7 @@ async fn an_items_labels_outlive_a_new_definition(pool: PgPool) {
     let server = app.server(&owner, "wiki", &[]).await;
     app.node_finds_items(&[], &json!({"prompts": [prompt("greet", "a")]}));
     let held = import(&app, &owner, &server).await.expect(201).json()["held"].clone();
-    say(&app, &owner, (&server, &held), "accept", json!({})).await.expect(200);
+    say(&app, &owner, (&server, &held), "accept", json!({"all": true})).await.expect(200);
     let items = format!("{}/servers/{server}/items", owner.path());
     let id = app.get(&owner, &items).await.text_at("/items/0/id");
     let at = format!("{items}/{id}");
@@ -262,7 +307,7 @@ async fn an_items_labels_outlive_a_new_definition(pool: PgPool) {
     app.patch(&owner, &at, json!({"labels": many})).await.expect(422);
     app.node_finds_items(&[], &json!({"prompts": [prompt("greet", "b")]}));
     let held = import(&app, &owner, &server).await.expect(201).json()["held"].clone();
-    say(&app, &owner, (&server, &held), "accept", json!({})).await.expect(200);
+    say(&app, &owner, (&server, &held), "accept", json!({"all": true})).await.expect(200);
     let snapshot = published(&app, &owner).await;
     let item = &snapshot.servers[0].items[0];
     assert_eq!(
@@ -287,14 +332,14 @@ async fn two_tenants_never_see_each_others_items(pool: PgPool) {
     let (theirs, held) = &both[0];
     // Theirs are nobody's: not to be read, decided on or labelled by another.
     app.get(&stranger, &format!("{}/servers/{theirs}/items", stranger.path())).await.expect(404);
-    say(&app, &stranger, (theirs, held), "accept", json!({})).await.expect(404);
+    say(&app, &stranger, (theirs, held), "accept", json!({"all": true})).await.expect(404);
     let (own, own_held) = &both[1];
     let their_item = json!({"items": [held["items"][0]["item"]]});
     say(&app, &stranger, (own, own_held), "accept", their_item).await.expect(404);
     let at = format!("{}/servers/{own}/items/{}", stranger.path(), held["items"][0]["item"].as_str().unwrap());
     app.patch(&stranger, &at, json!({"labels": ["a"]})).await.expect(404);
-    say(&app, &owner, (theirs, held), "accept", json!({})).await.expect(200);
-    say(&app, &stranger, (own, own_held), "accept", json!({})).await.expect(200);
+    say(&app, &owner, (theirs, held), "accept", json!({"all": true})).await.expect(200);
+    say(&app, &stranger, (own, own_held), "accept", json!({"all": true})).await.expect(200);
     for (person, description) in [(&owner, "acme's"), (&stranger, "globex's")] {
         assert_eq!(offered(&app, person).await, [(ItemKind::Prompt, "greet".to_owned(), json!(description))]);
     }

@@ -17,6 +17,8 @@ use crate::recorded::Author;
 pub(crate) enum Which {
     /// All that are held, and the version itself.
     All,
+    /// Those of all tools that are held, and the version itself; prompts, resources and templates stay held.
+    Tools,
     /// Those of these tools and of these items.
     Some(BTreeSet<ToolId>, BTreeSet<ItemId>),
 }
@@ -81,10 +83,11 @@ async fn held(
     let changes = Changes::read(tx, version).await?;
     let tools: BTreeMap<ToolId, ChangeState> = changes.tools.iter().map(|change| (change.tool, change.state)).collect();
     let items: BTreeMap<ItemId, ChangeState> = changes.items.iter().map(|change| (change.item, change.state)).collect();
-    let Which::Some(wanted_tools, wanted_items) = which else {
-        return Ok((all_held(tools), all_held(items)));
-    };
-    Ok((all_of(&tools, wanted_tools)?, all_of(&items, wanted_items)?))
+    match which {
+        Which::All => Ok((all_held(tools), all_held(items))),
+        Which::Tools => Ok((all_held(tools), Vec::new())),
+        Which::Some(wanted_tools, wanted_items) => Ok((all_of(&tools, wanted_tools)?, all_of(&items, wanted_items)?)),
+    }
 }
 
 fn all_held<Id>(states: BTreeMap<Id, ChangeState>) -> Vec<Id> {
