@@ -121,14 +121,15 @@ pub(crate) fn differences(kind: ItemKind, before: &str, after: &str) -> Vec<&'st
     digested(kind).iter().copied().filter(|member| before.get(*member) != after.get(*member)).collect()
 }
 
-/// A definition as people read it: what is digested of it, indented.
+/// A definition as people read it, indented: what is digested of it, then all else. Callers are given all of it.
 pub(super) fn readable(kind: ItemKind, definition: &str) -> String {
     let mut whole = members(definition);
-    let shown = digested(kind).iter().filter_map(|member| Some((member, whole.remove(*member)?)));
-    let shown: Vec<String> = shown
-        .map(|(name, value)| format!("\"{name}\": {}", serde_json::to_string_pretty(&value).unwrap_or_default()))
-        .collect();
-    shown.join(",\n")
+    let first = digested(kind).iter().filter_map(|member| whole.remove_entry(*member));
+    let mut shown: Vec<(String, Value)> = first.collect();
+    shown.extend(whole);
+    let pretty = |value: &Value| serde_json::to_string_pretty(value).unwrap_or_default();
+    let shown = shown.into_iter().map(|(name, value)| format!("{}: {}", Value::String(name), pretty(&value)));
+    shown.collect::<Vec<_>>().join(",\n")
 }
 
 fn members(definition: &str) -> Map<String, Value> {
@@ -156,6 +157,19 @@ mod tests {
         let resource = r#"{"uri":"file:///a b","name":"a","size":7}"#;
         let read = ItemDefinition::read(ItemKind::Resource, resource).unwrap();
         assert_eq!((read.name.as_str(), read.says.as_deref()), ("file:///a b", Some("a")));
+    }
+
+    #[test]
+    fn all_of_a_definition_is_read_what_matters_first() {
+        let text = r#"{"_meta":{"a":1},"a\nb":2,"description":"x","name":"greet"}"#;
+        insta::assert_snapshot!(readable(ItemKind::Prompt, text), @r#"
+        "name": "greet",
+        "description": "x",
+        "_meta": {
+          "a": 1
+        },
+        "a\nb": 2
+        "#);
     }
 
     #[test]

@@ -6,11 +6,9 @@ use store::tools::{ChangeKind, ChangeState};
 
 use super::change::hides_something;
 use super::item_definition::{ItemDefinition, differences, readable};
+use super::whole::Whole;
 use crate::console::show;
 use crate::diff::{self, Line};
-
-/// Characters of a definition that are shown.
-const WHOLE_MAX: usize = 8_000;
 
 /// A change under review.
 #[derive(Debug)]
@@ -25,7 +23,7 @@ pub(super) struct ItemRow {
     pub(super) flag: &'static str,
     pub(super) lines: Vec<Line>,
     /// The whole definition of a new one, to be read.
-    pub(super) whole: String,
+    pub(super) whole: Whole,
 }
 
 impl ItemRow {
@@ -42,7 +40,7 @@ impl ItemRow {
             description: description(change.of, shown),
             says: says(&change, &before, &after),
             flag: if hides_something(&after) { "Hidden characters" } else { "" },
-            whole: if is_new { show::clip(&readable(change.of, &after), WHOLE_MAX) } else { String::new() },
+            whole: if is_new { Whole::of(&readable(change.of, &after)) } else { Whole::default() },
             lines: if is_new { Vec::new() } else { lines(change.of, &before, &after) },
             state: change.state,
             name: change.name,

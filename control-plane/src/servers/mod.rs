@@ -28,6 +28,7 @@ mod tools_pages;
 mod usage;
 mod version_pages;
 mod watch;
+mod whole;
 
 use axum::extract::FromRef;
 use domain::{Annotations, Clock};

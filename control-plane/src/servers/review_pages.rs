@@ -18,6 +18,7 @@ use super::change::{flag, lines, says};
 use super::definition::description;
 use super::item_rows::ItemRow;
 use super::pages::Head;
+use super::whole::Whole;
 use crate::access::{Can, may};
 use crate::console::{Done, Faults, Page, Shell, show};
 use crate::diff::Line;
@@ -26,8 +27,6 @@ use crate::problem::Problem;
 
 /// Changes of a page.
 const PAGE: usize = 50;
-/// Characters of a definition; the tool's own page has all.
-const WHOLE_MAX: usize = 8_000;
 
 /// Which page.
 #[derive(Debug, Default, Deserialize)]
@@ -53,7 +52,7 @@ struct Row {
     flag: &'static str,
     lines: Vec<Line>,
     /// The whole definition of a new tool, to be read.
-    whole: String,
+    whole: Whole,
 }
 
 #[derive(Debug, Template)]
@@ -137,7 +136,11 @@ async fn page<P: crate::access::Permitted>(
             description: description(definition),
             says: says(&change),
             flag: flag(&change),
-            whole: if change.kind == ChangeKind::New { whole(definition.unwrap_or_default()) } else { String::new() },
+            whole: if change.kind == ChangeKind::New {
+                whole(definition.unwrap_or_default())
+            } else {
+                Whole::default()
+            },
             lines: if change.kind == ChangeKind::New { Vec::new() } else { lines(&change) },
             risk: said.unwrap_or(change.risk),
             tool: change.tool,
@@ -180,9 +183,9 @@ fn item_page(mut changes: Vec<items::Change>, after: &str) -> (Vec<items::Change
 }
 
 /// A definition as people read it.
-fn whole(definition: &str) -> String {
+fn whole(definition: &str) -> Whole {
     let read: serde_json::Value = serde_json::from_str(definition).unwrap_or_default();
-    show::clip(&serde_json::to_string_pretty(&read).unwrap_or_default(), WHOLE_MAX)
+    Whole::of(&serde_json::to_string_pretty(&read).unwrap_or_default())
 }
 
 /// A server's name and version as it gives them.

@@ -46,6 +46,32 @@ async fn what_was_left_out_is_said_on_the_page_of_the_server(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "store::MIGRATOR")]
+async fn all_that_callers_would_be_given_can_be_read(pool: PgPool) {
+    let app = App::new(&pool).await;
+    let (owner, person) = Browser::of_owner(&app).await;
+    let server = app.server(&person, "wiki", &[]).await;
+    let offer = |description: &str, icon: &str| {
+        let prompt = json!({"name": "greet", "description": description, "icons": [{"src": icon}], "size": 7});
+        json!({"prompts": [prompt]})
+    };
+    let long = tool("long", &format!("{}the end of a tool", "x".repeat(9_000)));
+    app.node_finds_items(&[long], &offer(&format!("{}the end", "x".repeat(9_000)), "https://icons.example/first"));
+    let at = format!("/w/acme/servers/{server}");
+    owner.get("/w/acme/servers").await.expect(200);
+    let refresh = async || owner.post(&format!("{at}/refresh"), &[]).await.expect(303).location().to_owned();
+    let review = refresh().await;
+    let said = text(&owner.get(&review).await.expect(200).text);
+    for shown in ["https://icons.example/first", "&#34;size&#34;: 7", "the end&#34;", "the end of a tool"] {
+        assert!(said.contains(shown), "{shown}: {said}");
+    }
+    assert_eq!(said.matches("more characters").count(), 2, "{said}");
+    owner.post(&format!("{review}/accept"), &[("all", "1")]).await.expect(303);
+    app.node_finds_items(&[], &offer("Greets.", "https://icons.example/second"));
+    let said = text(&owner.get(&refresh().await).await.expect(200).text);
+    assert!(said.contains("icons.example/first") && said.contains("icons.example/second"), "{said}");
+}
+
+#[sqlx::test(migrator = "store::MIGRATOR")]
 async fn many_items_come_page_by_page(pool: PgPool) {
     let app = App::new(&pool).await;
     let (owner, person) = Browser::of_owner(&app).await;
