@@ -108,7 +108,7 @@ async fn page<P: crate::access::Permitted>(
     let mut tx = can.begin().await?;
     let (head, _) = Head::read(&mut tx, &shell, (server, "/versions")).await?;
     let version = servers::find_version(&mut tx, server, version).await?.ok_or_else(Problem::not_found)?;
-    let Changes { tools: mut changes, items } = Changes::read(&mut tx, version.id).await?;
+    let Changes { tools: changes, items } = Changes::read(&mut tx, version.id).await?;
     let known = tools::list(&mut tx, server).await?;
     drop(tx);
     let is_open = version.state == VersionState::Held;
@@ -119,14 +119,8 @@ async fn page<P: crate::access::Permitted>(
     let (items, last_item) = item_page(items, &further.after_item);
     let at = |name: &str, last: String| head.to(&shell, &format!("/versions/{}?{name}={last}", version.id));
     let next_items = last_item.map(|last| at("after_item", last.to_string())).unwrap_or_default();
-    // What waits comes first: the next page of it is the first one again, once this one is decided.
-    changes.sort_by_key(|change| change.state != ChangeState::Held);
     let all = changes.len();
-    let begin = changes.iter().position(|change| change.tool.to_string() == further.after).map_or(0, |at| at + 1);
-    changes.drain(..begin);
-    let is_more = changes.len() > PAGE;
-    changes.truncate(PAGE);
-    let last = changes.last().filter(|_| is_more).map(|last| last.tool);
+    let (changes, last) = tool_page(changes, &further.after);
     let next = last.map(|last| at("after", last.to_string())).unwrap_or_default();
     let row = |change: tools::Change| {
         let definition = change.after.as_ref().or(change.before.as_ref()).map(|found| found.text.as_str());
@@ -171,7 +165,19 @@ async fn page<P: crate::access::Permitted>(
     })
 }
 
-/// The page of items that follows one, what waits first; and its last where there are more.
+/// The page of tools that follows one, and its last where there are more. What waits comes first: the next page of it is
+/// the first one again, once this one is decided.
+fn tool_page(mut changes: Vec<tools::Change>, after: &str) -> (Vec<tools::Change>, Option<ToolId>) {
+    changes.sort_by_key(|change| change.state != ChangeState::Held);
+    let begin = changes.iter().position(|change| change.tool.to_string() == after).map_or(0, |at| at + 1);
+    changes.drain(..begin);
+    let is_more = changes.len() > PAGE;
+    changes.truncate(PAGE);
+    let last = changes.last().filter(|_| is_more).map(|last| last.tool);
+    (changes, last)
+}
+
+/// The page of items that follows one, in the same way.
 fn item_page(mut changes: Vec<items::Change>, after: &str) -> (Vec<items::Change>, Option<ItemId>) {
     changes.sort_by_key(|change| change.state != ChangeState::Held);
     let begin = changes.iter().position(|change| change.item.to_string() == after).map_or(0, |at| at + 1);

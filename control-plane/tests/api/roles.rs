@@ -11,7 +11,7 @@ async fn operations(app: &App, owner: &Person) -> Vec<(&'static str, &'static st
     let id = |prefix: &str| nobody.replacen("tok", prefix, 1);
     let (path, revision) = (owner.path(), 999);
     let at = |rest: &str| format!("{path}{rest}");
-    let wiki = at(&format!("/servers/{server}"));
+    let (wiki, policy) = (at(&format!("/servers/{server}")), at(&format!("/policies/{}", id("pol"))));
     let mut operations = vec![
         ("see the tenant", "GET", at(""), json!(null)),
         ("change the tenant", "PATCH", at(""), json!({})),
@@ -47,20 +47,10 @@ async fn operations(app: &App, owner: &Person) -> Vec<(&'static str, &'static st
         ("see starting packs", "GET", at("/policy-packs"), json!(null)),
         ("check a policy", "POST", at("/policy-checks"), json!({"text": ""})),
         ("write a policy", "POST", at("/policies"), json!({"name": "", "text": ""})),
-        (
-            "write a version",
-            "POST",
-            at(&format!("/policies/{}/versions", id("pol"))),
-            json!({"revision": 1, "text": ""}),
-        ),
-        ("remove a policy", "DELETE", at(&format!("/policies/{}", id("pol"))), json!(null)),
-        (
-            "activate a policy",
-            "POST",
-            at(&format!("/policies/{}/activate", id("pol"))),
-            json!({"revision": 1, "version": 1}),
-        ),
-        ("deactivate a policy", "POST", at(&format!("/policies/{}/deactivate", id("pol"))), json!({"revision": 1})),
+        ("write a version", "POST", format!("{policy}/versions"), json!({"revision": 1, "text": ""})),
+        ("remove a policy", "DELETE", policy.clone(), json!(null)),
+        ("activate a policy", "POST", format!("{policy}/activate"), json!({"revision": 1, "version": 1})),
+        ("deactivate a policy", "POST", format!("{policy}/deactivate"), json!({"revision": 1})),
     ];
     operations.extend(of_the_log(owner));
     operations.extend(of_destinations(owner, &id("dst")));

@@ -107,7 +107,7 @@ pub(crate) async fn import(
     if let Some(newest) = waiting.filter(|newest| looker.leaves(newest)) {
         return Ok(Imported::Held(Box::new(newest.clone()), waits));
     }
-    let (brought, brought_items) = offer.compare(tx, looker, id, rejected, &waits).await?;
+    let (brought, brought_items) = offer.compare(tx, looker, (id, rejected), &waits).await?;
     let is_as_it_was = brought.changes.is_empty() && brought_items.changes.is_empty();
     if is_as_it_was && is_known(&versions, &server, found, rejected) {
         if servers::supersede(tx, id).await? {
@@ -147,8 +147,7 @@ impl Offer {
         &self,
         tx: &mut TenantTx,
         looker: &Looker,
-        id: ServerId,
-        rejected: Rejected,
+        (id, rejected): (ServerId, Rejected),
         waits: &Changes,
     ) -> Result<(Brought, BroughtItems), store::Error> {
         let known = tools::list(tx, id).await?;
