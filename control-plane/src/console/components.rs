@@ -33,6 +33,7 @@ struct Components {
     shares: Vec<Segment>,
     timing: Timing,
     diff: [DiffLine; 3],
+    definition: Definition,
     calls: [Call; 2],
     changes: [Call; 1],
     people: [Caller; 2],
@@ -55,6 +56,18 @@ struct TimingPart {
     key: &'static str,
     name: &'static str,
     took: &'static str,
+}
+
+/// What a definition is given: what of it is shown at once, and what is folded away.
+struct Definition {
+    shown: &'static str,
+    rest: &'static str,
+}
+
+impl Definition {
+    const fn more(&self) -> &'static str {
+        "10 more characters"
+    }
 }
 
 /// What a diff's line is given: its class, its numbers with its sign, and the text around the changed words.
@@ -106,6 +119,7 @@ async fn components() -> Page<Components> {
         shares: chart::segments(&[("s-allow", 90), ("s-deny", 6), ("s-fail", 4)]),
         timing: timing(),
         diff: diff(),
+        definition: Definition { shown: "\"name\": \"search\",\n\"title\": ", rest: "\"Search\"\n}" },
         calls: rows::calls(now),
         changes: rows::changes(now),
         people: rows::people(now),
