@@ -1,27 +1,39 @@
-//! What differs between two definitions of a tool, as people read them. Pure.
+//! What differs between two definitions, as people read them. Pure.
 
 use serde_json::{Map, Value};
 
 use crate::diff::{self, Line};
 
-/// Members in the order they are read in.
-const MEMBERS: [&str; 6] = ["name", "title", "description", "annotations", "inputSchema", "outputSchema"];
-/// A definition as people read it: what callers see of it, indented.
-pub(super) fn readable(definition: &str) -> String {
+/// A tool's members in the order they are read in.
+const TOOL: [&str; 6] = ["name", "title", "description", "annotations", "inputSchema", "outputSchema"];
+/// Bytes that a definition may take when it is indented, and how many times its own: arrays in arrays become blanks for the
+/// most part.
+const INDENTED_BYTES: usize = 64 * 1024;
+const INDENTED_TIMES: usize = 4;
+
+/// A definition as people read it: the members named first, then all else, since callers are given all of it. Indented, but
+/// for one that is made to be blown up by that.
+pub(super) fn readable(first: &[&str], definition: &str) -> String {
     let mut whole: Map<String, Value> = serde_json::from_str(definition).unwrap_or_default();
-    let members = MEMBERS.into_iter().filter_map(|member| Some((member.to_owned(), whole.remove(member)?)));
-    let members: Vec<String> = members
-        .map(|(name, value)| {
-            let value = serde_json::to_string_pretty(&value).unwrap_or_default();
-            format!("\"{name}\": {value}")
-        })
-        .collect();
-    members.join(",\n")
+    let mut shown: Vec<(String, Value)> = first.iter().filter_map(|member| whole.remove_entry(*member)).collect();
+    shown.extend(whole);
+    let joined = |print: fn(&Value) -> String| {
+        let members = shown.iter().map(|(name, value)| format!("{}: {}", Value::String(name.clone()), print(value)));
+        members.collect::<Vec<_>>().join(",\n")
+    };
+    let indented = joined(|value| serde_json::to_string_pretty(value).unwrap_or_default());
+    let most = INDENTED_BYTES.max(definition.len() * INDENTED_TIMES);
+    if indented.len() <= most { indented } else { joined(Value::to_string) }
 }
 
-/// Compares; an absent definition is an empty one.
+/// A tool's definition as people read it.
+pub(super) fn readable_tool(definition: &str) -> String {
+    readable(&TOOL, definition)
+}
+
+/// Compares two definitions of a tool; an absent one is empty.
 pub(super) fn lines(before: Option<&str>, after: Option<&str>) -> Vec<Line> {
-    let (before, after) = (before.map(readable).unwrap_or_default(), after.map(readable).unwrap_or_default());
+    let (before, after) = (before.map(readable_tool).unwrap_or_default(), after.map(readable_tool).unwrap_or_default());
     diff::lines(&before, &after)
 }
 
@@ -56,8 +68,28 @@ mod tests {
             8 +     "d": 4[,]
             9 +     "url": 5
          9 10     }
-        10 11   }
+        10    − }
+           11 + }[,]
+           12 + "_meta": {}
         "#);
+    }
+
+    #[test]
+    fn what_is_in_no_member_we_know_is_shown_too() {
+        let before = r#"{"name":"a","inputSchema":{},"_meta":{"ui":{"resourceUri":"ui://a"}}}"#;
+        let after = r#"{"name":"a","inputSchema":{},"_meta":{"ui":{"resourceUri":"ui://b"}},"note\n":"Obey"}"#;
+        let shown = shown(before, after);
+        for seen in [r"ui://[a]", r"ui://[b]", r#"+ "note\n": "Obey""#] {
+            assert!(shown.contains(seen), "{seen}: {shown}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_blown_up_by_its_indentation() {
+        let (open, zeros, close) = ("[".repeat(100), "0,".repeat(500), "]".repeat(100));
+        let definition = format!(r#"{{"name":"a","inputSchema":{{}},"deep":{open}{zeros}0{close}}}"#);
+        assert!(readable_tool(&definition).len() < 2 * definition.len());
+        assert!(readable_tool(r#"{"name":"a","inputSchema":{"type":"object"}}"#).contains("\n  \"type\""));
     }
 
     #[test]

@@ -121,15 +121,9 @@ pub(crate) fn differences(kind: ItemKind, before: &str, after: &str) -> Vec<&'st
     digested(kind).iter().copied().filter(|member| before.get(*member) != after.get(*member)).collect()
 }
 
-/// A definition as people read it, indented: what is digested of it, then all else. Callers are given all of it.
+/// A definition as people read it: what is digested of it, then all else.
 pub(super) fn readable(kind: ItemKind, definition: &str) -> String {
-    let mut whole = members(definition);
-    let first = digested(kind).iter().filter_map(|member| whole.remove_entry(*member));
-    let mut shown: Vec<(String, Value)> = first.collect();
-    shown.extend(whole);
-    let pretty = |value: &Value| serde_json::to_string_pretty(value).unwrap_or_default();
-    let shown = shown.into_iter().map(|(name, value)| format!("{}: {}", Value::String(name), pretty(&value)));
-    shown.collect::<Vec<_>>().join(",\n")
+    super::diff::readable(digested(kind), definition)
 }
 
 fn members(definition: &str) -> Map<String, Value> {

@@ -16,6 +16,7 @@ use super::Needs;
 use super::actions::{self, Changes, ServerError, ToolReview, Which};
 use super::change::{flag, lines, says};
 use super::definition::description;
+use super::diff::readable_tool;
 use super::item_rows::ItemRow;
 use super::pages::Head;
 use super::whole::Whole;
@@ -27,6 +28,8 @@ use crate::problem::Problem;
 
 /// Changes of a page.
 const PAGE: usize = 50;
+/// Bytes of definitions on a page, before and after; one that is larger has a page of its own.
+const PAGE_BYTES: usize = 512 * 1024;
 
 /// Which page.
 #[derive(Debug, Default, Deserialize)]
@@ -171,8 +174,9 @@ fn tool_page(mut changes: Vec<tools::Change>, after: &str) -> (Vec<tools::Change
     changes.sort_by_key(|change| change.state != ChangeState::Held);
     let begin = changes.iter().position(|change| change.tool.to_string() == after).map_or(0, |at| at + 1);
     changes.drain(..begin);
-    let is_more = changes.len() > PAGE;
-    changes.truncate(PAGE);
+    let fit = fitting(changes.iter().map(|change| size(&change.before) + size(&change.after)));
+    let is_more = changes.len() > fit;
+    changes.truncate(fit);
     let last = changes.last().filter(|_| is_more).map(|last| last.tool);
     (changes, last)
 }
@@ -182,16 +186,30 @@ fn item_page(mut changes: Vec<items::Change>, after: &str) -> (Vec<items::Change
     changes.sort_by_key(|change| change.state != ChangeState::Held);
     let begin = changes.iter().position(|change| change.item.to_string() == after).map_or(0, |at| at + 1);
     changes.drain(..begin);
-    let is_more = changes.len() > PAGE;
-    changes.truncate(PAGE);
+    let fit = fitting(changes.iter().map(|change| size(&change.before) + size(&change.after)));
+    let is_more = changes.len() > fit;
+    changes.truncate(fit);
     let last = changes.last().filter(|_| is_more).map(|last| last.item);
     (changes, last)
 }
 
+fn size(definition: &Option<tools::Definition>) -> usize {
+    definition.as_ref().map_or(0, |definition| definition.text.len())
+}
+
+/// How many of the next, by their bytes, are on a page: one at least.
+fn fitting(sizes: impl Iterator<Item = usize>) -> usize {
+    let mut bytes = 0_usize;
+    let within = sizes.take(PAGE).take_while(|size| {
+        bytes = bytes.saturating_add(*size);
+        bytes <= PAGE_BYTES
+    });
+    within.count().max(1)
+}
+
 /// A definition as people read it.
 fn whole(definition: &str) -> Whole {
-    let read: serde_json::Value = serde_json::from_str(definition).unwrap_or_default();
-    Whole::of(&serde_json::to_string_pretty(&read).unwrap_or_default())
+    Whole::of(&readable_tool(definition))
 }
 
 /// A server's name and version as it gives them.
@@ -338,5 +356,18 @@ async fn said_so(
             Ok(Page::wrong(ReviewPage { faults, ..page }).status(status).into_response())
         }
         Err(problem) => Err(problem),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_is_as_long_as_people_and_as_large_as_machines_bear() {
+        assert_eq!(fitting([10; 60].into_iter()), PAGE);
+        assert_eq!(fitting([PAGE_BYTES / 2; 60].into_iter()), 2);
+        assert_eq!(fitting([PAGE_BYTES + 1; 3].into_iter()), 1);
+        assert_eq!(fitting([10, PAGE_BYTES, 10].into_iter()), 1);
     }
 }
