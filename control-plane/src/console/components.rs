@@ -58,15 +58,16 @@ struct TimingPart {
     took: &'static str,
 }
 
-/// What a definition is given: what of it is shown at once, and what is folded away.
+/// What a definition is given: what of it is shown at once, what is folded away, and how much that is.
 struct Definition {
     shown: &'static str,
     rest: &'static str,
+    left: &'static str,
 }
 
 impl Definition {
     const fn more(&self) -> &'static str {
-        "10 more characters"
+        self.left
     }
 }
 
@@ -119,7 +120,11 @@ async fn components() -> Page<Components> {
         shares: chart::segments(&[("s-allow", 90), ("s-deny", 6), ("s-fail", 4)]),
         timing: timing(),
         diff: diff(),
-        definition: Definition { shown: "\"name\": \"search\",\n\"title\": ", rest: "\"Search\"\n}" },
+        definition: Definition {
+            shown: "\"name\": \"search\",\n\"title\": ",
+            rest: "\"Search\"\n}",
+            left: "10 more characters",
+        },
         calls: rows::calls(now),
         changes: rows::changes(now),
         people: rows::people(now),

@@ -174,7 +174,7 @@ fn tool_page(mut changes: Vec<tools::Change>, after: &str) -> (Vec<tools::Change
     changes.sort_by_key(|change| change.state != ChangeState::Held);
     let begin = changes.iter().position(|change| change.tool.to_string() == after).map_or(0, |at| at + 1);
     changes.drain(..begin);
-    let fit = fitting(changes.iter().map(|change| size(&change.before) + size(&change.after)));
+    let fit = fitting(changes.iter().map(|change| size(change.before.as_ref()) + size(change.after.as_ref())));
     let is_more = changes.len() > fit;
     changes.truncate(fit);
     let last = changes.last().filter(|_| is_more).map(|last| last.tool);
@@ -186,15 +186,15 @@ fn item_page(mut changes: Vec<items::Change>, after: &str) -> (Vec<items::Change
     changes.sort_by_key(|change| change.state != ChangeState::Held);
     let begin = changes.iter().position(|change| change.item.to_string() == after).map_or(0, |at| at + 1);
     changes.drain(..begin);
-    let fit = fitting(changes.iter().map(|change| size(&change.before) + size(&change.after)));
+    let fit = fitting(changes.iter().map(|change| size(change.before.as_ref()) + size(change.after.as_ref())));
     let is_more = changes.len() > fit;
     changes.truncate(fit);
     let last = changes.last().filter(|_| is_more).map(|last| last.item);
     (changes, last)
 }
 
-fn size(definition: &Option<tools::Definition>) -> usize {
-    definition.as_ref().map_or(0, |definition| definition.text.len())
+fn size(definition: Option<&tools::Definition>) -> usize {
+    definition.map_or(0, |definition| definition.text.len())
 }
 
 /// How many of the next, by their bytes, are on a page: one at least.
