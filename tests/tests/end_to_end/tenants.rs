@@ -64,7 +64,7 @@ fn body(method: &str, path: &str) -> Option<Value> {
     let is = |end: &str| path.ends_with(end);
     match method {
         "patch" if is("{server}") => Some(json!({"revision": 1, "title": "Theirs"})),
-        "patch" if is("{tool}") => Some(json!({"labels": ["theirs"]})),
+        "patch" if is("{tool}") || is("{item}") => Some(json!({"labels": ["theirs"]})),
         "patch" if is("{destination}") => Some(json!({"revision": 1, "name": "Theirs"})),
         "post" if is("/replay") => Some(json!({"seq": 0})),
         "patch" if is("{member}") => Some(json!({"name": "Theirs"})),
