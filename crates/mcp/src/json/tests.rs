@@ -163,6 +163,14 @@ fn nearly_json() -> impl Strategy<Value = String> {
     prop::collection::vec(token, 0..24).prop_map(|tokens| tokens.concat())
 }
 
+/// The text of an object of any of these members, no name twice.
+pub(crate) fn any_object(member: impl Strategy<Value = String>) -> impl Strategy<Value = String> {
+    prop::collection::vec(member, 0..6).prop_filter_map("a key twice", |members| {
+        let text = format!("{{{}}}", members.join(","));
+        Raw::check(&text, &Limits::upstream()).is_ok().then_some(text)
+    })
+}
+
 /// Any JSON document, as text.
 pub(crate) fn any_json() -> impl Strategy<Value = String> {
     let number = prop_oneof![
